@@ -1,0 +1,238 @@
+"""What virt-handler and virt-launcher say to each other.
+
+The launcher dials the handler's unix socket (mounted by the device plugin's Allocate answer) and says hello; from then on
+the handler sends requests, the launcher answers each and pushes events. Either side may be restarted: the launcher dials
+again, and the first event after hello tells the whole state, so nothing has to be remembered.
+
+All messages are msgspec structs, tagged by their class name, as MessagePack. File descriptors travel beside a message
+(SCM_RIGHTS); the docstring of a message says which and in what order.
+"""
+
+import enum
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of all messages; the wire form carries the class name under "type"."""
+
+
+# --- what the handler prepares for the launcher ---
+
+
+class DhcpLease(msgspec.Struct, frozen=True, kw_only=True):
+    """What the launcher's DHCP server answers on one interface. Addresses are text; ``address`` has no prefix."""
+
+    address: str
+    prefix_length: int
+    gateway: str
+    server: str
+    mtu: int
+    hostname: str
+    routes: tuple[tuple[str, str], ...] = ()      # (destination CIDR, gateway), DHCP option 121
+    dns_servers: tuple[str, ...] = ()
+    search_domains: tuple[str, ...] = ()
+    ntp_servers: tuple[str, ...] = ()
+    boot_file: str = ""
+    tftp_server: str = ""
+    private_options: tuple[tuple[int, str], ...] = ()
+
+
+class WiredInterface(msgspec.Struct, frozen=True, kw_only=True):
+    """One interface of the VMI after the handler wired it. ``lease`` None: nobody answers DHCP on it."""
+
+    name: str
+    tap: str
+    mac: str
+    mtu: int
+    lease: DhcpLease | None = None
+
+
+class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the launcher cannot see for itself. ``kvm``: /dev/kvm is in the pod *and* a probe guest booted on it."""
+
+    kvm: bool
+    cluster_cpu_model: str = ""
+    smbios_manufacturer: str = "KubeVirt"
+    smbios_family: str = "KubeVirt"
+    smbios_product: str = "None"
+    balloon_stats_period_s: int = 10
+    serial_log: bool = True
+
+
+# --- requests: handler to launcher ---
+
+
+class SyncVmi(Message):
+    """Make the domain be what the VMI asks for: define and start it, or just report when it runs already.
+
+    ``vmi`` is the VMI as JSON. File descriptors: for each interface with a lease, in order, one UDP socket bound to
+    port 67 on that interface's bridge. Only the first SyncVmi of a launcher's life carries them.
+    Answer: :class:`DomainStatus`.
+    """
+
+    vmi: bytes
+    interfaces: tuple[WiredInterface, ...]
+    facts: HostFacts
+
+
+class Shutdown(Message):
+    """Press the power button (ACPI), or signal the end when the guest has none. Answer: Done."""
+
+
+class Destroy(Message):
+    """Kill the guest at once. Answer: Done, after the domain is off."""
+
+
+class Pause(Message):
+    """Answer: Done."""
+
+
+class Unpause(Message):
+    """Answer: Done. The guest clock is set from the host when an agent is connected."""
+
+
+class Reset(Message):
+    """Answer: Done."""
+
+
+class SoftReboot(Message):
+    """By the guest agent, else by ACPI. Answer: Done."""
+
+
+class OpenSerial(Message):
+    """Answer: Done with one file descriptor, a connected stream socket to serial port 0."""
+
+
+class OpenVnc(Message):
+    """Answer: Done with one file descriptor, a connected stream socket to the VNC server."""
+
+
+class Screenshot(Message):
+    """Answer: Data holding a PNG."""
+
+
+class GuestInfo(Message):
+    """Everything the guest agent tells. Answer: Data holding JSON of VirtualMachineInstanceGuestAgentInfo."""
+
+
+class GuestExec(Message):
+    """Run a command in the guest through its agent. Answer: Data holding JSON {"exitCode", "out", "err"}."""
+
+    argv: tuple[str, ...]
+    timeout_s: int = 10
+
+
+class Freeze(Message):
+    """Freeze the guest's file systems; they thaw by themselves after ``timeout_s``. Answer: Done."""
+
+    timeout_s: int
+
+
+class Unfreeze(Message):
+    """Answer: Done."""
+
+
+Request = (
+    SyncVmi | Shutdown | Destroy | Pause | Unpause | Reset | SoftReboot | OpenSerial | OpenVnc | Screenshot | GuestInfo
+    | GuestExec | Freeze | Unfreeze
+)
+
+
+# --- answers and events: launcher to handler ---
+
+
+class DomainState(str, enum.Enum):
+    NONE = "NoState"          # not defined yet
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    SHUTDOWN = "Shutdown"     # the guest is shutting down
+    SHUTOFF = "Shutoff"
+    CRASHED = "Crashed"
+
+
+class GuestInterface(msgspec.Struct, frozen=True, kw_only=True):
+    """An interface as the guest agent sees it."""
+
+    name: str
+    mac: str
+    ips: tuple[str, ...] = ()
+
+
+class DiskTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Which device name ("vda") a volume got and how large the guest sees it, in bytes (0: unknown)."""
+
+    volume: str
+    target: str
+    size: int = 0
+
+
+class DomainStatus(Message):
+    """The whole state of the domain.
+
+    ``reason`` is libvirt's word for how the state came about: "User", "IOError", "Migration", "StartingUp", "Snapshot",
+    "Postcopy", "PostcopyFailed" for Paused; "Shutdown", "Destroyed", "Crashed", "Migrated", "Saved", "Failed", "Unknown"
+    for Shutoff; "Panicked" for Crashed.
+    """
+
+    state: DomainState
+    reason: str = ""
+    domain_name: str = ""
+    machine: str = ""
+    accelerator: str = ""                         # "kvm" or "tcg"
+    disks: tuple[DiskTarget, ...] = ()
+    agent_connected: bool = False
+    agent_version: str = ""
+    agent_commands: tuple[str, ...] = ()          # the enabled ones
+    guest_os: dict[str, str] = msgspec.field(default_factory=dict)   # VirtualMachineInstanceGuestOSInfo, JSON names
+    guest_interfaces: tuple[GuestInterface, ...] = ()
+    frozen: bool = False
+
+
+class Done(Message):
+    """The request was carried out."""
+
+
+class Data(Message):
+    """The request's answer as bytes; the request says in what form."""
+
+    body: bytes
+
+
+class Failed(Message):
+    """The request failed. ``code`` is a word a program can act on: "NotRunning", "NoAgent", "NoDevice", "AgentError",
+    "Timeout", "InvalidSpec", "Internal"; ``message`` is for people and names the value."""
+
+    code: str
+    message: str
+
+
+class Hello(Message):
+    """First message of a connection. ``pid`` is for logs only: the handler trusts nothing but SO_PEERCRED."""
+
+    version: int
+    pid: int
+
+
+class DomainEvent(Message):
+    """The state changed (or: this is the state at the time of connection)."""
+
+    status: DomainStatus
+
+
+class GuestPanicked(Message):
+    """Once per panic, from the panic device."""
+
+    detail: str = ""
+
+
+class DiskError(Message):
+    """The guest was stopped by an I/O error on ``volume``."""
+
+    volume: str
+    reason: str
+
+
+Event = Hello | DomainEvent | GuestPanicked | DiskError
+Answer = DomainStatus | Done | Data | Failed
+PROTOCOL_VERSION = 1
