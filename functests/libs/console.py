@@ -1,0 +1,178 @@
+"""The guest's serial console, as a client of the subresource sees it.
+
+A command's end is found by a marker that is split in the typed line, so that its echo can never match; the exit status
+comes with it. A kernel panic on the console fails the command at once, not at its deadline. Every byte is kept in the
+transcript, which failures show.
+"""
+
+import re
+import secrets
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+
+import websocket
+
+from functests.libs.rest import VMI, Rest, subresource_path
+
+READY = "tiny: ready"
+PANIC = re.compile(rb"Kernel panic - not syncing|BUG: unable to handle|Attempted to kill init")
+SUBPROTOCOL = "plain.kubevirt.io"
+
+
+class ConsoleError(AssertionError):
+    """The guest did not answer as it should. The text ends with the transcript's last lines."""
+
+
+class ConsoleRefused(Exception):
+    """The upgrade was refused: plain HTTP ``code`` and ``body``."""
+
+    def __init__(self, code: int, body: str) -> None:
+        super().__init__(f"HTTP {code}: {body[:500]}")
+        self.code = code
+        self.body = body
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+
+
+def open_socket(
+    rest: Rest, path: str, *, subprotocols: tuple[str, ...] = (SUBPROTOCOL,), timeout_s: float = 30
+) -> websocket.WebSocket:
+    """A WebSocket to ``path`` on the API server with the identity of ``rest``. Raises ConsoleRefused."""
+    settings = rest.api.configuration
+    url = settings.host.replace("https://", "wss://", 1) + path
+    options = {"ca_certs": settings.ssl_ca_cert, "cert_reqs": ssl.CERT_REQUIRED}
+    if settings.cert_file:
+        options |= {"certfile": settings.cert_file, "keyfile": settings.key_file}
+    auth = settings.get_api_key_with_prefix("authorization")
+    try:
+        return websocket.create_connection(
+            url,
+            sslopt=options,
+            subprotocols=list(subprotocols),
+            timeout=timeout_s,
+            enable_multithread=True,
+            header=[f"Authorization: {auth}"] if auth else [],
+            skip_utf8_validation=True,
+        )
+    except websocket.WebSocketBadStatusException as refused:
+        body = refused.resp_body or b""
+        raise ConsoleRefused(refused.status_code, body.decode(errors="replace")) from refused
+
+
+class Console:
+    """An open console. ``closed`` tells whether the other side ended it, ``close_code`` how."""
+
+    def __init__(self, rest: Rest, namespace: str, name: str, *, version: str = "v1") -> None:
+        self.name = name
+        self._socket = open_socket(rest, subresource_path(VMI, namespace, name, "console", version=version))
+        self._received = bytearray()
+        self._news = threading.Condition()
+        self.closed = False
+        self.close_code: int | None = None
+        self._reader = threading.Thread(target=self._read, name=f"console-{name}", daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> "Console":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+        self._reader.join(timeout=10)
+
+    def _read(self) -> None:
+        self._socket.settimeout(None)
+        while True:
+            try:
+                opcode, data = self._socket.recv_data()
+            except (websocket.WebSocketException, OSError):
+                break
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                self.close_code = int.from_bytes(data[:2], "big") if len(data) >= 2 else 1005
+                break
+            with self._news:
+                self._received += data
+                self._news.notify_all()
+        with self._news:
+            self.closed = True
+            self._news.notify_all()
+
+    @property
+    def transcript(self) -> str:
+        return self._received.decode(errors="replace")
+
+    @property
+    def position(self) -> int:
+        """Where the transcript ends now; ``wait_for`` looks behind a position."""
+        return len(self._received)
+
+    def send(self, data: str | bytes) -> None:
+        self._socket.send_binary(data if isinstance(data, bytes) else data.encode())
+
+    def wait_for(self, pattern: str, *, within_s: float, since: int = 0) -> re.Match[bytes]:
+        """Until the transcript behind ``since`` matches ``pattern``. Fails early on a panic or a closed console."""
+        wanted = re.compile(pattern.encode())
+        deadline = time.monotonic() + within_s
+        with self._news:
+            while True:
+                found = wanted.search(self._received, since)
+                if found:
+                    return found
+                panic = PANIC.search(self._received, since)
+                if panic:
+                    raise ConsoleError(self._said(f"the guest panicked while waiting for {pattern!r}"))
+                if self.closed:
+                    raise ConsoleError(self._said(f"the console closed while waiting for {pattern!r}"))
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise ConsoleError(self._said(f"nothing matched {pattern!r} in {within_s:.0f} s"))
+                self._news.wait(left)
+
+    def wait_closed(self, *, within_s: float) -> None:
+        with self._news:
+            if not self._news.wait_for(lambda: self.closed, within_s):
+                raise ConsoleError(self._said(f"the console was still open after {within_s:.0f} s"))
+
+    def login(self, *, within_s: float) -> "Console":
+        """Until a shell answers. Types Enter now and then: a console opened after the boot shows nothing by itself."""
+        deadline = time.monotonic() + within_s
+        while True:
+            marker = secrets.token_hex(4)
+            since = self.position
+            self.send(f"\x03\necho sh''ell-{marker}\n")
+            try:
+                self.wait_for(f"\nshell-{marker}", within_s=2, since=since)
+                return self
+            except ConsoleError:
+                if self.closed or PANIC.search(self._received) or time.monotonic() > deadline:
+                    raise ConsoleError(self._said(f"no shell answered in {within_s:.0f} s")) from None
+
+    def run(self, command: str, *, within_s: float = 20) -> Result:
+        """Run ``command`` in the guest's shell. Returns its exit status and its output without echo."""
+        marker = secrets.token_hex(6)
+        since = self.position
+        self.send(f"echo be''gin-{marker}; {command}; echo en''d-{marker}-$?\n")
+        found = self.wait_for(rf"end-{marker}-(\d+)\r?\n", within_s=within_s, since=since)
+        block = bytes(self._received[since : found.start()])
+        _, _, out = block.partition(f"begin-{marker}".encode())
+        text = out.decode(errors="replace").replace("\r\n", "\n").removeprefix("\n")
+        return Result(int(found.group(1)), text.removesuffix("\n"))
+
+    def succeed(self, command: str, *, within_s: float = 20) -> str:
+        """Output of a command that must exit 0."""
+        result = self.run(command, within_s=within_s)
+        if result.code != 0:
+            raise ConsoleError(self._said(f"{command!r} exited {result.code}"))
+        return result.out.strip()
+
+    def _said(self, what: str) -> str:
+        tail = "\n".join(self.transcript.replace("\r", "").splitlines()[-40:])
+        return f"{self.name}: {what}; the console's last lines:\n{tail}"

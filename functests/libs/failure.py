@@ -1,0 +1,5 @@
+"""How a test's failure reaches its fixtures: the text is stashed on the test before teardown begins."""
+
+import pytest
+
+FAILURE = pytest.StashKey[str]()

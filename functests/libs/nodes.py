@@ -1,0 +1,91 @@
+"""What the nodes themselves say: processes, interfaces, rules and files, read inside the node's container.
+
+A kind node is a container, so "on the node" is a command in it. Processes of a pod are found by the pod's UID in
+/proc/*/cgroup, never by a name that a guest or a tenant could choose.
+"""
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+
+from functests.libs.cluster import Cluster
+
+
+class NodeCommandError(AssertionError):
+    """A command on a node ended with an exit status that the test did not expect."""
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    argv: tuple[str, ...]
+
+    @property
+    def is_qemu(self) -> bool:
+        return bool(self.argv) and "qemu-system" in self.argv[0]
+
+
+class Node:
+    """One node. ``run`` executes in its own namespaces, ``run_in`` in those of a process."""
+
+    def __init__(self, name: str, engine: docker.DockerClient) -> None:
+        self.name = name
+        self._container = engine.containers.get(name)
+
+    def try_run(self, script: str) -> tuple[int, str]:
+        """Exit status and output (stdout and stderr) of a shell script."""
+        code, output = self._container.exec_run(["sh", "-c", script])
+        return int(code), output.decode(errors="replace")
+
+    def run(self, script: str) -> str:
+        code, output = self.try_run(script)
+        if code != 0:
+            raise NodeCommandError(f"{self.name}: {script!r} exited {code}: {output[-2000:]}")
+        return output
+
+    def run_in(self, pid: int, script: str, *, namespaces: str = "-n") -> str:
+        """A script of the node's own programs in namespaces of process ``pid`` (nsenter flags, default the network)."""
+        return self.run(f"nsenter -t {pid} {namespaces} sh -c {shlex.quote(script)}")
+
+    def processes(self, pod_uid: str) -> list[Process]:
+        """All processes in the cgroups of the pod."""
+        # Both drivers: cgroupfs writes pod<uid>, systemd writes it with underscores.
+        forms = f"{pod_uid}\\|{pod_uid.replace('-', '_')}"
+        script = (
+            f"for d in $(grep -l '{forms}' /proc/[0-9]*/cgroup 2>/dev/null); do "
+            "p=${d%/cgroup}; printf '%s ' ${p#/proc/}; tr '\\0' '\\037' < $p/cmdline; echo; done"
+        )
+        found = []
+        for line in self.try_run(script)[1].splitlines():
+            pid, _, rest = line.partition(" ")
+            if pid.isdigit():
+                found.append(Process(int(pid), tuple(part for part in rest.split("\x1f") if part)))
+        return found
+
+    def qemu(self, pod_uid: str) -> Process:
+        """The one QEMU process of a pod."""
+        found = [process for process in self.processes(pod_uid) if process.is_qemu]
+        assert len(found) == 1, f"{self.name}: expected one QEMU of pod {pod_uid}, found {found}"
+        return found[0]
+
+    def links(self, pid: int) -> dict[str, dict[str, Any]]:
+        """Interfaces in the network namespace of ``pid``, by name, as ``ip -d -j addr`` tells them."""
+        shown = json.loads(self.run_in(pid, "ip -d -j addr"))
+        return {link["ifname"]: link for link in shown if link}
+
+
+class Nodes:
+    """All nodes of the cluster by name."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        engine = docker.from_env()
+        self._nodes = {name: Node(name, engine) for name in cluster.nodes}
+
+    def __getitem__(self, name: str) -> Node:
+        return self._nodes[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._nodes.values())

@@ -1,0 +1,109 @@
+"""Plain HTTP against the API server: status codes and bodies as they are on the wire.
+
+The tests judge exact codes, Status objects and absent keys, so nothing here decodes into types or retries.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+from kubernetes import client
+
+VM = "virtualmachines"
+VMI = "virtualmachineinstances"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``body`` is the decoded JSON, or {} when there is none; ``text`` is what really came."""
+
+    code: int
+    body: Mapping[str, Any]
+    text: str
+    headers: Mapping[str, str]
+
+    @property
+    def message(self) -> str:
+        return str(self.body.get("message", self.text))
+
+    @property
+    def causes(self) -> list[Mapping[str, Any]]:
+        """The causes of a Status object, each with reason, message and field."""
+        return list((self.body.get("details") or {}).get("causes") or [])
+
+    def ok(self) -> Mapping[str, Any]:
+        """The body of an answer that must be a success."""
+        assert self.code < 300, f"the API server answered {self.code}: {self.text[:800]}"
+        return self.body
+
+
+class Rest:
+    """Requests with one identity. ``api`` holds the server's address and the credentials."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @property
+    def api(self) -> client.ApiClient:
+        return self._api
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """``body``: bytes and text are sent as they are, anything else as JSON, None sends nothing."""
+        settings = self._api.configuration
+        sent = {"Accept": "application/json", **(headers or {})}
+        auth = settings.get_api_key_with_prefix("authorization")
+        if auth:
+            sent["Authorization"] = auth
+        data: bytes | None = None
+        if body is not None:
+            sent["Content-Type"] = content_type
+            text_body = body if isinstance(body, str | bytes) else json.dumps(body)
+            data = text_body.encode() if isinstance(text_body, str) else text_body
+        pool: urllib3.PoolManager = self._api.rest_client.pool_manager
+        answer = pool.request(method, settings.host + path, body=data, headers=sent, retries=False, timeout=40)
+        text = answer.data.decode(errors="replace")
+        try:
+            decoded = json.loads(text)
+        except ValueError:
+            decoded = {}
+        return Answer(answer.status, decoded if isinstance(decoded, dict) else {}, text, dict(answer.headers))
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+    def put(self, path: str, body: object = None) -> Answer:
+        return self.request("PUT", path, body)
+
+    def post(self, path: str, body: object) -> Answer:
+        return self.request("POST", path, body)
+
+    def patch(self, path: str, body: object, content_type: str = MERGE_PATCH) -> Answer:
+        return self.request("PATCH", path, body, content_type=content_type)
+
+    def delete(self, path: str, body: object = None) -> Answer:
+        return self.request("DELETE", path, body)
+
+
+def kubevirt_path(plural: str, namespace: str, name: str = "", *, version: str = "v1") -> str:
+    """Path of a kubevirt.io object, or of the collection when ``name`` is empty."""
+    return f"/apis/kubevirt.io/{version}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
+
+
+def subresource_path(plural: str, namespace: str, name: str, subresource: str, *, version: str = "v1") -> str:
+    return f"/apis/subresources.kubevirt.io/{version}/namespaces/{namespace}/{plural}/{name}/{subresource}"
+
+
+def core_path(plural: str, namespace: str, name: str = "") -> str:
+    return f"/api/v1/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")

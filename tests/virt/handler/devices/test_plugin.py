@@ -1,0 +1,159 @@
+"""The device plugins against a kubelet of our own: registration, answers, and a kubelet that restarts."""
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from virt.handler.devices import plugin as plugin_module
+from virt.handler.devices.files import copy_helpers, make_nodes
+from virt.handler.devices.plugin import Plugin, allocation
+from virt.handler.devices.proto import deviceplugin_pb2 as pb
+from virt.handler.devices.proto import deviceplugin_pb2_grpc as pb_grpc
+from virt.handler.devices.resources import CharacterDevice, resources
+
+NODE_DIR = Path("/var/run/kubevirt")
+
+
+def by_name(*, kvm: bool = True) -> dict[str, object]:
+    return {resource.name: allocation(resource) for resource in resources(NODE_DIR, kvm=kvm)}
+
+
+def test_tun_gives_the_device_and_the_handlers_socket() -> None:
+    assert by_name()["tun"] == pb.ContainerAllocateResponse(
+        mounts=[
+            pb.Mount(
+                host_path="/var/run/kubevirt/launcher", container_path="/var/run/kubevirt-handler", read_only=True
+            )
+        ],
+        devices=[
+            pb.DeviceSpec(
+                host_path="/var/run/kubevirt/devices/tun", container_path="/dev/net/tun", permissions="rw"
+            )
+        ],
+    )
+
+
+def test_container_disk_gives_the_helper_and_no_device() -> None:
+    assert by_name()["container-disk"] == pb.ContainerAllocateResponse(
+        mounts=[
+            pb.Mount(host_path="/var/run/kubevirt/bin", container_path="/usr/lib/virt/bin", read_only=True)
+        ]
+    )
+
+
+def test_kvm_is_offered_only_where_it_is_usable() -> None:
+    assert "kvm" in by_name(kvm=True)
+    assert "kvm" not in by_name(kvm=False)
+
+
+class Kubelet(pb_grpc.RegistrationServicer):  # type: ignore[misc]  # generated code has no types
+    """What a kubelet does with a plugin: takes the registration, then watches the plugin's list."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.registered: asyncio.Queue[pb.RegisterRequest] = asyncio.Queue()
+
+    async def Register(self, request: pb.RegisterRequest, context: object) -> pb.Empty:
+        self.registered.put_nowait(request)
+        return pb.Empty()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        socket = self._folder / "kubelet.sock"
+        for old in self._folder.iterdir():      # a starting kubelet empties the folder
+            old.unlink()
+        server = grpc.aio.server()
+        pb_grpc.add_RegistrationServicer_to_server(self, server)
+        server.add_insecure_port(f"unix:{socket}")
+        await server.start()
+        try:
+            yield
+        finally:
+            await server.stop(grace=None)
+
+    @asynccontextmanager
+    async def plugin(self, request: pb.RegisterRequest) -> AsyncIterator[pb_grpc.DevicePluginStub]:
+        async with grpc.aio.insecure_channel(f"unix:{self._folder / request.endpoint}") as channel:
+            yield pb_grpc.DevicePluginStub(channel)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin_module, "WATCH_PERIOD_S", 0.02)
+
+
+@pytest.fixture
+async def plugin(tmp_path: Path, quick: None) -> AsyncIterator[Plugin]:
+    plugin = Plugin(resources(NODE_DIR, kvm=False)[0], tmp_path)
+    task = asyncio.create_task(plugin.run())
+    yield plugin
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_plugin_waits_for_the_kubelet_and_answers_it(tmp_path: Path, plugin: Plugin) -> None:
+    await asyncio.sleep(0.1)                    # the plugin runs before its kubelet
+    kubelet = Kubelet(tmp_path)
+    async with kubelet.serving():
+        request = await asyncio.wait_for(kubelet.registered.get(), 5)
+        assert (request.version, request.resource_name) == ("v1beta1", "devices.kubevirt.io/tun")
+        async with kubelet.plugin(request) as stub:
+            listing = await stub.ListAndWatch(pb.Empty()).read()
+            assert len(listing.devices) == 1000
+            assert {device.health for device in listing.devices} == {"Healthy"}
+            assert plugin.is_in_use
+            asked = pb.AllocateRequest(
+                container_requests=[
+                    pb.ContainerAllocateRequest(devicesIDs=["tun0"]),
+                    pb.ContainerAllocateRequest(devicesIDs=["tun1"]),
+                ]
+            )
+            assert len((await stub.Allocate(asked)).container_responses) == 2
+
+
+async def test_plugin_registers_again_with_a_new_kubelet(tmp_path: Path, plugin: Plugin) -> None:
+    kubelet = Kubelet(tmp_path)
+    async with kubelet.serving():
+        await asyncio.wait_for(kubelet.registered.get(), 5)
+    async with kubelet.serving():
+        request = await asyncio.wait_for(kubelet.registered.get(), 5)
+        async with kubelet.plugin(request) as stub:
+            assert (await stub.ListAndWatch(pb.Empty()).read()).devices
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="device nodes are made by root only")
+def test_device_node_is_made_once_and_repaired(tmp_path: Path) -> None:
+    tun = CharacterDevice(tmp_path / "devices" / "tun", 10, 200)
+    make_nodes([tun])
+    first = tun.path.stat()
+    make_nodes([tun])
+    assert tun.path.stat().st_ino == first.st_ino
+    assert stat.S_IMODE(first.st_mode) == 0o666
+    assert first.st_rdev == os.makedev(10, 200)
+    tun.path.chmod(0o600)
+    make_nodes([tun])
+    assert stat.S_IMODE(tun.path.stat().st_mode) == 0o666
+
+
+def test_helper_is_replaced_while_it_is_open(tmp_path: Path) -> None:
+    source, target = tmp_path / "image", tmp_path / "bin"
+    source.mkdir()
+    (source / "container-disk").write_text("old")
+    assert copy_helpers(source, target) == ("container-disk",)
+    with (target / "container-disk").open() as old:
+        (source / "container-disk").write_text("new")
+        copy_helpers(source, target)
+        assert old.read() == "old"
+    assert (target / "container-disk").read_text() == "new"
+    assert stat.S_IMODE((target / "container-disk").stat().st_mode) == 0o755
+    assert [path.name for path in target.iterdir()] == ["container-disk"]
+
+
+def test_an_image_without_helpers_is_no_error(tmp_path: Path) -> None:
+    assert copy_helpers(tmp_path / "missing", tmp_path / "bin") == ()

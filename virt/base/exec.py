@@ -1,0 +1,164 @@
+"""The one door through which ``virt`` starts processes.
+
+Every process has a deadline, closed or given standard input, a small environment of its own and bounded kept output.
+Cancellation and the deadline end it the same way: TERM to its whole process group, a grace, KILL, and the child is
+always reaped before this module returns.
+"""
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from virt.base.errors import VirtError
+
+KEPT_BYTES = 256 * 1024       # of each stream; the first half and the last half survive
+TERM_GRACE_S = 2.0
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a process ended. ``code`` is negative for a signal (-9: KILL). Output is text, bad bytes replaced."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class RunError(VirtError):
+    """A process failed, could not be started, or passed its deadline.
+
+    ``result.code`` is 127 where the program could not be started; ``timed_out`` tells the deadline apart from a death
+    by signal. The text has the command ready to paste into a shell and the end of its output.
+    """
+
+    reference = "process-failed"
+
+    def __init__(self, result: Result, *, timed_out: bool = False, secrets: Sequence[str] = ()) -> None:
+        self.result = result
+        self.timed_out = timed_out
+        how = f"passed its deadline after {result.seconds:.1f} s" if timed_out else f"ended with {result.code}"
+        said = (result.stderr.strip() or result.stdout.strip())[-2000:]
+        super().__init__(_hide(f"`{shlex.join(result.argv)}` {how}" + (f": {said}" if said else ""), secrets))
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    input: str | bytes | None = None,  # noqa: A002  (the name that subprocess gave it)
+    deadline_s: float,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+    secrets: Sequence[str] = (),
+) -> Result:
+    """Run a program to its end and return its output.
+
+    ``argv`` is never read by a shell. ``input`` is written to standard input, which is closed otherwise. ``env`` is
+    added to the few variables that are passed on. Raises :class:`RunError` when the program cannot be started, passes
+    ``deadline_s``, or (with ``check``) ends with another code than 0. Texts in ``secrets`` never reach the error.
+
+    >>> asyncio.run(run(["cat"], input="a line", deadline_s=5)).stdout
+    'a line'
+    """
+    started = time.monotonic()
+    command = tuple(argv)
+
+    def result(code: int, stdout: str = "", stderr: str = "") -> Result:
+        return Result(command, code, stdout, stderr, time.monotonic() - started)
+
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(env or {}),
+            start_new_session=True,      # a group of its own, so that its children end with it
+        )
+    except OSError as error:
+        raise RunError(result(127, stderr=str(error)), secrets=secrets) from error
+
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err = _Kept(), _Kept()
+    ended = timed_out = False
+    try:
+        async with asyncio.timeout(deadline_s):
+            await asyncio.gather(out.fill(process.stdout), err.fill(process.stderr), _feed(process, input))
+            await process.wait()
+            ended = True
+    except TimeoutError:
+        timed_out = True
+    finally:
+        if not ended:
+            await _end(process)
+    assert process.returncode is not None
+    done = result(process.returncode, out.text(), err.text())
+    if timed_out or (check and done.code != 0):
+        raise RunError(done, timed_out=timed_out, secrets=secrets)
+    return done
+
+
+async def _feed(process: asyncio.subprocess.Process, data: str | bytes | None) -> None:
+    if process.stdin is None or data is None:
+        return
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):   # it may end without reading everything
+        process.stdin.write(data.encode() if isinstance(data, str) else data)
+        await process.stdin.drain()
+        process.stdin.close()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """TERM, wait, KILL, and reap; the whole group, since a child may hold the output open after its parent's end."""
+    _signal_group(process.pid, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(TERM_GRACE_S):
+            await process.wait()
+    except TimeoutError:
+        pass
+    finally:
+        # Also on the way out of a second cancellation: nothing of the group may stay.
+        _signal_group(process.pid, signal.SIGKILL)
+    await asyncio.shield(process.wait())
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, number)
+
+
+def _hide(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+class _Kept:
+    """The head and the tail of a stream, never more than KEPT_BYTES."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    async def fill(self, stream: asyncio.StreamReader) -> None:
+        half = KEPT_BYTES // 2
+        while chunk := await stream.read(65536):
+            room = half - len(self._head)
+            self._head += chunk[:room]
+            self._tail += chunk[room:] if room else chunk
+            if len(self._tail) > half:
+                self._dropped += len(self._tail) - half
+                del self._tail[: len(self._tail) - half]
+
+    def text(self) -> str:
+        gap = f"\n[{self._dropped} bytes left out]\n".encode() if self._dropped else b""
+        return (bytes(self._head) + gap + bytes(self._tail)).decode(errors="replace")

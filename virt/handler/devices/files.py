@@ -1,0 +1,60 @@
+"""The files that :mod:`virt.handler.devices.resources` points the kubelet at: device nodes and static helpers."""
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from virt.handler.devices.resources import CharacterDevice
+
+# Distributions ship /dev/net/tun as 0600 or 0666; a launcher is uid 107 and has no capability, so it must be 0666.
+NODE_MODE = 0o666
+
+
+def make_nodes(devices: Iterable[CharacterDevice]) -> None:
+    """Make each device node, or leave it when it is right already. Needs CAP_MKNOD; raises OSError.
+
+    The file system may be mounted nodev (/run is): the kubelet only reads numbers and mode from it.
+    """
+    for device in devices:
+        device.path.parent.mkdir(parents=True, exist_ok=True)
+        if _is_right(device):
+            continue
+        fresh = device.path.with_name(f".{device.path.name}.new")
+        fresh.unlink(missing_ok=True)
+        os.mknod(fresh, stat.S_IFCHR | NODE_MODE, os.makedev(device.major, device.minor))
+        fresh.chmod(NODE_MODE)                      # mknod's mode went through the umask
+        fresh.rename(device.path)
+
+
+def _is_right(device: CharacterDevice) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        found = device.path.lstat()
+        return (
+            stat.S_ISCHR(found.st_mode)
+            and stat.S_IMODE(found.st_mode) == NODE_MODE
+            and found.st_rdev == os.makedev(device.major, device.minor)
+        )
+    return False
+
+
+def copy_helpers(source: Path, target: Path) -> tuple[str, ...]:
+    """Copy every file of ``source`` into ``target`` with mode 0755, and return the names.
+
+    Each is replaced by a rename: a container that runs the old file keeps it, none ever sees half a file ("Text file
+    busy" cannot happen either). A missing ``source`` copies nothing.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    target.chmod(0o755)
+    if not source.is_dir():
+        return ()
+    names = []
+    for helper in sorted(path for path in source.iterdir() if path.is_file()):
+        fresh = target / f".{helper.name}.new"
+        shutil.copyfile(helper, fresh)
+        fresh.chmod(0o755)                          # unreadable programs are not dumpable, so 0711 will not do
+        fresh.rename(target / helper.name)
+        names.append(helper.name)
+    return tuple(names)

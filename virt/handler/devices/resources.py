@@ -1,0 +1,75 @@
+"""What the node offers to pods through the kubelet, and what a container gets for it. Pure.
+
+A resource is a thousand identical devices: nothing is shared out, the number only has to be larger than any node's
+pods. Mount and device paths are the seam of docs/architecture.md ("Node and pod paths", "Devices").
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEVICE_COUNT = 1000
+DOMAIN = "devices.kubevirt.io"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder of the node, read-only in the container."""
+
+    host_path: Path
+    container_path: Path
+
+
+@dataclass(frozen=True)
+class DeviceNode:
+    """A character device that the container may read and write. The kubelet keeps the mode of ``host_path``."""
+
+    host_path: Path
+    container_path: Path
+
+
+@dataclass(frozen=True)
+class Resource:
+    """``name`` is the part after ``devices.kubevirt.io/``. Every container that asks gets all nodes and mounts."""
+
+    name: str
+    nodes: tuple[DeviceNode, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        return f"{DOMAIN}/{self.name}"
+
+    @property
+    def device_ids(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}{index}" for index in range(DEVICE_COUNT))
+
+
+@dataclass(frozen=True)
+class CharacterDevice:
+    """A device node that the handler makes for itself, so that its mode does not depend on the distribution."""
+
+    path: Path
+    major: int
+    minor: int
+
+
+def character_devices(node_dir: Path, *, kvm: bool) -> tuple[CharacterDevice, ...]:
+    """Numbers are from the kernel's devices.txt: misc major 10, tun 200, kvm 232."""
+    tun = CharacterDevice(node_dir / "devices" / "tun", 10, 200)
+    return (tun, CharacterDevice(node_dir / "devices" / "kvm", 10, 232)) if kvm else (tun,)
+
+
+def resources(node_dir: Path, *, kvm: bool) -> tuple[Resource, ...]:
+    """All resources of this node; ``node_dir`` is /var/run/kubevirt *on the node*, since the kubelet reads the paths.
+
+    ``kvm`` says that a guest boots on /dev/kvm, not that the device is there.
+    """
+    tun = Resource(
+        "tun",
+        nodes=(DeviceNode(node_dir / "devices" / "tun", Path("/dev/net/tun")),),
+        mounts=(Mount(node_dir / "launcher", Path("/var/run/kubevirt-handler")),),
+    )
+    container_disk = Resource("container-disk", mounts=(Mount(node_dir / "bin", Path("/usr/lib/virt/bin")),))
+    if not kvm:
+        return (tun, container_disk)
+    return (tun, container_disk, Resource("kvm", nodes=(DeviceNode(node_dir / "devices" / "kvm", Path("/dev/kvm")),)))
