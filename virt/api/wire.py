@@ -75,15 +75,15 @@ def always(value: T) -> T:
     return default
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class WireMeta(msgspec.StructMeta):
     """Gives every subclass the same options: msgspec inherits not all of them, and type checkers inherit none."""
 
-    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> "WireMeta":
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **_: bool) -> "WireMeta":
         return super().__new__(
             mcls, name, bases, namespace, frozen=True, kw_only=True, omit_defaults=True, rename=wire_name
         )
 
 
-class Wire(msgspec.Struct, metaclass=WireMeta):
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class Wire(msgspec.Struct, metaclass=WireMeta, frozen=True):
     """Base of all API types: frozen, keyword arguments only."""
