@@ -1,0 +1,157 @@
+"""The one table of what the API knows and this release does not do yet.
+
+Validation refuses every object that sets such a field, so that nothing is silently ignored. Whoever builds a feature
+removes its row; ``python -m virt.api.unbuilt`` writes docs/unsupported-fields.md anew, and a test holds it fresh.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from virt.api import v1, walk
+from virt.api.status import NOT_SUPPORTED, StatusCause
+
+DOCUMENT = Path("docs/unsupported-fields.md")
+
+
+@dataclass(frozen=True)
+class Unbuilt:
+    """``path`` below the spec, ``[]`` for every entry of a list. ``values``: only these are refused; () means all."""
+
+    path: str
+    tier: str
+    topic: str
+    values: tuple[str, ...] = ()
+
+
+_INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
+    Unbuilt(path, tier, topic)
+    for tier, topic, paths in (
+        ("T2", "access credentials", "accessCredentials[]"),
+        ("T2", "probes inside the guest",
+         "livenessProbe.exec livenessProbe.guestAgentPing readinessProbe.exec readinessProbe.guestAgentPing"),
+        ("T2", "CPU hotplug", "domain.cpu.maxSockets"),
+        ("T2", "memory hotplug", "domain.memory.maxGuest"),
+        ("T2", "hugepages", "domain.memory.hugepages"),
+        ("T2", "UEFI", "domain.firmware.bootloader.efi"),
+        ("T2", "watchdog", "domain.devices.watchdog"),
+        ("T2", "TPM", "domain.devices.tpm"),
+        ("T2", "multiple queues", "domain.devices.networkInterfaceMultiqueue domain.devices.blockMultiQueue"),
+        ("T2", "secondary networks", "networks[].multus"),
+        ("T2", "DataVolumes", "volumes[].dataVolume"),
+        ("T2", "ephemeral claims", "volumes[].ephemeral"),
+        ("T2", "host disks", "volumes[].hostDisk"),
+        ("T2", "configuration volumes",
+         "volumes[].configMap volumes[].secret volumes[].downwardAPI volumes[].serviceAccount"),
+        ("T2", "volume hotplug", "volumes[].persistentVolumeClaim.hotpluggable"),
+        ("T3", "service account of the pod", "serviceAccountName"),
+        ("T3", "dynamic resource allocation", "resourceClaims[] networks[].resourceClaim"),
+        ("T3", "utility volumes", "utilityVolumes[]"),
+        ("T3", "dedicated CPUs",
+         "domain.cpu.dedicatedCpuPlacement domain.cpu.isolateEmulatorThread domain.cpu.numa domain.cpu.realtime"),
+        ("T3", "reserved overhead", "domain.memory.reservedOverhead"),
+        ("T3", "ACPI tables", "domain.firmware.acpi"),
+        ("T3", "chassis", "domain.chassis"),
+        ("T3", "Hyper-V features", "domain.features.hyperv domain.features.hypervPassthrough"),
+        ("T3", "I/O threads", "domain.ioThreadsPolicy domain.ioThreads domain.devices.disks[].dedicatedIOThread"),
+        ("T3", "confidential guests", "domain.launchSecurity"),
+        ("T3", "reboot policy", "domain.rebootPolicy"),
+        ("T3", "VSOCK", "domain.devices.autoattachVSOCK"),
+        ("T3", "legacy virtio devices", "domain.devices.useVirtioTransitional"),
+        ("T3", "hotplug switch", "domain.devices.disableHotplug"),
+        ("T3", "host devices and GPUs", "domain.devices.hostDevices[] domain.devices.gpus[]"),
+        ("T3", "shared file systems", "domain.devices.filesystems[]"),
+        ("T3", "USB redirection", "domain.devices.clientPassthrough"),
+        ("T3", "downward metrics", "domain.devices.downwardMetrics volumes[].downwardMetrics"),
+        ("T3", "sound, video and panic devices",
+         "domain.devices.sound domain.devices.video domain.devices.panicDevices[]"),
+        ("T3", "LUN pass-through", "domain.devices.disks[].lun"),
+        ("T3", "device addresses and tags",
+         "domain.devices.disks[].disk.pciAddress domain.devices.disks[].tag domain.devices.interfaces[].pciAddress "
+         "domain.devices.interfaces[].tag domain.devices.interfaces[].acpiIndex"),
+        ("T3", "shared disks", "domain.devices.disks[].shareable"),
+        ("T3", "disk block sizes", "domain.devices.disks[].blockSize"),
+        ("T3", "disk error policies", "domain.devices.disks[].errorPolicy"),
+        ("T3", "network boot", "domain.devices.interfaces[].bootOrder"),
+        ("T3", "SR-IOV", "domain.devices.interfaces[].sriov"),
+        ("T3", "network binding plugins",
+         "domain.devices.interfaces[].passtBinding domain.devices.interfaces[].binding"),
+        ("T3", "port ranges", "domain.devices.interfaces[].portRanges[]"),
+        ("T3", "Windows answer files", "volumes[].sysprep"),
+        ("T3", "memory dumps", "volumes[].memoryDump"),
+        ("T3", "container paths", "volumes[].containerPath"),
+    )
+    for path in paths.split()
+)
+
+INSTANCE_SPEC: tuple[Unbuilt, ...] = (
+    *_INSTANCE_FIELDS,
+    Unbuilt("domain.devices.interfaces[].state", "T2", "interface hotplug", values=("absent",)),
+)
+
+MACHINE_SPEC: tuple[Unbuilt, ...] = (
+    Unbuilt("dataVolumeTemplates[]", "T2", "DataVolumes"),
+    Unbuilt("instancetype", "T2", "instance types"),
+    Unbuilt("preference", "T2", "preferences"),
+    Unbuilt("updateVolumesStrategy", "T3", "volume migration", values=("Migration",)),
+)
+
+MIGRATION_SPEC: tuple[Unbuilt, ...] = (
+    Unbuilt("vmiName", "T1", "live migration"),
+)
+
+_TABLES = (
+    ("VirtualMachineInstance, and `spec.template` of a VirtualMachine", INSTANCE_SPEC),
+    ("VirtualMachine", MACHINE_SPEC),
+    ("VirtualMachineInstanceMigration", MIGRATION_SPEC),
+)
+
+
+def instance_spec(path: str, spec: v1.VirtualMachineInstanceSpec) -> Iterator[StatusCause]:
+    """``path`` is that of the VMI's spec."""
+    return _refusals(path, spec, INSTANCE_SPEC)
+
+
+def machine_spec(path: str, spec: v1.VirtualMachineSpec) -> Iterator[StatusCause]:
+    """The VM's own fields, without those of its template."""
+    return _refusals(path, spec, MACHINE_SPEC)
+
+
+def migration_spec(path: str, spec: v1.VirtualMachineInstanceMigrationSpec) -> Iterator[StatusCause]:
+    return _refusals(path, spec, MIGRATION_SPEC)
+
+
+def document() -> str:
+    """The table as Markdown."""
+    lines = [
+        "# Fields that are not supported yet",
+        "",
+        "Written by `python -m virt.api.unbuilt`. The API schemas hold these fields; an object that sets one is",
+        "refused (422) with the field's path. Tiers: T1 first, then T2, then T3. Paths start at `spec`.",
+    ]
+    for title, rows in _TABLES:
+        lines += ["", f"## {title}", "", "| field | feature | tier |", "| --- | --- | --- |"]
+        lines += [f"| `{row.path}`{_only(row)} | {row.topic} | {row.tier} |" for row in sorted(rows, key=_order)]
+    return "\n".join(lines) + "\n"
+
+
+def _refusals(path: str, spec: object, rows: tuple[Unbuilt, ...]) -> Iterator[StatusCause]:
+    for row in rows:
+        for place, value in walk.select(spec, row.path, path):
+            # Off and empty are what everybody gets who does not set it.
+            if (value in row.values) if row.values else (value not in (False, "", 0, (), {})):
+                what = f"{place} {value!r}" if row.values else place
+                message = f"{what} is not supported yet ({row.topic})"
+                yield StatusCause(reason=NOT_SUPPORTED, field=place, message=message)
+
+
+def _only(row: Unbuilt) -> str:
+    return f" with value {', '.join(row.values)}" if row.values else ""
+
+
+def _order(row: Unbuilt) -> tuple[str, str, str]:
+    return row.tier, row.topic, row.path
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")

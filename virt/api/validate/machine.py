@@ -1,0 +1,62 @@
+"""VirtualMachines: rules 1 to 6 of the specification, and those of the VMI that the template describes."""
+
+from virt.api import defaults, unbuilt, v1
+from virt.api.clusterconfig import ClusterConfig
+from virt.api.status import StatusCause
+from virt.api.validate.causes import Causes, invalid, not_supported, required
+from virt.api.validate.instance import spec_causes
+
+RUN_STRATEGIES = ("Always", "Halted", "Manual", "RerunOnFailure", "Once")
+
+
+def create(vm: v1.VirtualMachine, config: ClusterConfig) -> tuple[StatusCause, ...]:
+    """What is wrong with a new VM. Its template is judged as the VMI that it would become."""
+    return tuple(_causes(vm, config))
+
+
+def update(old: v1.VirtualMachine, new: v1.VirtualMachine, config: ClusterConfig) -> tuple[StatusCause, ...]:
+    """What is wrong with a changed VM. One that is being deleted is let through, so that finalizers can go."""
+    def causes() -> Causes:
+        if new.metadata.deletion_timestamp is not None:
+            return
+        if old.spec != new.spec:
+            yield from _causes(new, config)
+        yield from _locks(old, new)
+    return tuple(causes())
+
+
+def warnings(vm: v1.VirtualMachine) -> tuple[str, ...]:
+    """What the API server should tell the client although the VM is fine."""
+    if vm.spec.running is None:
+        return ()
+    return ("spec.running is deprecated, please use spec.runStrategy instead.",)
+
+
+def _causes(vm: v1.VirtualMachine, config: ClusterConfig) -> Causes:
+    spec = vm.spec
+    if spec.template is None:
+        yield required("spec.template", "missing virtual machine template.")
+    if spec.running is not None and spec.run_strategy is not None:
+        yield invalid("spec.running", "Running and RunStrategy are mutually exclusive. Running is deprecated, "
+                                      "please use RunStrategy instead")
+    elif spec.running is None and spec.run_strategy is None:
+        yield invalid("spec.running", "RunStrategy must be specified")
+    if spec.run_strategy is not None and spec.run_strategy not in RUN_STRATEGIES:
+        yield not_supported("spec.runStrategy", f"Invalid RunStrategy ({spec.run_strategy})")
+    if spec.update_volumes_strategy not in (None, "Replacement", "Migration"):
+        yield not_supported("spec.updateVolumesStrategy", f"Invalid strategy {spec.update_volumes_strategy!r}")
+    yield from unbuilt.machine_spec("spec", spec)
+    if spec.template is not None:
+        yield from spec_causes("spec.template.spec", defaults.instance_spec(spec.template.spec, config), config)
+
+
+def _locks(old: v1.VirtualMachine, new: v1.VirtualMachine) -> Causes:
+    restore, snapshot = new.status.restore_in_progress, new.status.snapshot_in_progress
+    if restore and not _runs(old.spec) and _runs(new.spec):
+        yield invalid("spec.runStrategy", f"Cannot update VM runStrategy until restore {restore!r} completes")
+    if snapshot and old.spec != new.spec:
+        yield invalid("spec", f"Cannot update VM spec until snapshot {snapshot!r} completes")
+
+
+def _runs(spec: v1.VirtualMachineSpec) -> bool:
+    return bool(spec.running) or spec.run_strategy not in (None, "Halted")
