@@ -26,6 +26,7 @@ class Cluster:
     nodes: tuple[str, ...]
     workers: tuple[str, ...]
     images: Mapping[str, Mapping[str, Any]]
+    component_images: Mapping[str, str]
     capabilities: Mapping[str, bool]
 
     @cached_property
@@ -59,5 +60,6 @@ def load(name: str | None = None) -> Cluster:
         nodes=tuple(node["name"] for node in nodes),
         workers=tuple(node["name"] for node in nodes if node["role"] == "worker"),
         images=status["guest_images"],
+        component_images=status["component_images"],
         capabilities=status["capabilities"],
     )

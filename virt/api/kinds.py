@@ -1,7 +1,9 @@
 """The resources this project reads or writes: where each lives in the API and which type it has."""
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from virt.api import core, v1
 
 T = TypeVar("T")
 
@@ -20,3 +22,31 @@ class Kind(Generic[T]):
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+
+def untyped(group: str, version: str, plural: str, name: str, *, namespaced: bool) -> Kind[dict[str, Any]]:
+    """A kind whose objects are handled as plain JSON, for whatever the operator manages."""
+    return Kind(group, version, plural, name, namespaced, dict[str, Any])
+
+
+NAMESPACE = Kind("", "v1", "namespaces", "Namespace", False, core.Namespace)
+NODE = Kind("", "v1", "nodes", "Node", False, core.Node)
+PERSISTENT_VOLUME = Kind("", "v1", "persistentvolumes", "PersistentVolume", False, core.PersistentVolume)
+POD = Kind("", "v1", "pods", "Pod", True, core.Pod)
+EVENT = Kind("", "v1", "events", "Event", True, core.Event)
+SECRET = Kind("", "v1", "secrets", "Secret", True, core.Secret)
+CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap", True, core.ConfigMap)
+SERVICE = Kind("", "v1", "services", "Service", True, core.Service)
+PVC = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True, core.PersistentVolumeClaim)
+RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota", True, core.ResourceQuota)
+STORAGE_CLASS = Kind("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, core.StorageClass)
+LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease", True, core.Lease)
+CONTROLLER_REVISION = Kind("apps", "v1", "controllerrevisions", "ControllerRevision", True, core.ControllerRevision)
+
+KUBEVIRT = Kind("kubevirt.io", "v1", "kubevirts", "KubeVirt", True, v1.KubeVirt)
+VM = Kind("kubevirt.io", "v1", "virtualmachines", "VirtualMachine", True, v1.VirtualMachine)
+VMI = Kind("kubevirt.io", "v1", "virtualmachineinstances", "VirtualMachineInstance", True, v1.VirtualMachineInstance)
+VMIM = Kind(
+    "kubevirt.io", "v1", "virtualmachineinstancemigrations", "VirtualMachineInstanceMigration", True,
+    v1.VirtualMachineInstanceMigration,
+)

@@ -1,0 +1,200 @@
+"""Boot forms and machine settings, proved from inside the guest."""
+
+import re
+import secrets
+import uuid
+from typing import Any
+
+import pytest
+
+from functests.libs import build, patience
+from functests.libs.build import Manifest
+from functests.libs.cluster import Cluster
+from functests.libs.kube import Space
+
+
+@pytest.mark.case("BOOT-001")
+def test_a_disk_without_settings_boots_from_sata(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: none.
+    Steps: boot a containerDisk whose disk entry has no target and no bus.
+    Expected: the stored bus is sata; the guest's disk is sda behind ahci; BIOS, not EFI.
+    """
+    space.create(build.disk_boot_vmi(cluster, "vm", bus=None))
+    disk = space.vmi("vm")["spec"]["domain"]["devices"]["disks"][0]
+    assert disk["disk"]["bus"] == "sata", disk
+
+    space.wait_running("vm")
+    shell = space.shell("vm", boots=2)
+    assert "/ata" in shell.succeed("readlink -f /sys/block/sda"), shell.run("ls -l /sys/block").out
+    assert shell.run("test -e /sys/firmware/efi").code == 1
+    assert shell.succeed("cat /sys/class/dmi/id/bios_vendor") == "SeaBIOS"
+
+
+@pytest.mark.case("BOOT-002")
+def test_kernel_boot_carries_its_arguments(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: none.
+    Steps: boot kernel and initrd from a container with a nonce in kernelArgs and no disk.
+    Expected: the guest's command line is kernelArgs to the byte; it has no disk.
+    """
+    manifest = build.kernel_boot_vmi(cluster, "vm", kernel_args=f"nonce={secrets.token_hex(8)} quiet")
+    wanted = manifest["spec"]["domain"]["firmware"]["kernelBoot"]["kernelArgs"]
+    _, shell = space.boot(manifest)
+    assert shell.succeed("cat /proc/cmdline") == wanted
+    assert shell.succeed("grep -c '[sv]da' /proc/partitions || true") == "0"
+
+
+def _fault(path: str, value: Any) -> Manifest:
+    """A merge patch that sets ``path`` (dots) below spec.domain."""
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return {"spec": {"domain": value}}
+
+
+@pytest.mark.case("BOOT-006")
+def test_impossible_machines_are_refused_at_their_field(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: a VMI that is admitted (the control).
+    Steps: create it with one fault at a time.
+    Expected: 422, reason Invalid, a cause at the fault's own field, nothing stored.
+    """
+    control = build.disk_boot_vmi(cluster, "vm")
+    kernel = build.kernel_boot_vmi(cluster, "vm")
+    assert space.try_create(control, dry_run=True).code == 201
+    assert space.try_create(kernel, dry_run=True).code == 201
+    domain = "spec.domain"
+    boot = f"{domain}.firmware.kernelBoot"
+    disk = {"name": "root"}
+    container = kernel["spec"]["domain"]["firmware"]["kernelBoot"]["container"]
+    nic = {"name": "default", "masquerade": {}}
+    faults: list[tuple[str, Manifest, Manifest]] = [
+        (f"{domain}.firmware.bootloader", control, _fault("firmware.bootloader", {"efi": {}, "bios": {}})),
+        (boot, kernel, _fault("firmware.kernelBoot.container", None)),
+        (f"{boot}.container", kernel, _fault("firmware.kernelBoot.container", {"image": ""})),
+        (
+            f"{boot}.container",
+            kernel,
+            _fault("firmware.kernelBoot.container", {"kernelPath": None, "initrdPath": None}),
+        ),
+        (f"{boot}.container", kernel, _fault("firmware.kernelBoot.container.kernelPath", "boot/vmlinuz")),
+        (
+            f"{domain}.devices.disks[0].bootOrder",
+            control,
+            _fault("devices.disks", [{**disk, "disk": {"bus": "virtio"}, "bootOrder": 0}]),
+        ),
+        (
+            f"{domain}.devices.interfaces[0].bootOrder",
+            build.merged(control, _fault("devices.disks", [{**disk, "disk": {"bus": "virtio"}, "bootOrder": 1}])),
+            _fault("devices.interfaces", [{**nic, "bootOrder": 1}]),
+        ),
+        (f"{domain}.machine.type", control, _fault("machine.type", "pc-i440fx")),
+        (
+            f"{domain}.cpu.features[0].policy",
+            control,
+            _fault("cpu.features", [{"name": "sse4.2", "policy": "maybe"}]),
+        ),
+        (
+            f"{domain}.devices.inputs[0].type",
+            control,
+            _fault("devices.inputs", [{"name": "in", "type": "mouse", "bus": "usb"}]),
+        ),
+        (
+            f"{domain}.devices.inputs[0].bus",
+            control,
+            _fault("devices.inputs", [{"name": "in", "type": "tablet", "bus": "ps2"}]),
+        ),
+        (
+            f"{domain}.devices.disks[0].cdrom.bus",
+            control,
+            _fault("devices.disks", [{**disk, "cdrom": {"bus": "virtio"}}]),
+        ),
+        (
+            f"{domain}.devices.disks[0].disk.bus",
+            control,
+            _fault("devices.disks", [{**disk, "disk": {"bus": "sata", "readonly": True}}]),
+        ),
+        (
+            f"{domain}.devices.disks[0].cache",
+            control,
+            _fault("devices.disks", [{**disk, "disk": {"bus": "virtio"}, "cache": "fast"}]),
+        ),
+    ]
+    assert container
+    wrong = []
+    for field, base, fault in faults:
+        answer = space.try_create(build.merged(base, fault))
+        fields = [cause.get("field") for cause in answer.causes]
+        if answer.code != 422 or not any(str(seen).startswith(field) for seen in fields):
+            wrong.append(f"{field}: got {answer.code} at {fields}: {answer.message[:300]}")
+        if space.get_vmi("vm") is not None:
+            wrong.append(f"{field}: the VMI was stored")
+            space.delete_vmi("vm")
+            space.wait_vmi_gone("vm")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.case("BOOT-017")
+@pytest.mark.parametrize(
+    ("topology", "physical_ids", "siblings"),
+    [({"sockets": 2, "cores": 1}, 2, 1), ({"sockets": 1, "cores": 1, "threads": 2}, 1, 2)],
+    ids=["two-sockets", "two-threads"],
+)
+def test_cpu_topology_reaches_the_guest(
+    space: Space, cluster: Cluster, topology: dict[str, int], physical_ids: int, siblings: int
+) -> None:
+    """
+    Preconditions: none.
+    Steps: boot with two vCPUs in two shapes.
+    Expected: /proc/cpuinfo and status.currentCPUTopology show that shape.
+    """
+    manifest = build.merged(build.kernel_boot_vmi(cluster, "vm"), _fault("cpu", topology))
+    _, shell = space.boot(manifest)
+    cpuinfo = shell.succeed("cat /proc/cpuinfo")
+    assert len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE)) == 2
+    assert len(set(re.findall(r"^physical id\s*: (\d+)", cpuinfo, re.MULTILINE))) == physical_ids, cpuinfo
+    assert set(re.findall(r"^siblings\s*: (\d+)", cpuinfo, re.MULTILINE)) == {str(siblings)}, cpuinfo
+    assert space.vmi("vm")["status"]["currentCPUTopology"] == {"sockets": 1, "cores": 1, "threads": 1, **topology}
+
+
+@pytest.mark.case("BOOT-024")
+def test_guest_memory_is_what_was_asked(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: none.
+    Steps: boot with memory.guest 160Mi and a request of 96Mi.
+    Expected: the guest's System RAM is 160 MiB within 2; status.memory says 160Mi three times.
+    """
+    manifest = build.merged(
+        build.kernel_boot_vmi(cluster, "vm", memory="160Mi"), _fault("resources", {"requests": {"memory": "96Mi"}})
+    )
+    _, shell = space.boot(manifest)
+    ranges = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) : System RAM", shell.succeed("cat /proc/iomem"), re.MULTILINE)
+    mebibytes = sum(int(end, 16) - int(start, 16) + 1 for start, end in ranges) / 2**20
+    assert abs(mebibytes - 160) <= 2, ranges
+    memory = space.vmi("vm")["status"]["memory"]
+    assert {memory[key] for key in ("guestAtBoot", "guestCurrent", "guestRequested")} == {"160Mi"}, memory
+
+
+@pytest.mark.case("BOOT-031")
+def test_firmware_identity_survives_a_restart(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: none.
+    Steps: boot a VM with firmware uuid and serial; restart it.
+    Expected: the guest's DMI shows both, before and after.
+    """
+    identity = {"uuid": str(uuid.uuid4()), "serial": secrets.token_hex(6)}
+    vmi, shell = space.boot(
+        build.vm_of(build.merged(build.kernel_boot_vmi(cluster, "vm"), _fault("firmware", identity)))
+    )
+
+    def dmi() -> dict[str, str]:
+        return {
+            "uuid": shell.succeed("cat /sys/class/dmi/id/product_uuid").lower(),
+            "serial": shell.succeed("cat /sys/class/dmi/id/product_serial"),
+        }
+
+    assert dmi() == identity
+    assert space.act_on_vm("vm", "restart").code == 202
+    space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.boots(2))
+    shell = space.shell("vm")
+    assert dmi() == identity

@@ -1,0 +1,239 @@
+"""The configuration in force: spec.configuration of the KubeVirt CR with every default filled in.
+
+What users write is in ``virt.api.v1``; code reads this. Components build it anew whenever the CR changes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TypeVar
+
+from virt.api import featuregates, v1
+from virt.api.core import ResourceRequirements
+from virt.api.wire import Quantity
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """``emulated_machines``: globs of machine types that VMs may ask for."""
+
+    machine_type: str
+    emulated_machines: tuple[str, ...]
+    ovmf_path: str
+
+    def allows_machine(self, machine_type: str) -> bool:
+        return any(fnmatchcase(machine_type, glob) for glob in self.emulated_machines)
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "amd64": Architecture("q35", ("q35*", "pc-q35*"), "/usr/share/edk2/ovmf"),
+    "arm64": Architecture("virt", ("virt*",), "/usr/share/AAVMF"),
+    "s390x": Architecture("s390-ccw-virtio", ("s390-ccw-virtio*",), ""),
+}
+
+
+@dataclass(frozen=True)
+class Migrations:
+    """``completion_timeout_per_gib`` and ``progress_timeout`` in seconds; bandwidth "0" is unlimited."""
+
+    parallel_per_cluster: int = 5
+    parallel_outbound_per_node: int = 2
+    bandwidth_per_migration: Quantity = "0"
+    completion_timeout_per_gib: int = 150
+    progress_timeout: int = 150
+    max_downtime_ms: int = 900
+    allow_auto_converge: bool = False
+    allow_post_copy: bool = False
+    allow_workload_disruption: bool = False
+    unsafe_migration_override: bool = False
+    disable_tls: bool = False
+    node_drain_taint_key: str = "kubevirt.io/drain"
+    network: str = ""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Requests to the API server: ``qps`` on average, ``burst`` at once."""
+
+    qps: float
+    burst: int
+
+
+@dataclass(frozen=True)
+class LogVerbosity:
+    """2 is the normal level; ``nodes`` overrides the handler's by node name."""
+
+    api: int = 2
+    controller: int = 2
+    handler: int = 2
+    launcher: int = 2
+    operator: int = 2
+    nodes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """``default_network_interface``: bridge or masquerade. ``rollout_strategy``: LiveUpdate or Stage."""
+
+    use_emulation: bool = False
+    enabled_gates: frozenset[str] = frozenset()
+    disabled_gates: frozenset[str] = frozenset()
+    cpu_allocation_ratio: int = 10
+    memory_overcommit: int = 100
+    node_selectors: Mapping[str, str] = field(default_factory=dict)
+    pvc_tolerate_less_space_percent: int = 10
+    minimum_reserve_pvc_bytes: int = 131072
+    log_verbosity: LogVerbosity = LogVerbosity()
+    image_pull_policy: str = "IfNotPresent"
+    cpu_model: str = ""
+    cpu_request: Quantity = "100m"
+    eviction_strategy: str = "None"
+    migrations: Migrations = Migrations()
+    default_network_interface: str = "bridge"
+    permit_bridge_on_pod_network: bool = True
+    default_architecture: str = "amd64"
+    architectures: Mapping[str, Architecture] = field(default_factory=lambda: ARCHITECTURES)
+    smbios_manufacturer: str = "KubeVirt"
+    smbios_product: str = "None"
+    smbios_family: str = "KubeVirt"
+    smbios_version: str = ""
+    smbios_sku: str = ""
+    support_container_resources: Mapping[str, ResourceRequirements] = field(default_factory=dict)
+    mem_balloon_stats_period_s: int = 10
+    max_hotplug_ratio: int = 4
+    max_cpu_sockets: int | None = None
+    max_guest: Quantity | None = None
+    rollout_strategy: str = "LiveUpdate"
+    free_page_reporting: bool = True
+    serial_console_log: bool = True
+    additional_guest_memory_overhead_ratio: str = "1"
+    api_rate: Rate = Rate(200, 400)
+    webhook_rate: Rate = Rate(200, 400)
+    controller_rate: Rate = Rate(200, 400)
+    handler_rate: Rate = Rate(50, 100)
+
+    def is_enabled(self, gate: str) -> bool:
+        return featuregates.is_enabled(gate, self.enabled_gates, self.disabled_gates)
+
+    def architecture(self, name: str) -> Architecture:
+        """Settings of an architecture, of the default one for "" or an unknown name."""
+        return self.architectures.get(name) or self.architectures[self.default_architecture]
+
+
+def effective(cr: v1.KubeVirt | None) -> ClusterConfig:
+    """The configuration that ``cr`` asks for; all defaults without one."""
+    if cr is None:
+        return ClusterConfig()
+    written = cr.spec.configuration
+    developer = written.developer_configuration or v1.DeveloperConfiguration()
+    network = written.network or v1.NetworkConfiguration()
+    smbios = written.smbios or v1.SMBiosConfiguration()
+    live_update = written.live_update_configuration or v1.LiveUpdateConfiguration()
+    options = written.virtual_machine_options or v1.VirtualMachineOptions()
+    default = ClusterConfig()
+    return ClusterConfig(
+        use_emulation=developer.use_emulation,
+        enabled_gates=frozenset(developer.feature_gates),
+        disabled_gates=frozenset(developer.disabled_feature_gates),
+        cpu_allocation_ratio=max(1, developer.cpu_allocation_ratio or default.cpu_allocation_ratio),
+        memory_overcommit=max(10, developer.memory_overcommit or default.memory_overcommit),
+        node_selectors=developer.node_selectors,
+        pvc_tolerate_less_space_percent=_given(
+            developer.pvc_tolerate_less_space_up_to_percent, default.pvc_tolerate_less_space_percent),
+        minimum_reserve_pvc_bytes=_given(developer.minimum_reserve_pvc_bytes, default.minimum_reserve_pvc_bytes),
+        log_verbosity=_log_verbosity(developer.log_verbosity or v1.LogVerbosity()),
+        image_pull_policy=written.image_pull_policy or default.image_pull_policy,
+        cpu_model=written.cpu_model,
+        cpu_request=_given(written.cpu_request, default.cpu_request),
+        eviction_strategy=written.eviction_strategy or default.eviction_strategy,
+        migrations=migrations(written.migrations or v1.MigrationConfiguration()),
+        default_network_interface=network.default_network_interface or default.default_network_interface,
+        permit_bridge_on_pod_network=_given(
+            network.permit_bridge_interface_on_pod_network, default.permit_bridge_on_pod_network),
+        default_architecture=_default_architecture(cr),
+        architectures=_architectures(written.architecture_configuration or v1.ArchConfiguration()),
+        smbios_manufacturer=smbios.manufacturer or default.smbios_manufacturer,
+        smbios_product=smbios.product or default.smbios_product,
+        smbios_family=smbios.family or default.smbios_family,
+        smbios_version=smbios.version,
+        smbios_sku=smbios.sku,
+        support_container_resources={entry.type: entry.resources for entry in written.support_container_resources},
+        mem_balloon_stats_period_s=_given(written.mem_balloon_stats_period, default.mem_balloon_stats_period_s),
+        max_hotplug_ratio=live_update.max_hotplug_ratio or default.max_hotplug_ratio,
+        max_cpu_sockets=live_update.max_cpu_sockets,
+        max_guest=live_update.max_guest,
+        rollout_strategy=written.vm_rollout_strategy or default.rollout_strategy,
+        free_page_reporting=options.disable_free_page_reporting is None,
+        serial_console_log=options.disable_serial_console_log is None,
+        additional_guest_memory_overhead_ratio=written.additional_guest_memory_overhead_ratio or "1",
+        api_rate=_rate(written.api_configuration, default.api_rate),
+        webhook_rate=_rate(written.webhook_configuration, default.webhook_rate),
+        controller_rate=_rate(written.controller_configuration, default.controller_rate),
+        handler_rate=_rate(written.handler_configuration, default.handler_rate),
+    )
+
+
+def migrations(written: v1.MigrationConfiguration, base: Migrations = Migrations()) -> Migrations:
+    """``written`` over ``base``. Workload disruption is allowed where post-copy is, unless said otherwise."""
+    post_copy = _given(written.allow_post_copy, base.allow_post_copy)
+    return Migrations(
+        parallel_per_cluster=_given(written.parallel_migrations_per_cluster, base.parallel_per_cluster),
+        parallel_outbound_per_node=_given(
+            written.parallel_outbound_migrations_per_node, base.parallel_outbound_per_node),
+        bandwidth_per_migration=_given(written.bandwidth_per_migration, base.bandwidth_per_migration),
+        completion_timeout_per_gib=_given(written.completion_timeout_per_gib, base.completion_timeout_per_gib),
+        progress_timeout=_given(written.progress_timeout, base.progress_timeout),
+        max_downtime_ms=_given(written.max_downtime_ms, base.max_downtime_ms),
+        allow_auto_converge=_given(written.allow_auto_converge, base.allow_auto_converge),
+        allow_post_copy=post_copy,
+        allow_workload_disruption=_given(written.allow_workload_disruption, post_copy),
+        unsafe_migration_override=_given(written.unsafe_migration_override, base.unsafe_migration_override),
+        disable_tls=_given(written.disable_tls, base.disable_tls),
+        node_drain_taint_key=written.node_drain_taint_key or base.node_drain_taint_key,
+        network=written.network or base.network,
+    )
+
+
+def _given(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
+def _default_architecture(cr: v1.KubeVirt) -> str:
+    asked = cr.spec.configuration.architecture_configuration
+    name = (asked.default_architecture if asked else "") or cr.status.default_architecture
+    return name if name in ARCHITECTURES else ClusterConfig.default_architecture
+
+
+def _architectures(written: v1.ArchConfiguration) -> Mapping[str, Architecture]:
+    asked = {"amd64": written.amd64, "arm64": written.arm64, "s390x": written.s390x}
+    return {name: _architecture(asked[name], default) for name, default in ARCHITECTURES.items()}
+
+
+def _architecture(written: v1.ArchSpecificConfiguration | None, default: Architecture) -> Architecture:
+    if written is None:
+        return default
+    return Architecture(
+        machine_type=written.machine_type or default.machine_type,
+        emulated_machines=written.emulated_machines or default.emulated_machines,
+        ovmf_path=written.ovmf_path or default.ovmf_path,
+    )
+
+
+def _log_verbosity(written: v1.LogVerbosity) -> LogVerbosity:
+    normal = LogVerbosity()
+    return LogVerbosity(
+        api=written.virt_api or normal.api,
+        controller=written.virt_controller or normal.controller,
+        handler=written.virt_handler or normal.handler,
+        launcher=written.virt_launcher or normal.launcher,
+        operator=written.virt_operator or normal.operator,
+        nodes=written.node_verbosity,
+    )
+
+
+def _rate(written: v1.ReloadableComponentConfiguration | None, default: Rate) -> Rate:
+    limiter = written.rest_client.rate_limiter if written and written.rest_client else None
+    bucket = limiter.token_bucket_rate_limiter if limiter else None
+    return default if bucket is None else Rate(bucket.qps or default.qps, bucket.burst or default.burst)

@@ -1,0 +1,47 @@
+"""Lists of conditions as values: find one, set one, remove one. Works for Kubernetes' and for KubeVirt's conditions."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+
+from virt.api import core, v1
+
+C = TypeVar("C", bound=core.Condition | v1.Condition)
+
+
+def find(conditions: Iterable[C], type_: str) -> C | None:
+    return next((condition for condition in conditions if condition.type == type_), None)
+
+
+def is_true(conditions: Iterable[C], type_: str) -> bool:
+    """Whether the condition is there with status "True"."""
+    return _has(conditions, type_, "True")
+
+
+def is_false(conditions: Iterable[C], type_: str) -> bool:
+    """Whether the condition is there with status "False"; an absent condition is neither true nor false."""
+    return _has(conditions, type_, "False")
+
+
+def with_condition(conditions: tuple[C, ...], new: C, now: str) -> tuple[C, ...]:
+    """``conditions`` with ``new`` in place of the one of its type, or at the end.
+
+    ``now`` (RFC 3339) becomes its transition time when the status changed; else the old times stay, so that setting
+    the same condition again gives back an equal tuple and causes no write.
+    """
+    old = find(conditions, new.type)
+    if old is None:
+        return (*conditions, msgspec.structs.replace(new, last_transition_time=now))
+    changed_at = old.last_transition_time if old.status == new.status else now
+    new = msgspec.structs.replace(new, last_transition_time=changed_at, last_probe_time=old.last_probe_time)
+    return tuple(new if condition.type == new.type else condition for condition in conditions)
+
+
+def without(conditions: tuple[C, ...], type_: str) -> tuple[C, ...]:
+    return tuple(condition for condition in conditions if condition.type != type_)
+
+
+def _has(conditions: Iterable[C], type_: str, status: str) -> bool:
+    condition = find(conditions, type_)
+    return condition is not None and condition.status == status

@@ -1,0 +1,135 @@
+"""Names that several components share: labels, annotations, finalizers, ports, users, folders, extended resources.
+
+Those of the KubeVirt API are fixed by its clients; the folders are drawn in docs/architecture.md.
+"""
+
+from typing import Final
+
+KUBEVIRT_USER: Final = 107                # uid and gid of every process in a launcher pod
+API_PORT: Final = 8443                    # virt-api, and /metrics of every component
+HANDLER_PORT: Final = 8186                # virt-handler, for virt-api
+INSTALL_NAMESPACE: Final = "kubevirt"     # where the KubeVirt CR and the components live, unless told otherwise
+GROUP: Final = "kubevirt.io"
+SUBRESOURCE_GROUP: Final = "subresources.kubevirt.io"
+SUBRESOURCE_VERSIONS: Final = ("v1", "v1alpha3")
+SUBPROTOCOL: Final = "plain.kubevirt.io"
+
+API_ACCOUNT: Final = "kubevirt-apiserver"
+CONTROLLER_ACCOUNT: Final = "kubevirt-controller"
+HANDLER_ACCOUNT: Final = "kubevirt-handler"
+OPERATOR_ACCOUNT: Final = "kubevirt-operator"
+API_SERVICE: Final = "virt-api"
+OPERATOR_SERVICE: Final = "kubevirt-operator-webhook"
+
+# --- labels ---
+
+APP_LABEL: Final = "kubevirt.io"                                  # on pods: virt-launcher, virt-api, virt-handler ...
+LAUNCHER: Final = "virt-launcher"                                 # its value on launcher pods
+LAUNCHER_SELECTOR: Final = f"{APP_LABEL}={LAUNCHER}"
+CREATED_BY_LABEL: Final = "kubevirt.io/created-by"                # pod: uid of the VMI
+DOMAIN_LABEL: Final = "kubevirt.io/domain"                        # users select Services and pods by it
+VM_NAME_LABEL: Final = "vm.kubevirt.io/name"
+VMI_ID_LABEL: Final = "vmi.kubevirt.io/id"
+NODE_NAME_LABEL: Final = "kubevirt.io/nodeName"                   # VMI: where it runs
+MIGRATION_TARGET_NODE_LABEL: Final = "kubevirt.io/migrationTargetNodeName"
+MIGRATION_JOB_UID_LABEL: Final = "kubevirt.io/migrationJobUID"
+MIGRATION_VMI_LABEL: Final = "kubevirt.io/vmi-name"               # migration: its VMI
+OUTDATED_LAUNCHER_LABEL: Final = "kubevirt.io/outdatedLauncherImage"
+INSTALL_STRATEGY_LABEL: Final = "kubevirt.io/install-strategy"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "virt-operator"
+
+SCHEDULABLE_LABEL: Final = "kubevirt.io/schedulable"              # node: "true" while its handler is alive
+CPU_MANAGER_LABEL: Final = "kubevirt.io/cpumanager"
+KSM_LABEL: Final = "kubevirt.io/ksm-enabled"
+KVM_LABEL: Final = "virt.kubevirt.io/kvm"                         # node: "true" where a probe guest booted on KVM
+CPU_MODEL_LABEL_PREFIX: Final = "cpu-model.node.kubevirt.io/"
+CPU_MODEL_MIGRATION_LABEL_PREFIX: Final = "cpu-model-migration.node.kubevirt.io/"
+CPU_FEATURE_LABEL_PREFIX: Final = "cpu-feature.node.kubevirt.io/"
+CPU_VENDOR_LABEL_PREFIX: Final = "cpu-vendor.node.kubevirt.io/"
+HOST_MODEL_CPU_LABEL_PREFIX: Final = "host-model-cpu.node.kubevirt.io/"
+HOST_MODEL_FEATURES_LABEL_PREFIX: Final = "host-model-required-features.node.kubevirt.io/"
+MACHINE_TYPE_LABEL_PREFIX: Final = "machine-type.node.kubevirt.io/"
+OBSOLETE_HOST_MODEL_LABEL: Final = "node-labeller.kubevirt.io/obsolete-host-model"
+
+# Set by the components only; the webhook refuses them from anybody else.
+RESERVED_LABELS: Final = (
+    CREATED_BY_LABEL, MIGRATION_JOB_UID_LABEL, NODE_NAME_LABEL, MIGRATION_TARGET_NODE_LABEL, SCHEDULABLE_LABEL,
+    INSTALL_STRATEGY_LABEL,
+)
+
+# --- annotations ---
+
+DOMAIN_ANNOTATION: Final = "kubevirt.io/domain"
+DEFAULT_CONTAINER_ANNOTATION: Final = "kubectl.kubernetes.io/default-container"
+MIGRATION_TRANSPORT_ANNOTATION: Final = "kubevirt.io/migrationTransportUnix"
+EVICT_ONLY_ANNOTATION: Final = "descheduler.alpha.kubernetes.io/request-evict-only"
+MIGRATION_JOB_NAME_ANNOTATION: Final = "kubevirt.io/migrationJobName"
+EVACUATION_MIGRATION_ANNOTATION: Final = "kubevirt.io/evacuationMigration"
+VM_GENERATION_ANNOTATION: Final = "kubevirt.io/vm-generation"
+PCI_TOPOLOGY_ANNOTATION: Final = "kubevirt.io/pci-topology-version"
+HEARTBEAT_ANNOTATION: Final = "kubevirt.io/heartbeat"             # node: RFC 3339 time of the last sign of life
+SKIP_NODE_LABELLER_ANNOTATION: Final = "node-labeller.kubevirt.io/skip-node"
+
+# --- finalizers ---
+
+VMI_FINALIZER: Final = "kubevirt.io/foregroundDeleteVirtualMachine"
+VM_CONTROLLER_FINALIZER: Final = "kubevirt.io/virtualMachineControllerFinalize"
+MIGRATION_FINALIZER: Final = "kubevirt.io/migrationJobFinalize"
+OPERATOR_FINALIZER: Final = "kubevirt.io/virtOperatorFinalizer"
+
+# --- conditions ---
+
+UNPAUSED_READINESS_GATE: Final = "kubevirt.io/virtual-machine-unpaused"
+
+# --- extended resources ---
+
+KVM_RESOURCE: Final = "devices.kubevirt.io/kvm"
+TUN_RESOURCE: Final = "devices.kubevirt.io/tun"
+CONTAINER_DISK_RESOURCE: Final = "devices.kubevirt.io/container-disk"
+COMPUTE_CONTAINER: Final = "compute"
+
+# --- folders and sockets: node and handler ---
+
+NODE_DIR: Final = "/var/run/kubevirt"
+NODE_LAUNCHER_DIR: Final = f"{NODE_DIR}/launcher"
+NODE_LAUNCHER_SOCKET: Final = f"{NODE_LAUNCHER_DIR}/handler.sock"
+NODE_DEVICES_DIR: Final = f"{NODE_DIR}/devices"
+NODE_BIN_DIR: Final = f"{NODE_DIR}/bin"
+IMAGE_BIN_DIR: Final = "/usr/lib/virt"                            # static helpers in the handler's image
+
+# --- folders and sockets: launcher pod ---
+
+LAUNCHER_HANDLER_DIR: Final = "/var/run/kubevirt-handler"
+LAUNCHER_HANDLER_SOCKET: Final = f"{LAUNCHER_HANDLER_DIR}/handler.sock"
+CONTAINER_DISK_HELPER: Final = "/usr/lib/virt/bin/container-disk"
+PRIVATE_DIR: Final = "/var/run/kubevirt-private"
+VMI_DISKS_DIR: Final = f"{PRIVATE_DIR}/vmi-disks"
+PUBLIC_DIR: Final = "/var/run/kubevirt"
+CONTAINER_DISKS_DIR: Final = f"{PUBLIC_DIR}/container-disks"
+EPHEMERAL_DISKS_DIR: Final = "/var/run/kubevirt-ephemeral-disks"
+LIBVIRT_DIR: Final = "/var/run/libvirt"
+EMPTY_DISKS_DIR: Final = f"{LIBVIRT_DIR}/empty-disks"
+LIBVIRT_SOCKET: Final = f"{LIBVIRT_DIR}/virtqemud-sock"
+
+# --- certificates ---
+
+CERTS_DIR: Final = "/etc/virt/certs"                              # <secret name>/{tls.crt,tls.key}
+CA_FILE: Final = "/etc/virt/ca/ca-bundle"
+CA_CONFIG_MAP: Final = "kubevirt-ca"
+CA_KEY: Final = "ca-bundle"
+
+
+def domain_name(namespace: str, name: str) -> str:
+    """libvirt's name of a VMI's domain."""
+    return f"{namespace}_{name}"
+
+
+def serial_socket(vmi_uid: str) -> str:
+    """QEMU's socket of serial port 0, in the launcher; its transcript is beside it with ``-log`` at the end."""
+    return f"{PRIVATE_DIR}/{vmi_uid}/virt-serial0"
+
+
+def vnc_socket(vmi_uid: str) -> str:
+    """QEMU's VNC socket, in the launcher."""
+    return f"{PRIVATE_DIR}/{vmi_uid}/virt-vnc"
