@@ -5,6 +5,7 @@ The same event again raises the count of the one that is there. Recording never 
 
 import asyncio
 import hashlib
+import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -40,6 +41,7 @@ class EventRecorder:
         self._host = host
         self._clock = clock or RealClock()
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._numbers = itertools.count()       # two events may fall into one tick of the clock
         self._waiting: asyncio.Queue[core.Event] = asyncio.Queue(BACKLOG)
 
     def event(self, obj: Any, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:
@@ -62,7 +64,7 @@ class EventRecorder:
         now = self._clock.now()
         return core.Event(
             metadata=core.ObjectMeta(
-                name=f"{about.name[:230]}.{int(now.timestamp() * 1e9):x}", namespace=about.namespace or "default"
+                name=f"{about.name[:230]}.{int(now.timestamp() * 1e6):x}{next(self._numbers) % 4096:03x}", namespace=about.namespace or "default"
             ),
             involved_object=about,
             type=type_,
