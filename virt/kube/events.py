@@ -62,10 +62,9 @@ class EventRecorder:
 
     def _made(self, about: core.ObjectReference, type_: str, reason: str, message: str) -> core.Event:
         now = self._clock.now()
+        suffix = f"{int(now.timestamp() * 1e6):x}{next(self._numbers) % 4096:03x}"
         return core.Event(
-            metadata=core.ObjectMeta(
-                name=f"{about.name[:230]}.{int(now.timestamp() * 1e6):x}{next(self._numbers) % 4096:03x}", namespace=about.namespace or "default"
-            ),
+            metadata=core.ObjectMeta(name=f"{about.name[:230]}.{suffix}", namespace=about.namespace or "default"),
             involved_object=about,
             type=type_,
             reason=reason,

@@ -79,6 +79,10 @@ class WorkQueue:
             self._wakers.add(waker)
             try:
                 await waker
+            except asyncio.CancelledError:
+                if self._waiting:
+                    self._wake()                # it was woken and cancelled at once: pass the news on
+                raise
             finally:
                 self._wakers.discard(waker)
         key = self._waiting.popleft()
