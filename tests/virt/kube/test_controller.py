@@ -1,0 +1,81 @@
+import asyncio
+
+import pytest
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.kube import FakeKube
+from virt.api import core
+from virt.api.kinds import CONFIG_MAP, EVENT
+from virt.kube.client import ApiError, ConflictError
+from virt.kube.controller import Controller, Result, TerminalError
+from virt.kube.events import EventRecorder
+from virt.kube.informer import Informer
+from virt.kube.objects import key_of
+
+
+@pytest.mark.parametrize(("error", "failures"), [
+    (ConflictError(409, "Conflict", "lost"), 1),
+    (ApiError(500, "InternalError", "x"), 1),
+    (ValueError("bug"), 1),
+    (TerminalError("never"), 0),
+])
+async def test_what_each_error_leads_to(error: Exception, failures: int) -> None:
+    async def reconcile(_: str) -> Result:
+        raise error
+
+    controller = Controller("x", reconcile)
+    await controller.process("a")
+    assert controller.queue.failures("a") == failures
+
+
+async def test_success_forgets_failures_and_keeps_the_wish() -> None:
+    wish = 0.001
+
+    async def reconcile(_: str) -> Result:
+        return Result(requeue_after_s=wish)
+
+    controller = Controller("x", reconcile)
+    controller.queue.add_rate_limited("a")
+    await controller.process("a")
+    assert controller.queue.failures("a") == 0
+    assert await asyncio.wait_for(controller.queue.get(), 1) == "a"
+
+
+async def test_work_begins_when_all_informers_know_everything() -> None:
+    kube = FakeKube(*(
+        (CONFIG_MAP, core.ConfigMap(metadata=core.ObjectMeta(name=name, namespace="n"))) for name in "abc"
+    ))
+    informer = Informer(kube, CONFIG_MAP, clock=FakeClock())
+    known: list[tuple[str, int]] = []
+
+    async def reconcile(key: str) -> Result:
+        known.append((key, len(informer.store)))
+        return Result()
+
+    controller = Controller("x", reconcile, workers=2)
+    controller.watches(informer, lambda item: [key_of(item)])
+    tasks = [asyncio.create_task(controller.run()), asyncio.create_task(informer.run())]
+    async with asyncio.timeout(5):
+        while len(known) < 3:
+            await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    assert sorted(known) == [("n/a", 3), ("n/b", 3), ("n/c", 3)]
+
+
+async def test_the_same_event_again_is_counted() -> None:
+    kube = FakeKube()
+    recorder = EventRecorder(kube, "test", clock=FakeClock())
+    about = core.ConfigMap(metadata=core.ObjectMeta(name="a", namespace="n", uid="u"))
+    task = asyncio.create_task(recorder.run())
+    for _ in range(3):
+        recorder.event(about, "Normal", "Same", "again")
+    recorder.event(about, "Warning", "Other", "once")
+    async with asyncio.timeout(5):
+        while len(kube.writes) < 4:
+            await asyncio.sleep(0)
+    task.cancel()
+    events = (await kube.list(EVENT, "n")).items
+    assert sorted((event.reason, event.count, event.involved_object.kind) for event in events) == [
+        ("Other", 1, "ConfigMap"), ("Same", 3, "ConfigMap"),
+    ]

@@ -1,0 +1,113 @@
+"""What the pod's network is, what the VMI asks for, and what is to be made of it. Frozen values, no behaviour.
+
+Addresses are text: "10.0.2.2" alone or "10.0.2.2/24" with a prefix, as the name or the docstring says.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from virt.base.errors import VirtError
+from virt.rpc.messages import DhcpLease
+
+
+class NetworkPlanError(VirtError):
+    """The VMI asks for a network that cannot be; trying again will not help."""
+
+    reference = "network-plan"
+    hint = "Correct the interface or network in the VM's template and start it again."
+
+
+class PodRoute(msgspec.Struct, frozen=True):
+    """A route of the pod. ``destination`` is a CIDR ("0.0.0.0/0" for the default), ``gateway`` "" when on the link."""
+
+    destination: str
+    gateway: str = ""
+
+
+class PodLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A network card of the pod as the CNI plugin made it. ``addresses`` are global ones with their prefix."""
+
+    name: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...] = ()
+    routes: tuple[PodRoute, ...] = ()
+
+
+class Binding(StrEnum):
+    MASQUERADE = "masquerade"
+    BRIDGE = "bridge"
+
+
+@dataclass(frozen=True)
+class PortRange:
+    """Ports ``first`` to ``last`` of "tcp" or "udp", both ends included."""
+
+    protocol: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class DhcpExtras:
+    """The DHCP options that a person may give for an interface."""
+
+    boot_file: str = ""
+    tftp_server: str = ""
+    ntp_servers: tuple[str, ...] = ()
+    private_options: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class GuestNic:
+    """An interface of the VMI's spec. ``network`` is "" for the pod network, else the multus network's name in the
+    spec.
+
+    ``cidr`` and ``cidr6`` are the guest's networks under masquerade, "" for the default. ``mac`` "" takes the pod
+    link's. ``queues`` is the number of queue pairs.
+    """
+
+    name: str
+    binding: Binding
+    network: str = ""
+    mac: str = ""
+    ports: tuple[PortRange, ...] = ()
+    cidr: str = ""
+    cidr6: str = ""
+    queues: int = 1
+    dhcp: DhcpExtras = DhcpExtras()
+
+
+@dataclass(frozen=True)
+class RenamedLink:
+    """Bridge binding: the pod's card becomes a port of the bridge, and a placeholder keeps its name for the pod."""
+
+    name: str
+    mac: str
+    placeholder: str
+    placeholder_mac: str
+    placeholder_addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Everything to make for one interface. ``addresses`` (with prefix) go on the bridge; ``ruleset`` is nft's input.
+
+    ``forwards`` asks for routing between the card and the bridge (masquerade).
+    """
+
+    nic: str
+    pod_link: str
+    bridge: str
+    bridge_mac: str
+    addresses: tuple[str, ...]
+    tap: str
+    queues: int
+    mtu: int
+    guest_mac: str
+    renamed: RenamedLink | None = None
+    ruleset: str = ""
+    forwards: bool = False
+    lease: DhcpLease | None = None

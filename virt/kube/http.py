@@ -1,0 +1,105 @@
+"""What every daemon serves over HTTPS: /healthz and /metrics, with certificates that change while it runs.
+
+    app = http.health_app(lambda: informer.synced.is_set())
+    certs = http.Certificates("/etc/virt/certs/kubevirt-controller-certs")
+    tasks = {"http": lambda: http.serve(app, port=8443, certs=certs)}
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from virt.base import log
+
+LOOK_S = 5.0                  # how often the mounted files are looked at; the kubelet itself needs up to a minute
+
+_logger = log.get("virt.kube.http")
+
+
+class Certificates:
+    """``tls.crt`` and ``tls.key`` in a folder, as a mounted secret has them, and optionally the CA bundle of clients.
+
+    ``server`` is a server's context; with ``client_ca`` given, clients must show a certificate signed by it.
+    ``client`` is a client's context that trusts the bundle and shows the certificate; host names are not checked, since
+    peers are dialled by pod IP: the caller checks the peer's common name. Raises OSError or ssl.SSLError when the files
+    are missing or broken.
+    """
+
+    def __init__(self, folder: str | Path, *, client_ca: str | Path | None = None) -> None:
+        self._folder = Path(folder)
+        self._ca = Path(client_ca) if client_ca else None
+        self._seen = self._stamp()
+        self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.client.check_hostname = False
+        for context in (self.server, self.client):
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self._ca:
+            self.server.verify_mode = ssl.CERT_REQUIRED
+        self._load()
+
+    async def follow(self) -> None:
+        """Load the files again whenever they change; connections that exist keep what they have. Runs for ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                self.refresh()
+            except (OSError, ssl.SSLError) as error:
+                _logger.error("certificates not loaded, the old ones stay", folder=str(self._folder), error=str(error))
+
+    def refresh(self) -> bool:
+        """One look; True when the files had changed and were loaded."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return False
+        self._load()
+        self._seen = stamp
+        _logger.info("certificates loaded", folder=str(self._folder))
+        return True
+
+    def _load(self) -> None:
+        for context in (self.server, self.client):
+            context.load_cert_chain(self._folder / "tls.crt", self._folder / "tls.key")
+            if self._ca:
+                # Only ever adds. A CA that was taken out of the bundle stays trusted until it expires by itself.
+                context.load_verify_locations(self._ca)
+
+    def _stamp(self) -> tuple[int, ...]:
+        paths = [self._folder / "tls.crt", self._folder / "tls.key", *([self._ca] if self._ca else [])]
+        return tuple(path.stat().st_mtime_ns for path in paths)
+
+
+def health_app(is_healthy: Callable[[], bool] = lambda: True) -> web.Application:
+    """An application with /healthz (200 "ok", 503 "not ready") and /metrics, ready for further routes."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok") if is_healthy() else web.Response(status=503, text="not ready")
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+async def serve(
+    app: web.Application, *, port: int, certs: Certificates | None = None, context: ssl.SSLContext | None = None,
+    host: str | None = None,
+) -> None:
+    """Serve until cancelled; then open requests have three seconds to end. ``certs`` are followed while it runs.
+
+    Give ``context`` instead of ``certs`` for one that somebody else keeps up to date. ``host`` None: all addresses.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=certs.server if certs else context).start()
+        await (certs.follow() if certs else asyncio.Event().wait())
+    finally:
+        await runner.cleanup()

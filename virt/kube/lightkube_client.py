@@ -1,0 +1,281 @@
+"""The real :class:`virt.kube.client.Client`: lightkube's configuration, credentials and HTTP session, msgspec bodies.
+
+lightkube's own typed client is not used: it decodes into its own models, and ours are the ones everything shares.
+"""
+
+import os
+import random
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import msgspec
+from lightkube.config.client_adapter import AsyncClient, ConnectionParams
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from lightkube.core.exceptions import ConfigError
+
+from virt.api.core.meta import ObjectMeta
+from virt.api.kinds import Kind
+from virt.base import log
+from virt.base.errors import VirtError
+from virt.kube.client import (
+    ALL,
+    DEFAULT_DELETE,
+    ApiError,
+    ApplyPatch,
+    ConflictError,
+    DeleteOptions,
+    Event,
+    ExpiredError,
+    JsonPatch,
+    Listing,
+    MergePatch,
+    NotFoundError,
+    Patch,
+    Selector,
+)
+
+T = TypeVar("T")
+
+PAGE = 500                    # objects per list request
+REQUEST_TIMEOUT_S = 30.0
+WATCH_S = 300                 # the server is asked to end a watch after this time (plus up to as much again)
+WATCH_SILENCE_S = 100.0       # bookmarks come about once a minute; a longer silence is a dead connection
+
+_logger = log.get("virt.kube.client")
+
+
+class KubeConfigError(VirtError):
+    """No usable way to reach a cluster: neither a service account nor a kubeconfig."""
+
+    reference = "no-kubeconfig"
+    hint = "run inside a pod, or set KUBECONFIG to the path of a kubeconfig file"
+
+
+class _Status(msgspec.Struct):
+    """metav1.Status, as far as errors need it."""
+
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class _ListMeta(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class _Page(msgspec.Struct):
+    metadata: _ListMeta
+    items: tuple[msgspec.Raw, ...] | None = ()
+
+
+class _WatchLine(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Bookmark(msgspec.Struct):
+    metadata: ObjectMeta
+
+
+class LightkubeClient:
+    """One HTTP session to one API server. Close it with :meth:`close`."""
+
+    def __init__(self, config: SingleConfig) -> None:
+        self._http = AsyncClient(
+            config, ConnectionParams(timeout=httpx2.Timeout(REQUEST_TIMEOUT_S), trust_env=False)
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def get(self, kind: Kind[T], name: str, namespace: str | None = None) -> T:
+        return _decode(await self._send("GET", _path(kind, namespace, name)), kind.type)
+
+    async def list(self, kind: Kind[T], namespace: str | None = None, selector: Selector = ALL) -> Listing[T]:
+        items: list[T] = []
+        params = {**_selection(selector), "limit": str(PAGE)}
+        while True:
+            page = _decode(await self._send("GET", _path(kind, namespace), params), _Page)
+            items += (obj for raw in page.items or () if (obj := _item(raw, kind)) is not None)
+            if not page.metadata.continue_:
+                return Listing(tuple(items), page.metadata.resource_version)
+            params["continue"] = page.metadata.continue_
+
+    async def watch(
+        self, kind: Kind[T], namespace: str | None, resource_version: str, selector: Selector = ALL
+    ) -> AsyncIterator[Event[T]]:
+        params = {
+            **_selection(selector),
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(int(WATCH_S * (1 + random.random()))),
+        }
+        timeout = httpx2.Timeout(REQUEST_TIMEOUT_S, read=WATCH_SILENCE_S)
+        try:
+            async with self._http.stream("GET", _path(kind, namespace), params=params, timeout=timeout) as response:
+                if response.status_code >= 400:
+                    raise _error(response.status_code, await response.aread())
+                # Lines are split by hand: str.splitlines would also cut at U+0085 inside a JSON text.
+                rest = b""
+                async for chunk in response.aiter_bytes():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        event = _event(line, kind)
+                        if event is not None:
+                            yield event
+        except (httpx2.ReadTimeout, httpx2.RemoteProtocolError, httpx2.ReadError) as error:
+            # The stream broke off: the same as the server closing it, the caller goes on from the last version.
+            _logger.info("watch broke off", kind=kind.plural, error=repr(error))
+        except httpx2.HTTPError as error:
+            raise _unreachable(error) from error
+
+    async def create(self, kind: Kind[T], obj: T, namespace: str | None = None, *, dry_run: bool = False) -> T:
+        body = await self._send(
+            "POST", _path(kind, namespace), _dry(dry_run), content=msgspec.json.encode(obj),
+            content_type="application/json",
+        )
+        return _decode(body, kind.type)
+
+    async def patch(
+        self, kind: Kind[T], name: str, patch: Patch, *, namespace: str | None = None, subresource: str = "",
+        dry_run: bool = False,
+    ) -> T:
+        content, content_type, params = _patch_body(patch)
+        path = _path(kind, namespace, name, subresource)
+        body = await self._send(
+            "PATCH", path, {**params, **_dry(dry_run)}, content=content, content_type=content_type
+        )
+        return _decode(body, kind.type)
+
+    async def delete(
+        self, kind: Kind[T], name: str, namespace: str | None = None, options: DeleteOptions = DEFAULT_DELETE
+    ) -> None:
+        document: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if options.grace_period_s is not None:
+            document["gracePeriodSeconds"] = options.grace_period_s
+        if options.propagation is not None:
+            document["propagationPolicy"] = options.propagation
+        if options.uid is not None:
+            document["preconditions"] = {"uid": options.uid}
+        try:
+            await self._send(
+                "DELETE", _path(kind, namespace, name), content=msgspec.json.encode(document),
+                content_type="application/json",
+            )
+        except NotFoundError:
+            return
+
+    async def _send(
+        self, method: str, path: str, params: Mapping[str, str] | None = None, *, content: bytes | None = None,
+        content_type: str = "",
+    ) -> bytes:
+        headers = {"Accept": "application/json"} | ({"Content-Type": content_type} if content_type else {})
+        try:
+            response = await self._http.request(method, path, params=params, content=content, headers=headers)
+        except httpx2.HTTPError as error:
+            raise _unreachable(error) from error
+        if response.status_code >= 400:
+            raise _error(response.status_code, response.content)
+        return response.content
+
+
+def connect(kubeconfig: str | os.PathLike[str] | None = None) -> LightkubeClient:
+    """A client for the given kubeconfig file, else the pod's service account, else $KUBECONFIG or ~/.kube/config.
+
+    Raises :class:`KubeConfigError` when there is none of them.
+    """
+    try:
+        config = KubeConfig.from_file(Path(kubeconfig)) if kubeconfig else KubeConfig.from_env()
+        single = config.get()
+    except (ConfigError, OSError) as error:
+        raise KubeConfigError(f"no cluster to talk to: {error}") from error
+    if single is None:
+        raise KubeConfigError("the kubeconfig has no current context")
+    return LightkubeClient(single)
+
+
+def _path(kind: Kind[Any], namespace: str | None, name: str = "", subresource: str = "") -> str:
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    scope = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
+    tail = "".join(f"/{part}" for part in (name, subresource) if part)
+    return f"{root}{scope}/{kind.plural}{tail}"
+
+
+def _selection(selector: Selector) -> dict[str, str]:
+    found = {"labelSelector": selector.labels, "fieldSelector": selector.fields}
+    return {key: value for key, value in found.items() if value}
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
+
+
+def _patch_body(patch: Patch) -> tuple[bytes, str, dict[str, str]]:
+    match patch:
+        case JsonPatch(operations):
+            return msgspec.json.encode(operations), "application/json-patch+json", {}
+        case MergePatch(document):
+            return msgspec.json.encode(document), "application/merge-patch+json", {}
+        case ApplyPatch(document, manager):
+            # The media type says YAML; JSON is YAML.
+            params = {"fieldManager": manager, "force": "true"}
+            return msgspec.json.encode(document), "application/apply-patch+yaml", params
+
+
+def _decode(body: bytes | msgspec.Raw, into: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=into)
+    except msgspec.DecodeError as error:
+        name = getattr(into, "__name__", str(into))
+        raise ApiError(0, "Undecodable", f"answer is no {name}: {error}; it begins {bytes(body)[:200]!r}") from error
+
+
+def _item(raw: msgspec.Raw, kind: Kind[T]) -> T | None:
+    """One object of a list or watch. What does not fit the type is logged and left out: one bad object (written before
+    its schema was there) must not blind a controller to all the others."""
+    try:
+        obj = _decode(raw, kind.type)
+        if isinstance(obj, dict):             # objects in a list come without their kind
+            obj.setdefault("apiVersion", kind.api_version)
+            obj.setdefault("kind", kind.name)
+        return obj
+    except ApiError as error:
+        _logger.warning("object left out", kind=kind.plural, error=error.message)
+        return None
+
+
+def _event(line: bytes, kind: Kind[T]) -> Event[T] | None:
+    if not line.strip():
+        return None
+    parsed = _decode(line, _WatchLine)
+    match parsed.type:
+        case "ERROR":
+            status = _decode(parsed.object, _Status)
+            raise _classified(status.code, status.reason, status.message)
+        case "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" as kind_of_event:
+            version = _decode(parsed.object, _Bookmark).metadata.resource_version
+            obj = _item(parsed.object, kind)
+            return None if obj is None else Event(kind_of_event, obj, version)
+    return None
+
+
+def _error(code: int, body: bytes) -> ApiError:
+    try:
+        status = msgspec.json.decode(body, type=_Status)
+    except msgspec.DecodeError:
+        status = _Status(message=body[:500].decode(errors="replace").strip())
+    reasons = {404: "NotFound", 409: "Conflict", 410: "Expired", 401: "Unauthorized", 403: "Forbidden"}
+    return _classified(code, status.reason or reasons.get(code, "Unknown"), status.message)
+
+
+def _classified(code: int, reason: str, message: str) -> ApiError:
+    kinds: Mapping[int, type[ApiError]] = {404: NotFoundError, 409: ConflictError, 410: ExpiredError}
+    return kinds.get(code, ApiError)(code, reason, message)
+
+
+def _unreachable(error: httpx2.HTTPError) -> ApiError:
+    return ApiError(503, "Unreachable", f"{type(error).__name__}: {error}")

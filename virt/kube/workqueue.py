@@ -1,0 +1,117 @@
+"""A queue of keys with the promises of client-go's work queue (util/workqueue/doc.go):
+
+- a key added several times before it is taken is handed out once;
+- a key is never handed to two workers at a time; added while it is being worked on, it is handed out again after
+  ``done``;
+- order of first addition is kept;
+- ``add_rate_limited`` waits longer with each failure of that key until ``forget``.
+"""
+
+import asyncio
+from collections import deque
+
+
+class Closed(Exception):
+    """The queue was closed and is empty."""
+
+
+class WorkQueue:
+    """For one event loop. ``base_s`` doubles per failure of a key up to ``max_s``."""
+
+    def __init__(self, *, base_s: float = 0.05, max_s: float = 60.0) -> None:
+        self._base_s = base_s
+        self._max_s = max_s
+        self._waiting: deque[str] = deque()
+        self._dirty: set[str] = set()           # waiting, or to be queued again after done()
+        self._processing: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._closed = False
+        self._wakers: set[asyncio.Future[None]] = set()
+
+    def __len__(self) -> int:
+        """Keys that wait to be taken; delayed ones are not counted."""
+        return len(self._waiting)
+
+    def add(self, key: str) -> None:
+        if self._closed or key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._processing:
+            self._waiting.append(key)
+            self._wake()
+
+    def add_after(self, key: str, delay_s: float) -> None:
+        """Add after a delay. Of several delays for one key the shortest counts."""
+        if self._closed:
+            return
+        if delay_s <= 0:
+            self.add(key)
+            return
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= loop.time() + delay_s:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_later(delay_s, self._due, key)
+
+    def add_rate_limited(self, key: str) -> float:
+        """Add after the pause that this key's failures have earned; returns it in seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(self._base_s * 2.0 ** min(failures, 32), self._max_s)
+        self.add_after(key, delay)
+        return delay
+
+    def failures(self, key: str) -> int:
+        return self._failures.get(key, 0)
+
+    def forget(self, key: str) -> None:
+        self._failures.pop(key, None)
+
+    async def get(self) -> str:
+        """The next key; call :meth:`done` with it afterwards. Raises :class:`Closed` when there will be no more."""
+        while not self._waiting:
+            if self._closed:
+                raise Closed
+            waker = asyncio.get_running_loop().create_future()
+            self._wakers.add(waker)
+            try:
+                await waker
+            except asyncio.CancelledError:
+                if self._waiting:
+                    self._wake()                # it was woken and cancelled at once: pass the news on
+                raise
+            finally:
+                self._wakers.discard(waker)
+        key = self._waiting.popleft()
+        self._dirty.discard(key)
+        self._processing.add(key)
+        return key
+
+    def done(self, key: str) -> None:
+        self._processing.discard(key)
+        if key in self._dirty:
+            self._waiting.append(key)
+            self._wake()
+
+    def close(self) -> None:
+        """Take nothing more; what waits already is still handed out, delayed keys are dropped."""
+        self._closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for waker in self._wakers:
+            if not waker.done():
+                waker.set_result(None)
+
+    def _due(self, key: str) -> None:
+        del self._timers[key]
+        self.add(key)
+
+    def _wake(self) -> None:
+        for waker in self._wakers:
+            if not waker.done():
+                waker.set_result(None)
+                return
