@@ -1,0 +1,136 @@
+"""Bodies of subresources.kubevirt.io: what actions take and what questions get back.
+
+All fields of the options are optional, so an empty body means all defaults; ``dry_run`` is ("All",) or empty.
+"""
+
+from collections.abc import Mapping
+
+from virt.api.v1 import VirtualMachineInstanceGuestOSInfo
+from virt.api.wire import Wire, always
+
+# --- options ---
+
+
+class DryRun(Wire):
+    dry_run: tuple[str, ...] = ()
+
+    @property
+    def is_dry_run(self) -> bool:
+        return "All" in self.dry_run
+
+
+class StartOptions(DryRun):
+    """``paused``: create the guest and do not start it."""
+
+    paused: bool = False
+
+
+class StopOptions(DryRun):
+    """``grace_period``: seconds; None leaves the VMI's own."""
+
+    grace_period: int | None = None
+
+
+class RestartOptions(DryRun):
+    """``grace_period_seconds``: None, or 0 to kill the guest at once; anything else is refused."""
+
+    grace_period_seconds: int | None = None
+
+
+class MigrateOptions(DryRun):
+    added_node_selector: Mapping[str, str] = {}
+
+
+class PauseOptions(DryRun):
+    """Options of pause."""
+
+
+class UnpauseOptions(DryRun):
+    """Options of unpause."""
+
+
+class FreezeUnfreezeTimeout(Wire):
+    """``unfreeze_timeout``: a duration as text, "5m0s"; the guest thaws by itself after it."""
+
+    unfreeze_timeout: str | None = None
+
+
+class EvacuateCancelOptions(DryRun):
+    evacuation_node_name: str = ""
+
+
+# --- what the guest agent tells ---
+
+
+class GuestAgentCommandInfo(Wire):
+    name: str = ""
+    enabled: bool = False
+
+
+class VirtualMachineInstanceGuestOSUser(Wire):
+    """``login_time``: seconds since 1970."""
+
+    user_name: str = ""
+    domain: str = ""
+    login_time: float = 0.0
+
+
+class VirtualMachineInstanceFileSystemDisk(Wire):
+    serial: str = ""
+    bus_type: str = ""
+
+
+class VirtualMachineInstanceFileSystem(Wire):
+    disk_name: str = always("")
+    mount_point: str = always("")
+    file_system_type: str = always("")
+    used_bytes: int = always(0)
+    total_bytes: int = always(0)
+    disk: tuple[VirtualMachineInstanceFileSystemDisk, ...] = ()
+
+
+class VirtualMachineInstanceFileSystemInfo(Wire):
+    disks: tuple[VirtualMachineInstanceFileSystem, ...] = always(())
+
+
+class VirtualMachineInstanceGuestAgentInfo(Wire):
+    """Answer of guestosinfo."""
+
+    api_version: str = always("subresources.kubevirt.io/v1")
+    kind: str = always("VirtualMachineInstanceGuestAgentInfo")
+    guest_agent_version: str = ""
+    supported_commands: tuple[GuestAgentCommandInfo, ...] = ()
+    hostname: str = ""
+    os: VirtualMachineInstanceGuestOSInfo = VirtualMachineInstanceGuestOSInfo()
+    timezone: str = ""
+    user_list: tuple[VirtualMachineInstanceGuestOSUser, ...] = ()
+    fs_info: VirtualMachineInstanceFileSystemInfo = VirtualMachineInstanceFileSystemInfo()
+    fs_freeze_status: str = ""
+
+
+class VirtualMachineInstanceGuestOSUserList(Wire):
+    """Answer of userlist."""
+
+    api_version: str = always("subresources.kubevirt.io/v1")
+    kind: str = always("VirtualMachineInstanceGuestOSUserList")
+    items: tuple[VirtualMachineInstanceGuestOSUser, ...] = always(())
+
+
+class VirtualMachineInstanceFileSystemList(Wire):
+    """Answer of filesystemlist."""
+
+    api_version: str = always("subresources.kubevirt.io/v1")
+    kind: str = always("VirtualMachineInstanceFileSystemList")
+    items: tuple[VirtualMachineInstanceFileSystem, ...] = always(())
+
+
+class VersionInfo(Wire):
+    """Answer of version. ``go_version`` and ``compiler`` are there because clients print them."""
+
+    git_version: str = always("")
+    git_commit: str = always("")
+    git_tree_state: str = always("")
+    build_date: str = always("")
+    go_version: str = always("")
+    compiler: str = always("")
+    platform: str = always("")
