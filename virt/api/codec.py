@@ -34,7 +34,7 @@ def encode(obj: object) -> bytes:
 
 def to_json(obj: object) -> Any:
     """The parsed form of :func:`encode`: dicts, lists and scalars."""
-    return msgspec.to_builtins(obj, str_keys=True)
+    return msgspec.json.decode(msgspec.json.encode(obj))      # to_builtins would keep the tuples
 
 
 def _without_nulls(value: object) -> object:

@@ -32,7 +32,7 @@ def pointer(*parts: str | int) -> str:
 
 def _difference(old: Any, new: Any, path: str) -> Iterator[Operation]:
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in old.keys() - new.keys():
+        for key in sorted(old.keys() - new.keys()):
             yield remove(path + pointer(key))
         for key, value in new.items():
             if key in old:
