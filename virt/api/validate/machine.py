@@ -1,5 +1,7 @@
 """VirtualMachines: rules 1 to 6 of the specification, and those of the VMI that the template describes."""
 
+from msgspec.structs import replace
+
 from virt.api import defaults, unbuilt, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.status import StatusCause
@@ -11,7 +13,7 @@ RUN_STRATEGIES = ("Always", "Halted", "Manual", "RerunOnFailure", "Once")
 
 def create(vm: v1.VirtualMachine, config: ClusterConfig) -> tuple[StatusCause, ...]:
     """What is wrong with a new VM. Its template is judged as the VMI that it would become."""
-    return tuple(_causes(vm, config))
+    return (*_strategy(vm.spec), *_contents(vm, config))
 
 
 def update(old: v1.VirtualMachine, new: v1.VirtualMachine, config: ClusterConfig) -> tuple[StatusCause, ...]:
@@ -20,7 +22,10 @@ def update(old: v1.VirtualMachine, new: v1.VirtualMachine, config: ClusterConfig
         if new.metadata.deletion_timestamp is not None:
             return
         if old.spec != new.spec:
-            yield from _causes(new, config)
+            yield from _strategy(new.spec)
+        # A template that today's rules would refuse must not keep anybody from switching the VM off.
+        if replace(old.spec, run_strategy=None, running=None) != replace(new.spec, run_strategy=None, running=None):
+            yield from _contents(new, config)
         yield from _locks(old, new)
     return tuple(causes())
 
@@ -32,21 +37,24 @@ def warnings(vm: v1.VirtualMachine) -> tuple[str, ...]:
     return ("spec.running is deprecated, please use spec.runStrategy instead.",)
 
 
-def _causes(vm: v1.VirtualMachine, config: ClusterConfig) -> Causes:
-    spec = vm.spec
-    if spec.template is None:
-        yield required("spec.template", "missing virtual machine template.")
+def _strategy(spec: v1.VirtualMachineSpec) -> Causes:
     if spec.running is not None and spec.run_strategy is not None:
-        yield invalid("spec.running", "Running and RunStrategy are mutually exclusive. Running is deprecated, "
-                                      "please use RunStrategy instead")
+        yield invalid("spec.running", "Running and RunStrategy are mutually exclusive. Running is deprecated, please "
+                                      "use RunStrategy instead")
     elif spec.running is None and spec.run_strategy is None:
         yield invalid("spec.running", "RunStrategy must be specified")
     if spec.run_strategy is not None and spec.run_strategy not in RUN_STRATEGIES:
         yield not_supported("spec.runStrategy", f"Invalid RunStrategy ({spec.run_strategy})")
+
+
+def _contents(vm: v1.VirtualMachine, config: ClusterConfig) -> Causes:
+    spec = vm.spec
     if spec.update_volumes_strategy not in (None, "Replacement", "Migration"):
         yield not_supported("spec.updateVolumesStrategy", f"Invalid strategy {spec.update_volumes_strategy!r}")
     yield from unbuilt.machine_spec("spec", spec)
-    if spec.template is not None:
+    if spec.template is None:
+        yield required("spec.template", "missing virtual machine template.")
+    else:
         yield from spec_causes("spec.template.spec", defaults.instance_spec(spec.template.spec, config), config)
 
 

@@ -55,6 +55,13 @@ def test_an_old_fault_does_not_block_other_changes_of_a_vm() -> None:
     assert machine.update(old, vm(runStrategy="Sometimes"), CONFIG) != ()
 
 
+def test_a_vm_with_an_old_fault_can_be_switched_off() -> None:
+    old, new = (vm(runStrategy=strategy, preference={"name": "p"}) for strategy in ("Always", "Halted"))
+    assert machine.update(old, new, CONFIG) == ()
+    changed = vm(runStrategy="Halted", preference={"name": "q"})
+    assert [cause.field for cause in machine.update(old, changed, CONFIG)] == ["spec.preference"]
+
+
 def test_a_vm_being_deleted_can_lose_its_finalizers() -> None:
     deleted = replace(vm(), metadata=core.ObjectMeta(deletion_timestamp="t"))
     assert machine.update(vm(runStrategy="Always"), deleted, CONFIG) == ()

@@ -1,0 +1,61 @@
+"""Rules for the KubeVirt CR."""
+
+from typing import Any
+
+import pytest
+
+from virt.api import codec, v1
+from virt.api.validate import kubevirt
+
+CONFIGURATION = "spec.configuration"
+SELF_SIGNED = "spec.certificateRotateStrategy.selfSigned"
+
+
+def written(**spec: Any) -> v1.KubeVirt:
+    return codec.from_json({"spec": spec}, v1.KubeVirt)
+
+
+def self_signed(**config: Any) -> dict[str, Any]:
+    return {"certificateRotateStrategy": {"selfSigned": config}}
+
+
+def configuration(**config: Any) -> dict[str, Any]:
+    return {"configuration": config}
+
+
+@pytest.mark.parametrize(("spec", "fields"), [
+    ({}, []),
+    (self_signed(ca={"duration": "48h", "renewBefore": "24h"}, server={"duration": "24h", "renewBefore": "12h"}), []),
+    (self_signed(ca={"duration": "1h", "renewBefore": "2h"}, server={"duration": "1h"}), [f"{SELF_SIGNED}.ca"]),
+    (self_signed(server={"duration": "200h"}), [SELF_SIGNED]),
+    (self_signed(server={"duration": "soon"}), [f"{SELF_SIGNED}.server.duration"]),
+    (self_signed(caRotateInterval="1h", ca={}), [SELF_SIGNED]),
+    ({"infra": {"replicas": 0}}, ["spec.infra.replicas"]),
+    ({"customizeComponents": {"patches": [{"patch": "{}"}, {"patch": "{"}]}},
+     ["spec.customizeComponents.patches[1].patch"]),
+    (configuration(evictionStrategy="Bogus"), [f"{CONFIGURATION}.evictionStrategy"]),
+    (configuration(vmRolloutStrategy="Never"), [f"{CONFIGURATION}.vmRolloutStrategy"]),
+    (configuration(network={"defaultNetworkInterface": "slirp"}), [f"{CONFIGURATION}.network.defaultNetworkInterface"]),
+    (configuration(additionalGuestMemoryOverheadRatio="1.5"), []),
+    (configuration(additionalGuestMemoryOverheadRatio="0.9"), [f"{CONFIGURATION}.additionalGuestMemoryOverheadRatio"]),
+    (configuration(additionalGuestMemoryOverheadRatio="x"), [f"{CONFIGURATION}.additionalGuestMemoryOverheadRatio"]),
+    (configuration(developerConfiguration={"featureGates": ["HostDisk"], "disabledFeatureGates": ["HostDisk"]}),
+     [f"{CONFIGURATION}.developerConfiguration.featureGates"]),
+    (configuration(cpuRequest="much"), [f"{CONFIGURATION}.cpuRequest"]),
+])
+def test_kubevirt(spec: dict[str, Any], fields: list[str]) -> None:
+    assert [cause.field for cause in kubevirt.causes(written(**spec))] == fields
+
+
+def test_there_is_only_one_kubevirt() -> None:
+    assert kubevirt.refusal(()) is None
+    refusal = kubevirt.refusal((v1.KubeVirt(),))
+    assert refusal is not None
+    assert refusal.code == 400
+
+
+def test_gates_without_effect_are_warned_about() -> None:
+    gates = configuration(developerConfiguration={"featureGates": ["LiveMigration", "HostDisk", "Passt"]})
+    assert kubevirt.warnings(written(**gates)) == (
+        "feature gate LiveMigration is GA", "feature gate Passt is Discontinued",
+    )

@@ -1,0 +1,112 @@
+"""The KubeVirt CR: rules 115 and 116 of the specification."""
+
+import json
+from fractions import Fraction
+
+from virt.api import duration, featuregates, v1
+from virt.api.status import Status, StatusCause, failure
+from virt.api.validate.causes import Causes, amount, invalid, one_of
+from virt.api.validate.placement import EVICTION_STRATEGIES
+
+_CA_DURATION, _SERVER_DURATION = "168h", "24h"
+_SELF_SIGNED = "spec.certificateRotateStrategy.selfSigned"
+_CONFIGURATION = "spec.configuration"
+
+
+def refusal(existing: tuple[v1.KubeVirt, ...]) -> Status | None:
+    """Whether another KubeVirt may be created beside those that exist. None means yes."""
+    return failure(400, "KubeVirt is already created") if existing else None
+
+
+def causes(kubevirt: v1.KubeVirt) -> tuple[StatusCause, ...]:
+    """What is wrong with a KubeVirt, new or changed."""
+    def found() -> Causes:
+        spec = kubevirt.spec
+        for index, patch in enumerate(spec.customize_components.patches):
+            if not _is_json(patch.patch):
+                yield invalid(f"spec.customizeComponents.patches[{index}].patch",
+                              f"patch {patch.patch[:80]!r} is not valid JSON")
+        if spec.certificate_rotate_strategy.self_signed is not None:
+            yield from _rotation(spec.certificate_rotate_strategy.self_signed)
+        if spec.infra is not None and spec.infra.replicas is not None and spec.infra.replicas < 1:
+            yield invalid("spec.infra.replicas", "infra replica count must be at least 1")
+        yield from _configuration(spec.configuration)
+    return tuple(found())
+
+
+def warnings(kubevirt: v1.KubeVirt) -> tuple[str, ...]:
+    """Feature gates that no longer do what their names say."""
+    developer = kubevirt.spec.configuration.developer_configuration or v1.DeveloperConfiguration()
+    said = []
+    for gate in developer.feature_gates:
+        state = featuregates.STATES.get(gate)
+        if state in (featuregates.State.GA, featuregates.State.DEPRECATED, featuregates.State.DISCONTINUED):
+            said.append(f"feature gate {gate} is {state.value}")
+    return tuple(said)
+
+
+def _configuration(written: v1.KubeVirtConfiguration) -> Causes:
+    developer = written.developer_configuration or v1.DeveloperConfiguration()
+    for gate in sorted(set(developer.feature_gates) & set(developer.disabled_feature_gates)):
+        yield invalid(f"{_CONFIGURATION}.developerConfiguration.featureGates",
+                      f"feature gate {gate} is both enabled and disabled")
+    yield from one_of(f"{_CONFIGURATION}.evictionStrategy", written.eviction_strategy or "",
+                      EVICTION_STRATEGIES, "option")
+    yield from one_of(f"{_CONFIGURATION}.vmRolloutStrategy", written.vm_rollout_strategy or "",
+                      ("LiveUpdate", "Stage"), "strategy")
+    network = written.network or v1.NetworkConfiguration()
+    yield from one_of(f"{_CONFIGURATION}.network.defaultNetworkInterface", network.default_network_interface,
+                      ("bridge", "masquerade"), "binding")
+    ratio = written.additional_guest_memory_overhead_ratio
+    if ratio is not None and not _is_ratio(ratio):
+        field = f"{_CONFIGURATION}.additionalGuestMemoryOverheadRatio"
+        yield invalid(field, f"{field} must be a number of at least 1.0: {ratio!r}")
+    problems: list[StatusCause] = []
+    amount(f"{_CONFIGURATION}.cpuRequest", written.cpu_request, problems)
+    yield from problems
+    tls = written.tls_configuration or v1.TLSConfiguration()
+    if tls.ciphers and tls.min_tls_version in ("", "VersionTLS13"):
+        yield invalid(f"{_CONFIGURATION}.tlsConfiguration.ciphers",
+                      "You cannot specify ciphers when TLSConfiguration.MinTLSVersion is empty or VersionTLS13")
+
+
+def _rotation(strategy: v1.KubeVirtSelfSignConfiguration) -> Causes:
+    old = (strategy.ca_rotate_interval, strategy.cert_rotate_interval, strategy.ca_overlap_interval)
+    if any(value is not None for value in old) and (strategy.ca is not None or strategy.server is not None):
+        yield invalid(_SELF_SIGNED, "caRotateInterval, certRotateInterval and caOverlapInterval are mutually exclusive "
+                                    "with ca and server")
+    problems: list[StatusCause] = []
+    lengths: dict[str, float] = {}
+    for name, config, default in (("ca", strategy.ca, _CA_DURATION), ("server", strategy.server, _SERVER_DURATION)):
+        given = config or v1.CertConfig()
+        whole = _seconds(f"{_SELF_SIGNED}.{name}.duration", given.duration or default, problems)
+        before = _seconds(f"{_SELF_SIGNED}.{name}.renewBefore", given.renew_before or "0", problems)
+        lengths[name] = whole
+        if before > whole:
+            problems.append(invalid(f"{_SELF_SIGNED}.{name}", f"{name} renewBefore is longer than its duration"))
+    if not problems and lengths["server"] > lengths["ca"]:
+        problems.append(invalid(_SELF_SIGNED, "server.duration must not be longer than ca.duration"))
+    yield from problems
+
+
+def _seconds(field: str, text: str, problems: list[StatusCause]) -> float:
+    try:
+        return duration.seconds(text)
+    except duration.DurationError as error:
+        problems.append(invalid(field, f"{field}: {error}"))
+        return 0.0
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_ratio(text: str) -> bool:
+    try:
+        return len(text) < 32 and "e" not in text.lower() and Fraction(text) >= 1
+    except (ValueError, ZeroDivisionError):
+        return False
