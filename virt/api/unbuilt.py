@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from virt.api import v1, walk
+from virt.api import codec, v1, walk
 from virt.api.status import NOT_SUPPORTED, StatusCause
 
 DOCUMENT = Path("docs/unsupported-fields.md")
@@ -21,7 +21,7 @@ class Unbuilt:
     path: str
     tier: str
     topic: str
-    values: tuple[str, ...] = ()
+    values: tuple[object, ...] = ()
 
 
 _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
@@ -34,6 +34,12 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T2", "memory hotplug", "domain.memory.maxGuest"),
         ("T2", "hugepages", "domain.memory.hugepages"),
         ("T2", "UEFI", "domain.firmware.bootloader.efi"),
+        ("T2", "clock and timers", "domain.clock"),
+        ("T2", "CPU features of the platform",
+         "domain.features.apic domain.features.smm domain.features.kvm domain.features.pvspinlock"),
+        ("T2", "memory overcommitment of the overhead", "domain.resources.overcommitGuestOverhead"),
+        ("T2", "input devices", "domain.devices.inputs[] domain.devices.autoattachInputDevice"),
+        ("T2", "disk I/O modes", "domain.devices.disks[].io"),
         ("T2", "watchdog", "domain.devices.watchdog"),
         ("T2", "TPM", "domain.devices.tpm"),
         ("T2", "multiple queues", "domain.devices.networkInterfaceMultiqueue domain.devices.blockMultiQueue"),
@@ -86,7 +92,8 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
 
 INSTANCE_SPEC: tuple[Unbuilt, ...] = (
     *_INSTANCE_FIELDS,
-    Unbuilt("domain.devices.interfaces[].state", "T2", "interface hotplug", values=("absent",)),
+    Unbuilt("domain.devices.interfaces[].state", "T2", "link state and interface hotplug", values=("down", "absent")),
+    Unbuilt("domain.devices.logSerialConsole", "T2", "choice of serial console logs", values=(False,)),
 )
 
 MACHINE_SPEC: tuple[Unbuilt, ...] = (
@@ -100,10 +107,31 @@ MIGRATION_SPEC: tuple[Unbuilt, ...] = (
     Unbuilt("vmiName", "T1", "live migration"),
 )
 
+# What the CR may hold has no effect; it is warned about, not refused: existing manifests shall install.
+KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
+    Unbuilt(f"configuration.{name}", "T3", topic)
+    for topic, fields in (
+        ("host devices", "permittedHostDevices mediatedDevicesConfiguration"),
+        ("instance types", "instancetype commonInstancetypesDeployment"),
+        ("confidential guests", "confidentialCompute"),
+        ("state of TPM and UEFI", "vmStateStorageClass"),
+        ("changed block tracking", "changedBlockTrackingLabelSelectors"),
+        ("choice of hypervisor", "hypervisors[]"),
+        ("KSM", "ksmConfiguration"),
+        ("own seccomp profiles", "seccompConfiguration"),
+        ("runtime class, SELinux type, devices of a node",
+         "defaultRuntimeClass selinuxLauncherType virtualMachineInstancesPerNode"),
+        ("automatic CPU limits", "autoCPULimitNamespaceLabelSelector"),
+        ("templates", "virtTemplateDeployment"),
+    )
+    for name in fields.split()
+)
+
 _TABLES = (
     ("VirtualMachineInstance, and `spec.template` of a VirtualMachine", INSTANCE_SPEC),
     ("VirtualMachine", MACHINE_SPEC),
     ("VirtualMachineInstanceMigration", MIGRATION_SPEC),
+    ("KubeVirt (answered with a warning)", KUBEVIRT_SPEC),
 )
 
 
@@ -119,6 +147,11 @@ def machine_spec(path: str, spec: v1.VirtualMachineSpec) -> Iterator[StatusCause
 
 def migration_spec(path: str, spec: v1.VirtualMachineInstanceMigrationSpec) -> Iterator[StatusCause]:
     return _refusals(path, spec, MIGRATION_SPEC)
+
+
+def kubevirt_spec(path: str, spec: v1.KubeVirtSpec) -> Iterator[StatusCause]:
+    """For warnings."""
+    return _refusals(path, spec, KUBEVIRT_SPEC)
 
 
 def document() -> str:
@@ -146,7 +179,7 @@ def _refusals(path: str, spec: object, rows: tuple[Unbuilt, ...]) -> Iterator[St
 
 
 def _only(row: Unbuilt) -> str:
-    return f" with value {', '.join(row.values)}" if row.values else ""
+    return f" with value {' or '.join(codec.encode(value).decode() for value in row.values)}" if row.values else ""
 
 
 def _order(row: Unbuilt) -> tuple[str, str, str]:

@@ -18,9 +18,13 @@ _VALUES: dict[str, Any] = {
     "utilityVolumes[]": {"a": 1}, "volumes[].containerPath": {"path": "/a"},
     "volumes[].persistentVolumeClaim.hotpluggable": True, "domain.devices.interfaces[].portRanges[]": {"a": 1},
 }
-_STRINGS = ("serviceAccountName", "pciAddress", "tag", "ioThreadsPolicy", "rebootPolicy", "errorPolicy", "vmiName")
-_SWITCHES = ("Multiqueue", "MultiQueue", "dedicatedIOThread", "autoattachVSOCK", "useVirtioTransitional",
-             "disableHotplug", "shareable")
+_STRINGS = (
+    "io", "serviceAccountName", "pciAddress", "tag", "ioThreadsPolicy", "rebootPolicy", "errorPolicy", "vmiName",
+)
+_SWITCHES = (
+    "Multiqueue", "MultiQueue", "dedicatedIOThread", "autoattachVSOCK", "useVirtioTransitional", "disableHotplug",
+    "shareable", "overcommitGuestOverhead", "autoattachInputDevice",
+)
 
 
 def filled(row: Unbuilt) -> dict[str, Any]:

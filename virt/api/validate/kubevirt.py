@@ -3,7 +3,7 @@
 import json
 from fractions import Fraction
 
-from virt.api import duration, featuregates, v1
+from virt.api import duration, featuregates, unbuilt, v1
 from virt.api.status import Status, StatusCause, failure
 from virt.api.validate.causes import Causes, amount, invalid, one_of
 from virt.api.validate.placement import EVICTION_STRATEGIES
@@ -35,13 +35,14 @@ def causes(kubevirt: v1.KubeVirt) -> tuple[StatusCause, ...]:
 
 
 def warnings(kubevirt: v1.KubeVirt) -> tuple[str, ...]:
-    """Feature gates that no longer do what their names say."""
+    """Feature gates that no longer do what their names say, and settings without effect."""
     developer = kubevirt.spec.configuration.developer_configuration or v1.DeveloperConfiguration()
     said = []
     for gate in developer.feature_gates:
         state = featuregates.STATES.get(gate)
         if state in (featuregates.State.GA, featuregates.State.DEPRECATED, featuregates.State.DISCONTINUED):
             said.append(f"feature gate {gate} is {state.value}")
+    said += [cause.message for cause in unbuilt.kubevirt_spec("spec", kubevirt.spec)]
     return tuple(said)
 
 

@@ -59,3 +59,8 @@ def test_gates_without_effect_are_warned_about() -> None:
     assert kubevirt.warnings(written(**gates)) == (
         "feature gate LiveMigration is GA", "feature gate Passt is Discontinued",
     )
+
+
+def test_settings_without_effect_are_warned_about() -> None:
+    (warning,) = kubevirt.warnings(written(**configuration(permittedHostDevices={"usb": []})))
+    assert warning.startswith("spec.configuration.permittedHostDevices is not supported yet")
