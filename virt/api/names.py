@@ -120,6 +120,16 @@ CA_CONFIG_MAP: Final = "kubevirt-ca"
 CA_KEY: Final = "ca-bundle"
 
 
+def account(namespace: str, name: str) -> str:
+    """The user name of a service account, as admission and authorization see it."""
+    return f"system:serviceaccount:{namespace}:{name}"
+
+
+def component_accounts(namespace: str) -> frozenset[str]:
+    """User names that may write what only the components may: status and spec of VMIs, reserved labels."""
+    return frozenset(account(namespace, name) for name in (API_ACCOUNT, CONTROLLER_ACCOUNT, HANDLER_ACCOUNT))
+
+
 def domain_name(namespace: str, name: str) -> str:
     """libvirt's name of a VMI's domain."""
     return f"{namespace}_{name}"
