@@ -1,0 +1,5 @@
+"""``python -m cluster_up``."""
+
+from cluster_up.cli import main
+
+main()

@@ -1,0 +1,40 @@
+"""Nodes with a control plane. An interrupted creation is started over; stopped nodes are started."""
+
+from cluster_up.actions.step import Run, Step
+from cluster_up.errors import ForeignCluster
+from cluster_up.providers.api import Existence
+from virt.base import waiting
+
+_API_S = 180.0
+
+
+def _is_done(run: Run) -> bool:
+    existence = run.provider.existence()
+    if existence is Existence.FOREIGN:
+        raise ForeignCluster(f"there is a cluster {run.config.name!r} already that was not made by this command")
+    return existence is Existence.OURS and all(node.running for node in run.provider.nodes()) and run.kube.is_ready()
+
+
+def _perform(run: Run) -> None:
+    existence = run.provider.existence()
+    if existence is Existence.PARTIAL:
+        run.report.detail("an interrupted creation is taken away first")
+        run.provider.delete()
+    if existence is Existence.OURS:
+        run.provider.start()
+    else:
+        # Nothing that an earlier cluster of this name had is in the new one.
+        run.remember(applied={}, nodes=())
+        run.provider.create(run.config, run.state.node_image, run.state.registry_port)
+    run.remember(
+        kubeconfig=str(run.provider.kubeconfig),
+        kubernetes_version=run.config.kubernetes_version,
+        pod_cidr=str(run.config.pod_cidr),
+        service_cidr=str(run.config.service_cidr),
+        workers=run.config.workers,
+    )
+    run.report.detail("waiting for the API server")
+    waiting.wait_for(run.kube.is_ready, bool, deadline_s=_API_S, every_s=1.0, what="the API server")
+
+
+STEP = Step("cluster", "nodes and control plane", _is_done, _perform)

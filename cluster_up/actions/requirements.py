@@ -1,0 +1,65 @@
+"""Programs that the other steps start. Says what it will install before it does, and installs only from Debian."""
+
+import os
+import shutil
+
+from cluster_up import exec as host
+from cluster_up.actions.step import Run, Step
+from cluster_up.errors import StepFailed
+
+# Program -> Debian package that has it.
+PROGRAMS = {
+    "docker": "docker.io",
+    "dockerd": "docker.io",
+    "mmdebstrap": "mmdebstrap",
+    "gcc": "gcc libc6-dev",
+    "curl": "curl",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "mcopy": "mtools",
+    "mkfs.vfat": "dosfstools",
+    "syslinux": "syslinux",
+    "readelf": "binutils",
+    "iptables": "iptables",
+    "git": "git",
+}
+
+
+def missing() -> list[str]:
+    """Programs that are not in PATH, nor where Debian puts what only root uses."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return [program for program in PROGRAMS if shutil.which(program, path=path) is None]
+
+
+def packages_of(programs: list[str]) -> list[str]:
+    """Debian packages with these programs, each once, in order.
+
+    >>> packages_of(["dockerd", "docker", "gcc"])
+    ['docker.io', 'gcc', 'libc6-dev']
+    """
+    return list(dict.fromkeys(package for program in programs for package in PROGRAMS[program].split()))
+
+
+def _is_done(run: Run) -> bool:
+    return not missing() and shutil.which("go") is not None
+
+
+def _perform(run: Run) -> None:
+    if shutil.which("go") is None:
+        raise StepFailed("the Go compiler is missing (`go` is not in PATH); node programs are compiled with it",
+                         hint="install Go 1.24 or newer and put it into PATH")  # fmt: skip
+    packages = packages_of(missing())
+    if not packages:
+        return
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise StepFailed(
+            f"programs are missing: {', '.join(missing())}", hint=f"install the packages {' '.join(packages)} as root"
+        )
+    run.report.line(f"  will install with apt-get: {' '.join(packages)}")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    host.run(["apt-get", "update", "-q"], deadline_s=600, env=quiet, on_line=run.report.detail)
+    argv = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+    host.run(argv, deadline_s=1800, env=quiet, on_line=run.report.detail)
+
+
+STEP = Step("requirements", "programs on this machine", _is_done, _perform)

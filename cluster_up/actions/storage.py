@@ -1,0 +1,32 @@
+"""Storage classes ``local`` (a folder of the node) and ``shared`` (ReadWriteMany: a folder of this machine in every node)."""
+
+import msgspec
+import yaml
+
+from cluster_up.actions.step import Run, Step
+from cluster_up.images import programs, storage
+from cluster_up.images.recipe import RECIPES, digest
+from cluster_up.providers.kind import SHARED_ON_NODE
+
+_MANIFEST = RECIPES / "storage" / "local-path.yaml"
+
+
+def _identity(run: Run) -> str:
+    return digest(_MANIFEST.read_bytes(), programs.LOCAL_PATH.identity(), str(run.state.registry_port))
+
+
+def _is_done(run: Run) -> bool:
+    return run.state.applied.get("storage") == _identity(run)
+
+
+def _perform(run: Run) -> None:
+    registry = f"localhost:{run.state.registry_port}"
+    text = _MANIFEST.read_text().replace("@SHARED@", SHARED_ON_NODE)
+    text = text.replace("@PROVISIONER@", storage.provisioner(registry, run.report.detail))
+    text = text.replace("@HELPER@", storage.helper(registry, run.report.detail))
+    run.kube.apply(yaml.safe_load_all(text))
+    run.remember(capabilities=msgspec.structs.replace(run.state.capabilities, shared=True))
+    run.mark_applied("storage", _identity(run))
+
+
+STEP = Step("storage", "storage classes", _is_done, _perform)

@@ -1,0 +1,133 @@
+"""What the verbs of the command line do, apart from printing."""
+
+import contextlib
+import shutil
+import time
+from pathlib import Path
+
+from cluster_up import doctor as doctors
+from cluster_up import lock, paths, progress
+from cluster_up import logs as collecting
+from cluster_up import state as states
+from cluster_up import status as statuses
+from cluster_up.actions import plan
+from cluster_up.actions.step import Run
+from cluster_up.config.types import Config
+from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster, NoCluster
+from cluster_up.images import registry
+from cluster_up.kube import Kube
+from cluster_up.providers.api import Existence
+from cluster_up.providers.kind import KindProvider
+from cluster_up.state import State, StateError
+
+_FIXED = ("workers", "pod_cidr", "service_cidr", "kubernetes_version")
+
+
+def up(config: Config, *, until: str | None, force: bool) -> None:
+    """Every step of ``up`` that is not done yet."""
+    folder = paths.cluster_folder(config.name)
+    with lock.held(config.name), progress.reporter(folder / "up.log") as report:
+        state = states.read(config.name) or State(name=config.name)
+        _refuse_changes(config, state)
+        if not state.kubeconfig and not force:
+            _refuse_unfit_machine()
+        started = time.monotonic()
+        run = Run(config, state, KindProvider(config.name), report)
+        plan.run_steps(plan.until(plan.UP, until), run)
+        report.line(f"cluster {config.name!r} is up after {progress.seconds_text(time.monotonic() - started)}")
+        report.line(f"  export KUBECONFIG={run.state.kubeconfig or run.provider.kubeconfig}")
+
+
+def sync(name: str) -> None:
+    """Images, operator, roll-out; every one only where something changed."""
+    with lock.held(name), progress.reporter(paths.cluster_folder(name) / "up.log") as report:
+        state = _known(name)
+        started = time.monotonic()
+        worked = plan.run_steps(plan.SYNC, Run(_config_of(state), state, KindProvider(name), report))
+        took = progress.seconds_text(time.monotonic() - started)
+        report.line(f"cluster {name!r} has the newest code after {took}" if worked else f"nothing to do ({took})")
+
+
+def down(name: str) -> None:
+    """Whatever there is of the cluster, complete or not. Raises ForeignCluster for one that is not ours."""
+    provider = KindProvider(name)
+    folder = paths.cluster_folder(name)
+    with lock.held(name), progress.reporter() as report:
+        existence = provider.existence()
+        if existence is Existence.FOREIGN and not folder.exists():
+            raise ForeignCluster(f"the cluster {name!r} was not made by this command")
+        if existence is Existence.ABSENT and not folder.exists() and not registry.exists(name, provider.network):
+            report.line(f"no cluster {name!r}: nothing to do")
+            return
+        with report.step(f"taking cluster {name!r} away", None):
+            if existence is not Existence.FOREIGN:
+                provider.delete()
+            registry.remove(name, provider.network)
+            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            paths.state_root().rmdir()       # only when it was the last one
+
+
+def status(name: str) -> statuses.Status:
+    return statuses.look(_known(name), KindProvider(name))
+
+
+def doctor() -> list[doctors.Check]:
+    return doctors.checks()
+
+
+def logs(name: str, folder: Path) -> Path:
+    provider = KindProvider(name)
+    return collecting.collect(_known(name), provider, Kube(provider.kubeconfig), folder)
+
+
+def shell(name: str, node: str) -> int:
+    provider = KindProvider(name)
+    names = [view.name for view in provider.nodes()]
+    if node not in names:
+        raise ConfigError([f"command line: {node!r} is no node of cluster {name!r}; there are: {', '.join(names) or 'none'}"])
+    return provider.shell(node)
+
+
+def kubeconfig(name: str) -> str:
+    return _known(name).kubeconfig
+
+
+def _known(name: str) -> State:
+    state = states.read(name)
+    if state is None or not state.kubeconfig:
+        others = [other for other in states.names() if other != name]
+        raise NoCluster(f"there is no cluster {name!r}" + (f"; there are: {', '.join(others)}" if others else ""))
+    return state
+
+
+def _config_of(state: State) -> Config:
+    from ipaddress import IPv4Network
+
+    return Config(
+        name=state.name, workers=state.workers, kubernetes_version=state.kubernetes_version,
+        pod_cidr=IPv4Network(state.pod_cidr), service_cidr=IPv4Network(state.service_cidr),
+    )  # fmt: skip
+
+
+def _refuse_changes(config: Config, state: State) -> None:
+    """What a running cluster cannot change."""
+    if not state.kubeconfig:
+        return
+    faults = [
+        f"{field}: cluster {config.name!r} has {getattr(state, field)}, asked for {getattr(config, field)}; "
+        "allowed: the same, or `down` first"
+        for field in _FIXED
+        if str(getattr(state, field)) != str(getattr(config, field))
+    ]
+    if faults:
+        raise ConfigError(faults)
+
+
+def _refuse_unfit_machine() -> None:
+    bad = [check for check in doctors.quick() if check.verdict == "fail"]
+    if bad:
+        raise DoctorFailed("\n".join(check.text() for check in bad))
+
+
+__all__ = ["StateError", "doctor", "down", "kubeconfig", "logs", "shell", "status", "sync", "up"]

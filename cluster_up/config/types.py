@@ -1,0 +1,29 @@
+"""The configuration that all code reads: frozen, complete, checked."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+
+@dataclass(frozen=True)
+class Config:
+    """One cluster. ``memory_mib`` is what its nodes may give to pods in all; None: all that the machine has.
+
+    ``registry_port`` 0 means that a free one is chosen when the registry is made.
+    """
+
+    name: str = "dev"
+    control_planes: int = 1
+    workers: int = 2
+    kubernetes_version: str = "1.34.4"
+    memory_mib: int | None = None
+    pod_cidr: IPv4Network = IPv4Network("10.244.0.0/16")
+    service_cidr: IPv4Network = IPv4Network("10.96.0.0/16")
+    registry_port: int = 0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration and where each of its values came from (field name -> words for people)."""
+
+    config: Config
+    sources: dict[str, str]

@@ -1,0 +1,118 @@
+"""What this machine has and lacks. Each check looks, changes nothing, and says what to do."""
+
+import os
+import resource
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cluster_up import engine, kvm, paths
+from cluster_up.actions import requirements
+from cluster_up.errors import EngineError
+from cluster_up.images import programs
+
+_LEAST_DISK_GIB = 12
+_LEAST_MEMORY_GIB = 6
+_GOOD_MEMORY_GIB = 12
+_LEAST_FILES = 4096
+
+
+@dataclass(frozen=True)
+class Check:
+    """``verdict`` is "ok", "warn" (slower, or something is left out) or "fail" (a cluster cannot run)."""
+
+    name: str
+    verdict: str
+    value: str
+    fix: str = ""
+
+    def document(self) -> dict[str, str]:
+        return asdict(self)
+
+    def text(self) -> str:
+        return f"{self.verdict:4}  {self.name}: {self.value}" + (f"\n      {self.fix}" if self.fix else "")
+
+
+def graded(name: str, amount: float, unit: str, *, least: float, good: float, fix: str) -> Check:
+    """A check of an amount: below ``least`` fails, below ``good`` warns. Pure."""
+    verdict = "fail" if amount < least else "warn" if amount < good else "ok"
+    return Check(name, verdict, f"{amount:.0f} {unit}", "" if verdict == "ok" else f"{fix} (at least {least:.0f} {unit})")
+
+
+def _disk() -> Check:
+    place = paths.cache_root()
+    while not place.exists():
+        place = place.parent
+    return graded("disk", shutil.disk_usage(place).free / 2**30, "GiB free", least=_LEAST_DISK_GIB,
+                  good=2 * _LEAST_DISK_GIB, fix=f"make room on the file system of {place}")  # fmt: skip
+
+
+def _memory() -> Check:
+    amount = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return graded("memory", amount, "GiB", least=_LEAST_MEMORY_GIB, good=_GOOD_MEMORY_GIB, fix="fewer or smaller guests")
+
+
+def _cpus() -> Check:
+    return graded("cpus", os.cpu_count() or 1, "CPUs", least=2, good=4, fix="everything works on two, but slowly")
+
+
+def _open_files() -> Check:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    amount = 2**20 if hard == resource.RLIM_INFINITY else hard
+    return graded("open files", amount, "files (hard limit)", least=_LEAST_FILES, good=_LEAST_FILES, fix="raise `ulimit -Hn`")
+
+
+def _engine() -> Check:
+    try:
+        found = engine.info()
+    except EngineError as error:
+        can_start = os.geteuid() == 0 and "permission denied" not in str(error)
+        fix = "`up` installs and starts Docker" if can_start else error.hint
+        return Check("engine", "warn" if can_start else "fail", str(error), fix)
+    unfit = engine.unfit(found, wrapper_needed=engine.needs_wrapper())
+    if unfit is not None:
+        return Check("engine", "fail", str(unfit), unfit.hint)
+    return Check("engine", "ok", f"Docker {found['ServerVersion']}, runtime {found.get('DefaultRuntime')}")
+
+
+def _programs() -> Check:
+    missing = requirements.missing()
+    if not missing:
+        return Check("programs", "ok", "all there")
+    packages = " ".join(requirements.packages_of(missing))
+    can_install = os.geteuid() == 0 and shutil.which("apt-get") is not None
+    fix = f"`up` installs {packages}" if can_install else f"apt-get install {packages}"
+    return Check("programs", "warn" if can_install else "fail", f"missing: {', '.join(missing)}", fix)
+
+
+def _go() -> Check:
+    if shutil.which("go") is None:
+        return Check("go", "fail", "no `go` in PATH", "install Go 1.24 or newer; programs of the nodes are compiled with it")
+    return Check("go", "ok", programs.go_version())
+
+
+def _cgroups() -> Check:
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        return Check("cgroups", "ok", "v2")
+    return Check("cgroups", "warn", "v1", "works; Kubernetes is told not to refuse it. A newer system boots with v2")
+
+
+def _kvm() -> Check:
+    if not Path("/dev/kvm").exists():
+        return Check("kvm", "warn", "no /dev/kvm", "guests run under emulation (TCG): correct, several times slower")
+    if kvm.is_usable():
+        return Check("kvm", "ok", "a guest booted")
+    return Check("kvm", "warn", "not usable: /dev/kvm is there, but no guest boots on it", "guests run under emulation (TCG)")
+
+
+_QUICK: tuple[Callable[[], Check], ...] = (_cpus, _memory, _disk, _open_files, _go, _programs, _engine)
+
+
+def quick() -> list[Check]:
+    """Those that ``up`` asks before it creates anything."""
+    return [check() for check in _QUICK]
+
+
+def checks() -> list[Check]:
+    return [*quick(), _cgroups(), _kvm()]

@@ -1,0 +1,93 @@
+"""The cluster's own registry: a container on the nodes' network, published on this machine's loopback only."""
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster_up import docker, paths
+from cluster_up import exec as host
+from cluster_up.images import programs
+from cluster_up.images.recipe import digest
+from cluster_up.providers.kind import registry_host
+
+_CONFIG = """version: 0.1
+log: {level: warn}
+storage:
+  filesystem: {rootdirectory: /var/lib/registry}
+  delete: {enabled: true}
+http: {addr: ":5000"}
+"""
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def image(log: Callable[[str], None]) -> str:
+    """Reference of the registry's image, built now unless the engine has it."""
+    tag = f"virt-registry:{digest(programs.REGISTRY.identity(), _CONFIG)}"
+    if not docker.has_image(tag):
+        program = programs.folder(programs.REGISTRY, log) / "registry"
+        with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="registry-") as scratch:
+            context = Path(scratch)
+            shutil.copy(program, context / "registry")
+            (context / "config.yml").write_text(_CONFIG)
+            (context / "Dockerfile").write_text(
+                "FROM scratch\nCOPY registry /registry\nCOPY config.yml /config.yml\n"
+                'ENTRYPOINT ["/registry", "serve", "/config.yml"]\n'
+            )
+            docker.build(context, tag, log=log)
+    return tag
+
+
+def port_of(name: str) -> int | None:
+    """The port that the registry of cluster ``name`` has on the loopback; None unless it runs."""
+    found = docker.inspect("container", registry_host(name))
+    if found is None or not found["State"]["Running"]:
+        return None
+    published = found["NetworkSettings"]["Ports"].get("5000/tcp") or []
+    return int(published[0]["HostPort"]) if published else None
+
+
+def is_ready(port: int) -> bool:
+    done = host.run(
+        ["curl", "--silent", "--output", "/dev/null", "--max-time", "2", "--fail", f"http://127.0.0.1:{port}/v2/"],
+        deadline_s=5, check=False,
+    )  # fmt: skip
+    return done.code == 0
+
+
+def start(name: str, network: str, port: int, log: Callable[[str], None]) -> None:
+    """Make network, volume and container anew; images that were pushed before are in the volume still."""
+    container = registry_host(name)
+    label = f"{docker.LABEL}={name}"
+    reference = image(log)
+    if docker.inspect("network", network) is None:
+        docker.run("network", "create", "--label", label, network)
+    docker.run("rm", "--force", container) if docker.inspect("container", container) else None
+    docker.run(
+        "run", "--detach", "--name", container, "--label", label, "--network", network, "--restart", "always",
+        "--publish", f"127.0.0.1:{port}:5000", "--volume", f"{container}:/var/lib/registry", reference,
+    )  # fmt: skip
+
+
+def exists(name: str, network: str) -> bool:
+    """Whether anything of it is there, running or not."""
+    container = registry_host(name)
+    return any(docker.inspect(kind, what) for kind, what in (("container", container), ("volume", container), ("network", network)))
+
+
+def remove(name: str, network: str) -> None:
+    """Take container, volume and network away; nothing happens where nothing is."""
+    container = registry_host(name)
+    if docker.inspect("container", container):
+        docker.run("rm", "--force", "--volumes", container)
+    if docker.inspect("volume", container):
+        docker.run("volume", "rm", container)
+    if docker.inspect("network", network):
+        docker.run("network", "rm", network)

@@ -1,0 +1,128 @@
+"""The cluster's API, as far as cluster_up needs it: plain requests with the administrator's certificate.
+
+The client library is imported when first used, because it takes half a second and many commands need no API.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from cluster_up.errors import ClusterError
+from virt.base import waiting
+
+FIELD_MANAGER = "cluster-up"
+_ASK_S = 5.0
+_WRITE_S = 30.0
+
+
+class KubeError(ClusterError):
+    """The API server refused a request, or did not answer (``code`` 0)."""
+
+    reference = "kubernetes-api-error"
+    hint = "`python -m cluster_up status` says which part is broken"
+
+    def __init__(self, code: int, method: str, path: str, text: str) -> None:
+        super().__init__(f"{method} {path}: {code or 'no answer'}: {text[:2000]}")
+        self.code = code
+
+
+def condition(found: Mapping[str, Any], kind: str) -> str:
+    """Status of a condition of an object: "True", "False", "Unknown", or "" where there is none."""
+    conditions = found.get("status", {}).get("conditions") or []
+    return next((str(one["status"]) for one in conditions if one["type"] == kind), "")
+
+
+class Kube:
+    """The administrator's view. Every method may raise KubeError."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._kubeconfig = kubeconfig
+        self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
+
+    @cached_property
+    def _client(self) -> tuple[Any, str]:
+        """(pool of connections with our certificate, address of the server)"""
+        from kubernetes import client, config
+
+        settings = client.Configuration()
+        config.load_kube_config(str(self._kubeconfig), client_configuration=settings)
+        return client.ApiClient(settings).rest_client.pool_manager, settings.host
+
+    def _request(self, method: str, path: str, *, body: bytes | None = None, content_type: str = "", timeout: float) -> str:
+        from kubernetes.config import ConfigException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            pool, host = self._client
+            headers = {"Content-Type": content_type} if content_type else {}
+            answer = pool.request(method, host + path, body=body, headers=headers, retries=False, timeout=timeout)
+        except (HTTPError, ConfigException, OSError) as error:
+            raise KubeError(0, method, path, str(error)) from error
+        text = bytes(answer.data).decode(errors="replace")
+        if answer.status >= 300:
+            raise KubeError(answer.status, method, path, text)
+        return text
+
+    def text(self, path: str, **query: str) -> str:
+        """One GET, as it came."""
+        full = f"{path}?{urlencode(query)}" if query else path
+        return self._request("GET", full, timeout=_ASK_S if path == "/readyz" else _WRITE_S)
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """One GET of an object or a list."""
+        found: dict[str, Any] = json.loads(self.text(path, **query))
+        return found
+
+    def is_ready(self) -> bool:
+        """Whether the API server answers and calls itself ready. Never raises."""
+        try:
+            return self.text("/readyz") == "ok"
+        except KubeError:
+            return False
+
+    def nodes(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get("/api/v1/nodes")["items"]
+        return found
+
+    def pod_cidrs(self) -> dict[str, str]:
+        return {node["metadata"]["name"]: node["spec"].get("podCIDR", "") for node in self.nodes()}
+
+    def all_nodes_ready(self) -> bool:
+        nodes = self.nodes()
+        return bool(nodes) and all(condition(node, "Ready") == "True" for node in nodes)
+
+    def pods(self, namespace: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+        return found
+
+    def apply(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Server-side apply of objects in order; what others need (namespaces, CRDs) has to come first."""
+        for document in documents:
+            path = self.path_of(document) + f"?fieldManager={FIELD_MANAGER}&force=true"
+            body = json.dumps(document).encode()
+            self._request("PATCH", path, body=body, content_type="application/apply-patch+yaml", timeout=_WRITE_S)
+            if document["kind"] == "CustomResourceDefinition":
+                self._wait_served(document["metadata"]["name"])
+
+    def path_of(self, document: Mapping[str, Any]) -> str:
+        """Path of an object, found through the API's own list of its resources."""
+        version, kind, metadata = document["apiVersion"], document["kind"], document["metadata"]
+        root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        if kind not in self._resources.get(root, {}):
+            listed = self.get(root)["resources"]
+            self._resources[root] = {r["kind"]: (r["name"], r["namespaced"]) for r in listed if "/" not in r["name"]}
+        if kind not in self._resources[root]:
+            raise KubeError(404, "GET", root, f"serves no kind {kind}")
+        plural, namespaced = self._resources[root][kind]
+        place = f"/namespaces/{metadata.get('namespace', 'default')}" if namespaced else ""
+        return f"{root}{place}/{plural}/{metadata['name']}"
+
+    def _wait_served(self, definition: str) -> None:
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{definition}"
+        waiting.wait_for(
+            lambda: condition(self.get(path), "Established"), lambda status: status == "True", deadline_s=30.0,
+            what=f"{definition} to be served",
+        )  # fmt: skip

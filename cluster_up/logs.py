@@ -1,0 +1,48 @@
+"""Collects what a person would look at: logs of the components, of the nodes, and of the commands themselves."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster_up import docker, paths
+from cluster_up.errors import ClusterError
+from cluster_up.images.registry import registry_host
+from cluster_up.kube import Kube
+from cluster_up.providers.api import Provider
+from cluster_up.state import State
+
+_NAMESPACES = ("kubevirt", "kube-system", "local-path-storage")
+
+
+def collect(state: State, provider: Provider, kube: Kube, folder: Path) -> Path:
+    """Write files below ``folder``; what cannot be read is a file that says so. Returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def item(name: str, read: Callable[[], str]) -> None:
+        try:
+            text = read()
+        except (ClusterError, OSError) as error:
+            text = f"could not be read: {error}\n"
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    own = paths.cluster_folder(state.name) / "up.log"
+    if own.exists():
+        shutil.copy(own, folder / "up.log")
+    for view in provider.nodes():
+        for unit in ("kubelet", "containerd", "pod-network"):
+            command = f"journalctl --no-pager --unit {unit} --lines 5000"
+            item(f"nodes/{view.name}/{unit}.log", lambda n=view.name, c=command: provider.run(n, c))  # type: ignore[misc]
+    item("registry.log", lambda: docker.run("logs", registry_host(state.name)))
+    if not kube.is_ready():
+        item("components.txt", lambda: "the API server does not answer\n")
+        return folder
+    for namespace in _NAMESPACES:
+        for pod in kube.pods(namespace):
+            name = pod["metadata"]["name"]
+            path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
+            for container in pod["spec"]["containers"]:
+                target = f"{namespace}/{name}-{container['name']}.log"
+                item(target, lambda p=path, c=container["name"]: kube.text(p, container=c, limitBytes="4000000"))  # type: ignore[misc]
+    return folder
