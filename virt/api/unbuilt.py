@@ -127,6 +127,8 @@ KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
     for name in fields.split()
 )
 
+_REFUSED_BY_RULES = {f"domain.devices.interfaces[].{name}" for name in ("slirp", "macvtap", "passt")}
+
 _TABLES = (
     ("VirtualMachineInstance, and `spec.template` of a VirtualMachine", INSTANCE_SPEC),
     ("VirtualMachine", MACHINE_SPEC),
@@ -154,10 +156,22 @@ def kubevirt_spec(path: str, spec: v1.KubeVirtSpec) -> Iterator[StatusCause]:
     return _refusals(path, spec, KUBEVIRT_SPEC)
 
 
+def built_fields() -> tuple[str, ...]:
+    """Fields of a VMI's spec that this release acts on: everything but the rows of the table."""
+    refused = {row.path.removesuffix("[]") for row in INSTANCE_SPEC if not row.values} | _REFUSED_BY_RULES
+
+    def is_refused(path: str) -> bool:
+        return any(path == start or path.startswith((f"{start}.", f"{start}[")) for start in refused)
+
+    paths = [path.partition(".")[0] if path.startswith("affinity.") else path
+             for path in walk.paths(v1.VirtualMachineInstanceSpec)]
+    return tuple(dict.fromkeys(path for path in paths if not is_refused(path)))
+
+
 def document() -> str:
     """The table as Markdown."""
     lines = [
-        "# Fields that are not supported yet",
+        "# Supported and unsupported fields",
         "",
         "Written by `python -m virt.api.unbuilt`. The API schemas hold these fields; an object that sets one is",
         "refused (422) with the field's path. Tiers: T1 first, then T2, then T3. Paths start at `spec`.",
@@ -165,6 +179,7 @@ def document() -> str:
     for title, rows in _TABLES:
         lines += ["", f"## {title}", "", "| field | feature | tier |", "| --- | --- | --- |"]
         lines += [f"| `{row.path}`{_only(row)} | {row.topic} | {row.tier} |" for row in sorted(rows, key=_order)]
+    lines += ["", "## What a VirtualMachineInstance may set", "", *(f"- `{path}`" for path in built_fields())]
     return "\n".join(lines) + "\n"
 
 

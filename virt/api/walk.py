@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import inspect as types
 
 
 def wire_fields(value: msgspec.Struct) -> Mapping[str, str]:
@@ -33,6 +34,11 @@ def select(value: Any, pattern: str, path: str) -> Iterator[tuple[str, Any]]:
             yield place, item
 
 
+def paths(type_: type[msgspec.Struct]) -> Iterator[str]:
+    """All fields of a type that hold plain values, in the notation of :func:`select`."""
+    yield from _paths(types.type_info(type_), "")
+
+
 def texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
     """Every string in ``value``, keys of maps included, as (path, text)."""
     if isinstance(value, str):
@@ -47,3 +53,18 @@ def texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from texts(item, f"{path}[{index}]")
+
+
+def _paths(info: types.Type, path: str) -> Iterator[str]:
+    match info:
+        case types.UnionType():
+            for member in info.types:
+                if not isinstance(member, types.NoneType):
+                    yield from _paths(member, path)
+        case types.VarTupleType():
+            yield from _paths(info.item_type, f"{path}[]")
+        case types.StructType() if info.fields:
+            for field in info.fields:
+                yield from _paths(field.type, f"{path}.{field.encode_name}".lstrip("."))
+        case _:
+            yield path

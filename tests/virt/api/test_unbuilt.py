@@ -73,3 +73,12 @@ def test_off_and_empty_are_fine() -> None:
 def test_the_document_is_fresh() -> None:
     document = Path(__file__).parents[3] / unbuilt.DOCUMENT
     assert document.read_text() == unbuilt.document(), "run: python -m virt.api.unbuilt"
+
+
+def test_a_field_is_either_built_or_refused() -> None:
+    built = unbuilt.built_fields()
+    assert "domain.cpu.cores" in built
+    assert "affinity" in built
+    assert "readinessProbe.tcpSocket.port" in built
+    unbuilt_ones = ("domain.devices.tpm", "volumes[].dataVolume", "resourceClaims")
+    assert not [path for path in built if path.startswith(unbuilt_ones)]

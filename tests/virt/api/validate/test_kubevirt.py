@@ -41,6 +41,8 @@ def configuration(**config: Any) -> dict[str, Any]:
     (configuration(additionalGuestMemoryOverheadRatio="x"), [f"{CONFIGURATION}.additionalGuestMemoryOverheadRatio"]),
     (configuration(developerConfiguration={"featureGates": ["HostDisk"], "disabledFeatureGates": ["HostDisk"]}),
      [f"{CONFIGURATION}.developerConfiguration.featureGates"]),
+    (configuration(tlsConfiguration={"ciphers": ["A"]}), [f"{CONFIGURATION}.tlsConfiguration.ciphers"]),
+    (configuration(tlsConfiguration={"ciphers": ["A"], "minTLSVersion": "VersionTLS12"}), []),
     (configuration(cpuRequest="much"), [f"{CONFIGURATION}.cpuRequest"]),
 ])
 def test_kubevirt(spec: dict[str, Any], fields: list[str]) -> None:

@@ -28,6 +28,7 @@ def vm(**spec: Any) -> v1.VirtualMachine:
     ({"runStrategy": "Sometimes"}, ["spec.runStrategy"]),
     ({"runStrategy": "Always", "template": None}, ["spec.template"]),
     ({"runStrategy": "Always", "instancetype": {"name": "small"}}, ["spec.instancetype"]),
+    ({"runStrategy": "Always", "updateVolumesStrategy": "Later"}, ["spec.updateVolumesStrategy"]),
 ])
 def test_vm(spec: dict[str, Any], fields: list[str]) -> None:
     assert [cause.field for cause in machine.create(vm(**spec), CONFIG)] == fields
@@ -71,6 +72,17 @@ def test_a_restore_keeps_the_vm_off() -> None:
     status = v1.VirtualMachineStatus(restore_in_progress="r")
     old, new = (replace(vm(runStrategy=strategy), status=status) for strategy in ("Halted", "Always"))
     assert [cause.field for cause in machine.update(old, new, CONFIG)] == ["spec.runStrategy"]
+
+
+def test_a_snapshot_keeps_the_spec() -> None:
+    status = v1.VirtualMachineStatus(snapshot_in_progress="s")
+    old, new = (replace(vm(runStrategy=strategy), status=status) for strategy in ("Always", "Halted"))
+    assert [cause.field for cause in machine.update(old, new, CONFIG)] == ["spec"]
+
+
+def test_migrations_wait_for_their_feature() -> None:
+    (cause,) = migration.create(vmim())
+    assert "not supported yet" in cause.message
 
 
 def test_only_components_change_the_spec_of_a_vmi() -> None:
