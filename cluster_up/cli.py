@@ -1,11 +1,11 @@
-"""The command for people: thin, one function per verb. Results go to standard output, everything else to standard error.
+"""The command for people: thin, one function per verb. Results go to standard output, all else to standard error.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 130 interrupted.
 """
 
 import json
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,10 +19,15 @@ from cluster_up.config.types import Loaded
 from cluster_up.errors import ClusterError, ConfigError
 from virt.base.errors import VirtError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The dev cluster: nodes, registry, images, deployment.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The dev cluster: nodes, registry, images, deployment.",
+)
 
 
-class Output(str, Enum):
+class Output(StrEnum):
     TEXT = "text"
     JSON = "json"
 

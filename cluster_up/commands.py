@@ -85,7 +85,8 @@ def shell(name: str, node: str) -> int:
     provider = KindProvider(name)
     names = [view.name for view in provider.nodes()]
     if node not in names:
-        raise ConfigError([f"command line: {node!r} is no node of cluster {name!r}; there are: {', '.join(names) or 'none'}"])
+        there = ", ".join(names) or "none"
+        raise ConfigError([f"command line: {node!r} is no node of cluster {name!r}; there are: {there}"])
     return provider.shell(node)
 
 

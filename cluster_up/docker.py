@@ -61,5 +61,10 @@ def import_root(tar: Path, tag: str) -> None:
     run("import", tar, tag, deadline_s=600)
 
 
-def push(reference: str) -> None:
-    run("push", "--quiet", reference, deadline_s=900)
+def push(image: str, reference: str) -> None:
+    """Push a local image as ``reference``. The engine keeps no name with a registry in it: ports come and go."""
+    run("tag", image, reference)
+    try:
+        run("push", "--quiet", reference, deadline_s=900)
+    finally:
+        run("image", "rm", "--no-prune", reference)

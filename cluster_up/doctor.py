@@ -37,7 +37,8 @@ class Check:
 def graded(name: str, amount: float, unit: str, *, least: float, good: float, fix: str) -> Check:
     """A check of an amount: below ``least`` fails, below ``good`` warns. Pure."""
     verdict = "fail" if amount < least else "warn" if amount < good else "ok"
-    return Check(name, verdict, f"{amount:.0f} {unit}", "" if verdict == "ok" else f"{fix} (at least {least:.0f} {unit})")
+    advice = "" if verdict == "ok" else f"{fix} (at least {least:.0f} {unit})"
+    return Check(name, verdict, f"{amount:.0f} {unit}", advice)
 
 
 def _disk() -> Check:
@@ -50,7 +51,7 @@ def _disk() -> Check:
 
 def _memory() -> Check:
     amount = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return graded("memory", amount, "GiB", least=_LEAST_MEMORY_GIB, good=_GOOD_MEMORY_GIB, fix="fewer or smaller guests")
+    return graded("memory", amount, "GiB", least=_LEAST_MEMORY_GIB, good=_GOOD_MEMORY_GIB, fix="run fewer guests")
 
 
 def _cpus() -> Check:
@@ -60,7 +61,7 @@ def _cpus() -> Check:
 def _open_files() -> Check:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     amount = 2**20 if hard == resource.RLIM_INFINITY else hard
-    return graded("open files", amount, "files (hard limit)", least=_LEAST_FILES, good=_LEAST_FILES, fix="raise `ulimit -Hn`")
+    return graded("open files", amount, "files", least=_LEAST_FILES, good=_LEAST_FILES, fix="raise `ulimit -Hn`")
 
 
 def _engine() -> Check:
@@ -88,7 +89,7 @@ def _programs() -> Check:
 
 def _go() -> Check:
     if shutil.which("go") is None:
-        return Check("go", "fail", "no `go` in PATH", "install Go 1.24 or newer; programs of the nodes are compiled with it")
+        return Check("go", "fail", "no `go` in PATH", "install Go 1.24 or newer; it compiles the nodes' programs")
     return Check("go", "ok", programs.go_version())
 
 
@@ -103,7 +104,7 @@ def _kvm() -> Check:
         return Check("kvm", "warn", "no /dev/kvm", "guests run under emulation (TCG): correct, several times slower")
     if kvm.is_usable():
         return Check("kvm", "ok", "a guest booted")
-    return Check("kvm", "warn", "not usable: /dev/kvm is there, but no guest boots on it", "guests run under emulation (TCG)")
+    return Check("kvm", "warn", "not usable: no guest boots on /dev/kvm", "guests run under emulation (TCG)")
 
 
 _QUICK: tuple[Callable[[], Check], ...] = (_cpus, _memory, _disk, _open_files, _go, _programs, _engine)

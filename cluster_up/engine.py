@@ -1,7 +1,7 @@
 """Docker on this machine: is it fit for nodes, and start it where nothing else does.
 
-In a container or sandbox without some capabilities plain ``--privileged`` fails, and nobody starts daemons. There dockerd is
-started here, with a wrapper before runc that asks only for what this machine can give (recipes/engine/capbnd).
+In a container or sandbox without some capabilities plain ``--privileged`` fails, and nobody starts daemons. There
+dockerd is started here, with a wrapper before runc that asks for what the machine can give (recipes/engine/capbnd).
 """
 
 import json
@@ -59,7 +59,8 @@ def info() -> dict[str, Any]:
     found: dict[str, Any] = json.loads(done.stdout or "{}")
     if not found.get("ServerVersion"):
         said = " ".join((found.get("ServerErrors") or [done.stderr or "no answer"])[0].split())
-        hint = "add yourself to the group docker, or run as root" if "permission denied" in said else "start it: dockerd"
+        refused = "permission denied" in said
+        hint = "add yourself to the group docker, or run as root" if refused else "start it: dockerd"
         raise EngineError(f"Docker does not answer: {said}", hint=hint)
     return found
 
@@ -86,7 +87,7 @@ def fault() -> EngineError | None:
 
 
 def start(log: Callable[[str], None]) -> None:
-    """Start Docker and wait until it answers. Raises EngineError when one runs that is unfit, or none can be started."""
+    """Start Docker and wait until it answers. Raises EngineError when an unfit one runs, or none can be started."""
     try:
         found = info()
     except EngineError as error:

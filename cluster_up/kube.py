@@ -51,7 +51,9 @@ class Kube:
         config.load_kube_config(str(self._kubeconfig), client_configuration=settings)
         return client.ApiClient(settings).rest_client.pool_manager, settings.host
 
-    def _request(self, method: str, path: str, *, body: bytes | None = None, content_type: str = "", timeout: float) -> str:
+    def _request(
+        self, method: str, path: str, *, timeout: float, body: bytes | None = None, content_type: str = ""
+    ) -> str:
         from kubernetes.config import ConfigException
         from urllib3.exceptions import HTTPError
 

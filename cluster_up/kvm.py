@@ -1,6 +1,7 @@
 """Whether /dev/kvm of this machine really runs guests. Decided by starting one for a second, never by the device node.
 
-A node that exists and opens may belong to a nested hypervisor on which every guest hangs. The answer is cached per boot.
+A node that exists and opens may belong to a nested hypervisor on which every guest hangs. The answer is cached until
+the machine is booted again.
 """
 
 import os
@@ -13,7 +14,8 @@ from cluster_up import paths
 
 _DEADLINE_S = 5.0
 _SECTOR = 512
-# A boot sector: writes 'K' to the debug port 0xe9, then asks the isa-debug-exit device to end QEMU with code (0x10 << 1) | 1.
+# A boot sector: mov al, 'K'; out 0xe9, al; mov al, 0x10; out 0xf4, al; hlt. The second port is isa-debug-exit's, which
+# ends QEMU with code (0x10 << 1) | 1.
 _BOOT = bytes((0xB0, 0x4B, 0xE6, 0xE9, 0xB0, 0x10, 0xE6, 0xF4, 0xF4)).ljust(_SECTOR - 2, b"\0") + b"\x55\xaa"
 _EXIT = 0x10 << 1 | 1
 
@@ -26,7 +28,7 @@ def _argv(program: str, disk: Path, accelerator: str) -> list[str | Path]:
 
 
 def boots(accelerator: str) -> bool:
-    """Whether a guest of one boot sector reaches its end with QEMU's ``accelerator`` ("kvm", "tcg") in a few seconds."""
+    """Whether a guest of one boot sector comes to its end with QEMU's ``accelerator`` ("kvm", "tcg") in seconds."""
     program = shutil.which("qemu-system-x86_64")
     if program is None:
         return False

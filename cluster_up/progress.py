@@ -1,6 +1,6 @@
 """What a person sees while a long command works: steps with times, and what is waited for.
 
-On a terminal one line moves; elsewhere every line is plain, without escape bytes. Both also write a log file with times.
+On a terminal one line moves; elsewhere every line is plain, without escape bytes. Both write a log file with times too.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""What runs of a cluster, as a verdict and as a document. Looks at the engine and the API, each with a short deadline."""
+"""What runs of a cluster, as a verdict and as a document. Asks the engine and the API, each with a short deadline."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,7 +79,7 @@ def look(state: State, provider: Provider) -> Status:
     known = {node["metadata"]["name"]: node for node in kube.nodes()} if api_up else {}
     nodes = []
     for view in views:
-        text = node_state(view, known.get(view.name)) if api_up or not view.running else "unknown: the API does not answer"
+        text = node_state(view, known.get(view.name)) if api_up or not view.running else "unknown"
         nodes.append({"name": view.name, "role": view.role, "address": view.address, "state": text})
         if text != "ready":
             faults.append(f"node {view.name}: {text}")

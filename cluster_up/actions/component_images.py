@@ -1,14 +1,13 @@
-"""Images of the operator, controller, API, handler (one) and of the launcher (another), built and pushed when changed."""
+"""Images of the stack: one of operator, controller, API and handler, one of the launcher. Pushed when changed."""
 
-from cluster_up import paths
+from cluster_up import docker, paths
 from cluster_up.actions.step import Run, Step
 from cluster_up.images import components
-from cluster_up import docker
 
 
 def _references(run: Run) -> dict[str, str]:
-    registry = f"localhost:{run.state.registry_port}"
-    return {one.name: components.reference(one, registry, paths.source_root()) for one in components.COMPONENTS}
+    registry, root = f"localhost:{run.state.registry_port}", paths.source_root()
+    return {one.name: f"{registry}/{components.name_of(one, root)}" for one in components.COMPONENTS}
 
 
 def _is_done(run: Run) -> bool:
@@ -16,17 +15,14 @@ def _is_done(run: Run) -> bool:
 
 
 def _perform(run: Run) -> None:
-    registry = f"localhost:{run.state.registry_port}"
-    done = dict(run.state.component_images)
     for component in components.COMPONENTS:
-        wanted = components.reference(component, registry, paths.source_root())
-        if done.get(component.name) == wanted:
+        reference = _references(run)[component.name]
+        if run.state.component_images.get(component.name) == reference:
             continue
-        reference = components.build(component, registry, paths.source_root(), run.report.detail)
+        image = components.build(component, paths.source_root(), run.report.detail)
         run.report.detail(f"pushing {reference}")
-        docker.push(reference)
-        done[component.name] = reference
-        run.remember(component_images=dict(done))
+        docker.push(image, reference)
+        run.remember(component_images={**run.state.component_images, component.name: reference})
 
 
 STEP = Step("component-images", "images of the components", _is_done, _perform)

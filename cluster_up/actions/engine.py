@@ -3,4 +3,6 @@
 from cluster_up import engine
 from cluster_up.actions.step import Step
 
-STEP = Step("engine", "container engine", lambda run: engine.fault() is None, lambda run: engine.start(run.report.detail))
+STEP = Step(
+    "engine", "container engine", lambda run: engine.fault() is None, lambda run: engine.start(run.report.detail)
+)

@@ -1,8 +1,9 @@
-"""Storage classes ``local`` (a folder of the node) and ``shared`` (ReadWriteMany: a folder of this machine in every node)."""
+"""Storage classes ``local`` (a folder of the node) and ``shared`` (ReadWriteMany: one folder in every node)."""
 
 import msgspec
 import yaml
 
+from cluster_up import docker
 from cluster_up.actions.step import Run, Step
 from cluster_up.images import programs, storage
 from cluster_up.images.recipe import RECIPES, digest
@@ -22,8 +23,10 @@ def _is_done(run: Run) -> bool:
 def _perform(run: Run) -> None:
     registry = f"localhost:{run.state.registry_port}"
     text = _MANIFEST.read_text().replace("@SHARED@", SHARED_ON_NODE)
-    text = text.replace("@PROVISIONER@", storage.provisioner(registry, run.report.detail))
-    text = text.replace("@HELPER@", storage.helper(registry, run.report.detail))
+    for mark, build in (("@PROVISIONER@", storage.provisioner), ("@HELPER@", storage.helper)):
+        image = build(run.report.detail)
+        docker.push(image, f"{registry}/{image}")
+        text = text.replace(mark, f"{registry}/{image}")
     run.kube.apply(yaml.safe_load_all(text))
     run.remember(capabilities=msgspec.structs.replace(run.state.capabilities, shared=True))
     run.mark_applied("storage", _identity(run))

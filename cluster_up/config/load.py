@@ -28,7 +28,9 @@ def load(file: Path | None, options: Mapping[str, Any], environment: Mapping[str
     values, faults = _from_file(file) if file else ({}, [])
     values |= _from_environment(variables)
     values |= {
-        name: Value(raw, "command line", f"--{name.replace('_', '-')}") for name, raw in options.items() if raw is not None
+        name: Value(raw, "command line", f"--{name.replace('_', '-')}")
+        for name, raw in options.items()
+        if raw is not None
     }
     config, more = checked(values, Config())
     if faults + more:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+_PODS = IPv4Network("10.244.0.0/16")
+_SERVICES = IPv4Network("10.96.0.0/16")
+
 
 @dataclass(frozen=True)
 class Config:
@@ -16,8 +19,8 @@ class Config:
     workers: int = 2
     kubernetes_version: str = "1.34.4"
     memory_mib: int | None = None
-    pod_cidr: IPv4Network = IPv4Network("10.244.0.0/16")
-    service_cidr: IPv4Network = IPv4Network("10.96.0.0/16")
+    pod_cidr: IPv4Network = _PODS
+    service_cidr: IPv4Network = _SERVICES
     registry_port: int = 0
 
 

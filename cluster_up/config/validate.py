@@ -75,7 +75,7 @@ def _cidr(longest: int) -> Callable[[Any], IPv4Network]:
 
 
 SETTINGS: Mapping[str, _Setting] = {
-    "name": _Setting("lower-case letters, digits and '-', at most 30, starting and ending with a letter or digit", _name),
+    "name": _Setting("at most 30 lower-case letters, digits and '-', no '-' at either end", _name),
     "control_planes": _Setting("1", _whole(1, 1)),
     "workers": _Setting("a whole number from 1 to 10", _whole(1, 10)),
     "kubernetes_version": _Setting(f"one of {', '.join(KUBERNETES_VERSIONS)}", _version),

@@ -38,13 +38,16 @@ class Component:
 VIRT = Component(
     "virt",
     ("ca-certificates", "iproute2", "nftables", "procps", "python3"),
-    ("aiohttp", "cryptography", "grpcio", "lightkube", "msgspec", "prometheus-client", "protobuf", "pyroute2", "structlog"),
+    (
+        "aiohttp", "cryptography", "grpcio", "lightkube", "msgspec", "prometheus-client", "protobuf", "pyroute2",
+        "structlog",
+    ),
 )
 LAUNCHER = Component(
     "virt-launcher",
     (
-        "ca-certificates", "iproute2", "libvirt-clients", "libvirt-daemon", "libvirt-daemon-driver-qemu", "netcat-openbsd",
-        "ovmf", "procps", "python3", "python3-libvirt", "qemu-system-x86", "qemu-utils", "seabios",
+        "ca-certificates", "iproute2", "libvirt-clients", "libvirt-daemon", "libvirt-daemon-driver-qemu",
+        "netcat-openbsd", "ovmf", "procps", "python3", "python3-libvirt", "qemu-system-x86", "qemu-utils", "seabios",
     ),
     ("lxml", "msgspec", "pycdlib", "structlog"),
 )  # fmt: skip
@@ -69,20 +72,20 @@ def _dependencies_identity(component: Component, root: Path) -> str:
     return digest(_PYTHON, (root / "requirements.lock").read_text(), *component.requirements)
 
 
-def reference(component: Component, registry: str, root: Path) -> str:
-    """Where the image of the source tree ``root`` is in ``registry`` (host:port), built or not."""
+def name_of(component: Component, root: Path) -> str:
+    """``name:hash`` of the image that the source tree ``root`` gives, built or not."""
     identity = digest(
         _VERSION,
         debian.identity(_SUITE, component.packages, "minbase"),
         _dependencies_identity(component, root),
         *content(root / "virt", skip=_is_no_source),
     )
-    return f"{registry}/{component.name}:{identity}"
+    return f"{component.name}:{identity}"
 
 
-def build(component: Component, registry: str, root: Path, log: Log) -> str:
-    """The image's reference, built now unless the engine has it. Seconds when only code changed."""
-    tag = reference(component, registry, root)
+def build(component: Component, root: Path, log: Log) -> str:
+    """The image on the engine, ``name:hash``, built now unless it is there. Seconds when only code changed."""
+    tag = name_of(component, root)
     if docker.has_image(tag):
         return tag
     base = debian.base_image(component.name, _SUITE, component.packages, log=log)
@@ -90,7 +93,7 @@ def build(component: Component, registry: str, root: Path, log: Log) -> str:
     with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="image-") as scratch:
         context = Path(scratch)
         shutil.copytree(dependencies, context / "deps", copy_function=_link)
-        shutil.copytree(root / "virt", context / "virt", ignore=lambda _, names: [n for n in names if n == "__pycache__"])
+        shutil.copytree(root / "virt", context / "virt", ignore=shutil.ignore_patterns("__pycache__"))
         helpers(root, context / "helpers")
         (context / "Dockerfile").write_text(dockerfile(base))
         docker.build(context, tag, log=log)
@@ -117,7 +120,7 @@ def helpers(root: Path, target: Path) -> None:
     """Compile every C file of the launcher's helpers into ``target``, static: they run in images without a libc."""
     target.mkdir()
     for source in sorted((root / _HELPERS).glob("*.c")):
-        argv = ["gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-o", target / source.stem, source]
+        argv: list[str | Path] = ["gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-o", target / source.stem, source]
         host.run(argv, deadline_s=60)
 
 
@@ -127,9 +130,9 @@ def _dependencies(component: Component, root: Path, log: Log) -> Path:
 
     def install(place: Path) -> None:
         log(f"Python packages of {component.name}: {' '.join(wanted)}")
-        argv = [
-            Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--target", place, "--python-version", _PYTHON, "--only-binary", ":all:",
-            "--constraint", root / "requirements.lock", "--no-config", *wanted,
+        argv: list[str | Path] = [
+            Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--no-config", "--target", place,
+            "--python-version", _PYTHON, "--only-binary", ":all:", "--constraint", root / "requirements.lock", *wanted,
         ]  # fmt: skip
         host.run(argv, deadline_s=600, on_line=log)
 

@@ -16,7 +16,9 @@ def identity(suite: str, packages: Sequence[str], variant: str) -> str:
     return digest(_VERSION, suite, variant, *sorted(packages), *_UNREAD)
 
 
-def root_tar(thing: str, suite: str, packages: Sequence[str], *, log: Callable[[str], None], variant: str = "minbase") -> Path:
+def root_tar(
+    thing: str, suite: str, packages: Sequence[str], *, log: Callable[[str], None], variant: str = "minbase"
+) -> Path:
     """A tar of the packages and all they depend on, unpacked from the archive or the cache. About a minute cold."""
 
     def fetch(place: Path) -> None:

@@ -19,9 +19,9 @@ Log = Callable[[str], None]
 _VERSION = "1"                         # raise it when this module makes something else from the same recipe files
 _SUITE = "bookworm"
 _PACKAGES = (
-    "bash", "busybox-static", "ca-certificates", "conntrack", "containerd", "containernetworking-plugins", "curl", "e2fsprogs",
-    "ethtool", "iproute2", "iptables", "jq", "kmod", "libseccomp2", "mount", "nftables", "pigz", "procps", "runc", "socat",
-    "systemd", "systemd-sysv", "util-linux", "xfsprogs",
+    "bash", "busybox-static", "ca-certificates", "conntrack", "containerd", "containernetworking-plugins", "curl",
+    "e2fsprogs", "ethtool", "iproute2", "iptables", "jq", "kmod", "libseccomp2", "mount", "nftables", "pigz", "procps",
+    "runc", "socat", "systemd", "systemd-sysv", "util-linux", "xfsprogs",
 )  # fmt: skip
 _PROXY_PACKAGES = ("conntrack", "iptables", "kmod", "nftables")     # what kube-proxy starts
 _KIND_MODULE = f"sigs.k8s.io/kind@v{programs.KIND_VERSION}"
@@ -165,8 +165,8 @@ def _import(scratch: Path, base: str, archive: Path, tag: str) -> None:
     name = f"virt-node-build-{scratch.name}"
     try:
         docker.run(
-            "run", "--name", name, "--privileged", "--volume", f"{archive.parent}:/build:ro", "--entrypoint", "sh", base,
-            "-eu", "/build/import.sh", deadline_s=600,
+            "run", "--name", name, "--privileged", "--volume", f"{archive.parent}:/build:ro", "--entrypoint", "sh",
+            base, "-eu", "/build/import.sh", deadline_s=600,
         )  # fmt: skip
         # Entry point and command of that container were the import's.
         changes = ['ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]', "CMD []"]

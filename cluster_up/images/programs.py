@@ -3,6 +3,7 @@
 Each is cached by its recipe (module files, version, flags) and compiler, so a change of one compiles one.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ KUBERNETES = Program(
     tuple(
         f"k8s.io/kubernetes/cmd/{name}"
         for name in (
-            "kubeadm", "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubectl",
+            "kubeadm", "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy",
+            "kubectl",
         )
     ),
     ldflags=_kubernetes_flags(KUBERNETES_VERSIONS[0]),
@@ -80,7 +82,8 @@ def folder(program: Program, log: Log) -> Path:
     """The folder with the program's commands, compiled now unless it is cached."""
 
     def compile_into(place: Path) -> None:
-        log(f"compiling {program.name} ({'a minute or two' if program is not KUBERNETES else 'about ten minutes'} cold)")
+        how_long = "about ten minutes" if program is KUBERNETES else "a minute or two"
+        log(f"compiling {program.name} ({how_long} without Go's build cache)")
         environment = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"}
         flags = ["-trimpath", "-ldflags", program.ldflags]
         if program.module:
@@ -105,6 +108,4 @@ def is_cached(program: Program) -> bool:
 def module_source(module: str) -> Path:
     """The folder of a module's source in Go's module cache, downloaded unless it is there."""
     argv = ["go", "mod", "download", "-json", module]
-    import json
-
     return Path(json.loads(host.run(argv, deadline_s=300, env={"GOTOOLCHAIN": "local"}).stdout)["Dir"])

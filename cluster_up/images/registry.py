@@ -69,7 +69,8 @@ def start(name: str, network: str, port: int, log: Callable[[str], None]) -> Non
     reference = image(log)
     if docker.inspect("network", network) is None:
         docker.run("network", "create", "--label", label, network)
-    docker.run("rm", "--force", container) if docker.inspect("container", container) else None
+    if docker.inspect("container", container):
+        docker.run("rm", "--force", container)
     docker.run(
         "run", "--detach", "--name", container, "--label", label, "--network", network, "--restart", "always",
         "--publish", f"127.0.0.1:{port}:5000", "--volume", f"{container}:/var/lib/registry", reference,
@@ -79,7 +80,8 @@ def start(name: str, network: str, port: int, log: Callable[[str], None]) -> Non
 def exists(name: str, network: str) -> bool:
     """Whether anything of it is there, running or not."""
     container = registry_host(name)
-    return any(docker.inspect(kind, what) for kind, what in (("container", container), ("volume", container), ("network", network)))
+    things = (("container", container), ("volume", container), ("network", network))
+    return any(docker.inspect(kind, thing) for kind, thing in things)
 
 
 def remove(name: str, network: str) -> None:

@@ -14,38 +14,38 @@ Log = Callable[[str], None]
 
 _SUITE = "bookworm"
 _BUSYBOX = ("busybox-static",)
+_PROVISIONER_RECIPE = 'COPY local-path-provisioner /p\nENTRYPOINT ["/p"]'
+_HELPER_RECIPE = 'COPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]'
 
 
-def provisioner(registry: str, log: Log) -> str:
-    """Build and push the provisioner to ``registry`` (host:port); returns its reference."""
-    reference = f"{registry}/local-path-provisioner:{programs.LOCAL_PATH.identity()}"
-    if not docker.has_image(reference):
+def provisioner(log: Log) -> str:
+    """The provisioner as an image of the engine, ``name:hash``; built now unless it is there."""
+    tag = f"virt-local-path:{digest(programs.LOCAL_PATH.identity(), _PROVISIONER_RECIPE)}"
+    if not docker.has_image(tag):
         program = programs.folder(programs.LOCAL_PATH, log) / "local-path-provisioner"
         with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="storage-") as scratch:
             shutil.copy(program, scratch)
-            _build(Path(scratch), 'COPY local-path-provisioner /p\nENTRYPOINT ["/p"]', reference, log)
-    docker.push(reference)
-    return reference
+            _build(Path(scratch), _PROVISIONER_RECIPE, tag, log)
+    return tag
 
 
-def helper(registry: str, log: Log) -> str:
-    """Build and push an image with busybox's shell; returns its reference."""
-    recipe = 'COPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]'
-    reference = f"{registry}/busybox:{digest(debian.identity(_SUITE, _BUSYBOX, 'extract'), recipe)}"
-    if not docker.has_image(reference):
+def helper(log: Log) -> str:
+    """An image with busybox's shell, as above."""
+    tag = f"virt-busybox:{digest(debian.identity(_SUITE, _BUSYBOX, 'extract'), _HELPER_RECIPE)}"
+    if not docker.has_image(tag):
         tar = debian.root_tar("busybox", _SUITE, _BUSYBOX, log=log, variant="extract")
         with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="storage-") as scratch:
+            target = Path(scratch) / "busybox"
             with tarfile.open(tar) as root:
                 member = next(one for one in root if one.name.endswith("bin/busybox") and one.isfile())
                 program = root.extractfile(member)
                 assert program is not None
-                (Path(scratch) / "busybox").write_bytes(program.read())
-            (Path(scratch) / "busybox").chmod(0o755)
-            _build(Path(scratch), recipe, reference, log)
-    docker.push(reference)
-    return reference
+                target.write_bytes(program.read())
+            target.chmod(0o755)
+            _build(Path(scratch), _HELPER_RECIPE, tag, log)
+    return tag
 
 
-def _build(context: Path, recipe: str, reference: str, log: Log) -> None:
+def _build(context: Path, recipe: str, tag: str, log: Log) -> None:
     (context / "Dockerfile").write_text(f"FROM scratch\n{recipe}\n")
-    docker.build(context, reference, log=log)
+    docker.build(context, tag, log=log)

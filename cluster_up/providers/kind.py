@@ -98,7 +98,7 @@ class KindProvider:
         )
         file.write_text(yaml.safe_dump(node_config(config, self.folder, dict(kept)), sort_keys=False))
         self._made.unlink(missing_ok=True)
-        self._kind("create", "cluster", "--image", image, "--config", file, "--kubeconfig", self.kubeconfig, "--wait", "0s")
+        self._kind("create", "cluster", "--image", image, "--config", file, "--kubeconfig", self.kubeconfig)
         self.kubeconfig.chmod(0o600)
         self._made.touch()
 
@@ -120,9 +120,8 @@ class KindProvider:
         for found in docker.inspect_all(docker.containers(**{_CLUSTER: self.name})):
             networks = found["NetworkSettings"]["Networks"]
             address = networks.get(self.network, {}).get("IPAddress", "")
-            views.append(
-                NodeView(found["Name"].lstrip("/"), found["Config"]["Labels"][_ROLE], address, found["State"]["Running"])
-            )
+            name, role = found["Name"].lstrip("/"), found["Config"]["Labels"][_ROLE]
+            views.append(NodeView(name, role, address, found["State"]["Running"]))
         return tuple(sorted(views, key=lambda view: (view.role, view.name)))
 
     def start(self) -> None:

@@ -1,0 +1,46 @@
+# Targets are one line each; whatever needs an `if` is Python.
+PYTHON := .venv/bin/python
+NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
+
+.DEFAULT_GOAL := help
+.PHONY: bootstrap check cluster-down cluster-logs cluster-sync cluster-up doctor functest help lint status test unit
+
+bootstrap: $(PYTHON)  ## make .venv with the pinned packages
+
+$(PYTHON): requirements.lock scripts/bootstrap
+	scripts/bootstrap
+
+cluster-up: $(PYTHON)  ## bring the dev cluster up
+	$(PYTHON) -m cluster_up up
+
+cluster-down: $(PYTHON)  ## take it away
+	$(PYTHON) -m cluster_up down
+
+cluster-sync: $(PYTHON)  ## roll out what changed in the source
+	$(PYTHON) -m cluster_up sync
+
+cluster-logs: $(PYTHON)  ## collect logs into artifacts/logs
+	$(PYTHON) -m cluster_up logs
+
+status: $(PYTHON)  ## what runs
+	$(PYTHON) -m cluster_up status
+
+doctor: $(PYTHON)  ## what this machine has and lacks
+	$(PYTHON) -m cluster_up doctor
+
+lint: $(PYTHON)  ## ruff, mypy, import contracts
+	.venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+unit: $(PYTHON)  ## unit tests
+	$(PYTHON) -m pytest tests
+
+functest: $(PYTHON)  ## functional tests on a running cluster; FILTER=expression
+	$(PYTHON) -m pytest functests $(if $(FILTER),-k '$(FILTER)')
+
+check: lint unit  ## what every change must pass
+
+test: cluster-up  ## cluster, unit tests, functional tests
+	$(PYTHON) -m pytest tests functests
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 16
