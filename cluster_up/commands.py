@@ -32,7 +32,7 @@ def up(config: Config, *, until: str | None, force: bool) -> None:
         if not state.kubeconfig and not force:
             _refuse_unfit_machine()
         started = time.monotonic()
-        run = Run(config, state, KindProvider(config.name), report)
+        run = Run(config, state, KindProvider(config.name, report.detail), report)
         plan.run_steps(plan.until(plan.UP, until), run)
         report.line(f"cluster {config.name!r} is up after {progress.seconds_text(time.monotonic() - started)}")
         report.line(f"  export KUBECONFIG={run.state.kubeconfig or run.provider.kubeconfig}")
@@ -43,7 +43,7 @@ def sync(name: str) -> None:
     with lock.held(name), progress.reporter(paths.cluster_folder(name) / "up.log") as report:
         state = _known(name)
         started = time.monotonic()
-        worked = plan.run_steps(plan.SYNC, Run(_config_of(state), state, KindProvider(name), report))
+        worked = plan.run_steps(plan.SYNC, Run(_config_of(state), state, KindProvider(name, report.detail), report))
         took = progress.seconds_text(time.monotonic() - started)
         report.line(f"cluster {name!r} has the newest code after {took}" if worked else f"nothing to do ({took})")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cluster_up import engine, kvm, paths
+from cluster_up import engine, kvm, limits, paths
 from cluster_up.actions import requirements
 from cluster_up.errors import EngineError
 from cluster_up.images import programs
@@ -64,6 +64,14 @@ def _open_files() -> Check:
     return graded("open files", amount, "files", least=_LEAST_FILES, good=_LEAST_FILES, fix="raise `ulimit -Hn`")
 
 
+def _limits() -> Check:
+    low = limits.too_low(limits.current())
+    if not low:
+        return Check("kernel limits", "ok", ", ".join(f"{name}={value}" for name, value in limits.current().items()))
+    fix = f"{'`up` does' if limits.can_raise() else 'as root'}: {limits.command(low)}"
+    return Check("kernel limits", "warn" if limits.can_raise() else "fail", f"too low: {', '.join(low)}", fix)
+
+
 def _engine() -> Check:
     try:
         found = engine.info()
@@ -107,7 +115,7 @@ def _kvm() -> Check:
     return Check("kvm", "warn", "not usable: no guest boots on /dev/kvm", "guests run under emulation (TCG)")
 
 
-_QUICK: tuple[Callable[[], Check], ...] = (_cpus, _memory, _disk, _open_files, _go, _programs, _engine)
+_QUICK: tuple[Callable[[], Check], ...] = (_cpus, _memory, _disk, _open_files, _limits, _go, _programs, _engine)
 
 
 def quick() -> list[Check]:

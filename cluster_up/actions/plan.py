@@ -17,7 +17,9 @@ from cluster_up.actions import (
     storage,
 )
 from cluster_up.actions.step import Run, Step
+from cluster_up.errors import ClusterError
 from cluster_up.state import Step as Timing
+from virt.base.errors import VirtError
 
 UP: tuple[Step, ...] = (
     requirements.STEP,
@@ -56,7 +58,11 @@ def run_steps(steps: Sequence[Step], run: Run) -> int:
         last = run.state.steps.get(step.name)
         started = time.monotonic()
         with run.report.step(step.title, last.seconds if last else None):
-            step.perform(run)
+            try:
+                step.perform(run)
+            except (ClusterError, VirtError) as error:
+                run.report.detail(f"{step.name} failed: {error}")
+                raise
         worked += 1
         timing = Timing(seconds=round(time.monotonic() - started, 2), finished=time.time())
         run.remember(steps={**run.state.steps, step.name: timing})

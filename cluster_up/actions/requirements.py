@@ -1,9 +1,10 @@
-"""Programs that the other steps start. Says what it will install before it does, and installs only from Debian."""
+"""Programs that the other steps start, and limits that nodes exceed. Says what it will change before it does."""
 
 import os
 import shutil
 
 from cluster_up import exec as host
+from cluster_up import limits
 from cluster_up.actions.step import Run, Step
 from cluster_up.errors import StepFailed
 
@@ -41,16 +42,23 @@ def packages_of(programs: list[str]) -> list[str]:
 
 
 def _is_done(run: Run) -> bool:
-    return not missing() and shutil.which("go") is not None
+    return not missing() and shutil.which("go") is not None and not limits.too_low(limits.current())
 
 
 def _perform(run: Run) -> None:
     if shutil.which("go") is None:
         raise StepFailed("the Go compiler is missing (`go` is not in PATH); node programs are compiled with it",
                          hint="install Go 1.24 or newer and put it into PATH")  # fmt: skip
-    packages = packages_of(missing())
-    if not packages:
-        return
+    if packages := packages_of(missing()):
+        _install(run, packages)
+    if low := limits.too_low(limits.current()):
+        if not limits.can_raise():
+            raise StepFailed(f"kernel limits are too low for nodes: {low}", hint=f"as root: {limits.command(low)}")
+        run.report.line(f"  raising limits of the kernel: {limits.command(low)}")
+        limits.raise_to(low)
+
+
+def _install(run: Run, packages: list[str]) -> None:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise StepFailed(
             f"programs are missing: {', '.join(missing())}", hint=f"install the packages {' '.join(packages)} as root"
@@ -62,4 +70,4 @@ def _perform(run: Run) -> None:
     host.run(argv, deadline_s=1800, env=quiet, on_line=run.report.detail)
 
 
-STEP = Step("requirements", "programs on this machine", _is_done, _perform)
+STEP = Step("requirements", "programs and limits of this machine", _is_done, _perform)

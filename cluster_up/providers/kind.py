@@ -5,6 +5,7 @@ by somebody else is told apart even without a state file.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,9 @@ def node_config(config: Config, folder: Path, kept: dict[str, Reserve]) -> dict[
 class KindProvider:
     """:class:`cluster_up.providers.api.Provider` on the local engine."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, log: Callable[[str], None] = lambda line: None) -> None:
         self.name = name
+        self._log = log
         self.folder = paths.cluster_folder(name)
         self._made = self.folder / "nodes-made"       # written after kind is through
 
@@ -136,11 +138,12 @@ class KindProvider:
         return host.attach(["docker", "exec", "--interactive", "--tty", node, "bash"])
 
     def _kind(self, *words: str | Path) -> None:
-        program = programs.folder(programs.KIND, lambda line: None) / "kind"
+        program = programs.folder(programs.KIND, self._log) / "kind"
         host.run(
             [program, *words, "--name", self.name],
             deadline_s=_CREATE_S,
             env={"KIND_EXPERIMENTAL_DOCKER_NETWORK": self.network},
+            on_line=self._log,
         )
 
 
