@@ -4,6 +4,7 @@ from typing import Any
 
 from cluster_up.actions.step import Run, Step
 from cluster_up.errors import StepFailed
+from cluster_up.images import components
 from cluster_up.kube import KubeError
 from virt.base import waiting
 
@@ -44,28 +45,29 @@ def _look(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, str]], bool]:
     pods = run.kube.pods(NAMESPACE)
     phase, unready = summary(kubevirts, pods)
     run.report.detail(f"KubeVirt {phase or 'new'}; {'; '.join(unready) or 'all pods ready'}")
-    return phase, unready, crashed(pods), rolled_out(run, kubevirts, pods)
+    return phase, unready, crashed(pods), is_rolled_out(_image(run), kubevirts, pods)
 
 
-def rolled_out(run: Run, kubevirts: list[dict[str, Any]], pods: list[dict[str, Any]]) -> bool:
-    """Deployed and available, and no pod still runs another service image than the newest."""
+def _image(run: Run) -> str:
+    return run.state.component_images.get(components.VIRT.name, "")
+
+
+def is_rolled_out(image: str, kubevirts: list[dict[str, Any]], pods: list[dict[str, Any]]) -> bool:
+    """Deployed, every pod ready, and none still on another service image than ``image``. Pure."""
     if not kubevirts or kubevirts[0].get("status", {}).get("phase") != "Deployed":
         return False
-    wanted = run.state.component_images.get("virt")
     used = {
         container["image"]
         for pod in pods
         if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
         for container in pod["spec"]["containers"]
-        if "/virt:" in container["image"]
+        if f"/{components.VIRT.name}:" in container["image"]
     }
-    return used == {wanted} and not any(_unready(pod) for pod in pods)
+    return used == {image} and not any(_unready(pod) for pod in pods)
 
 
 def _is_done(run: Run) -> bool:
-    return rolled_out(
-        run, run.kube.get(_PATH)["items"], run.kube.pods(NAMESPACE)
-    )
+    return is_rolled_out(_image(run), run.kube.get(_PATH)["items"], run.kube.pods(NAMESPACE))
 
 
 def _perform(run: Run) -> None:
