@@ -32,6 +32,7 @@ class Output(StrEnum):
     JSON = "json"
 
 
+_INTERRUPTED = 130
 Name = Annotated[str | None, typer.Option("--name", help="Which cluster; more than one can run side by side.")]
 File = Annotated[Path | None, typer.Option("--config", help="Settings: a TOML or YAML file (docs/cluster-up.md).")]
 Shown = Annotated[bool, typer.Option("--print-config", help="Print each setting and its source, and do nothing.")]
@@ -115,13 +116,14 @@ def kubeconfig(name: Name = None, config: File = None) -> None:
 def main() -> None:
     """Run, and turn errors into one message with a hint and an exit code."""
     try:
-        app(standalone_mode=True)
+        app()
     except (ClusterError, VirtError) as error:
         _say(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped, `down` takes everything away", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:      # typer made this of Ctrl-C, without a word
+            print("interrupted; the same command goes on where it stopped, `down` takes it all away", file=sys.stderr)
+        raise
 
 
 def _say(error: ClusterError | VirtError) -> None:

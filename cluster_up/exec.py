@@ -2,10 +2,11 @@
 
 Every process has a deadline, closed or given standard input and bounded kept output. The deadline, Ctrl-C and any other
 exception end it the same way: TERM to its whole process group, a grace, KILL, and the child is always reaped before
-``run`` returns.
+``run`` returns. When this process itself is killed, the kernel kills the child.
 """
 
 import contextlib
+import ctypes
 import os
 import shlex
 import signal
@@ -21,6 +22,8 @@ from cluster_up.errors import ClusterError
 
 KEPT_BYTES = 4 * 1024 * 1024     # of each stream: the first half and the last half survive
 TERM_GRACE_S = 3.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)        # loaded here: the child of a fork may not
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def run(
             cwd=cwd,
             env={**os.environ, **(env or {})},
             start_new_session=True,      # a group of its own, so that its children end with it
+            preexec_fn=_die_with_parent,
         )
     except OSError as error:
         raise RunError(result(127, stderr=str(error)), secrets=secrets) from error
@@ -122,6 +126,11 @@ def run(
     if timed_out or (check and done.code != 0):
         raise RunError(done, timed_out=timed_out, secrets=secrets)
     return done
+
+
+def _die_with_parent() -> None:
+    """Runs in the child: a program must not go on working for a command that was killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def start_daemon(argv: Sequence[str | Path], *, log: Path) -> int:

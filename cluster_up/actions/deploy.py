@@ -4,7 +4,6 @@ Manifests come from the source tree (`python -m virt.cli.manifests`), so cluster
 """
 
 import sys
-from pathlib import Path
 
 import msgspec
 import yaml
@@ -26,10 +25,6 @@ def _manifest(*words: str) -> str:
 def version(images: dict[str, str]) -> str:
     """What the operator reports as its version: changes with the images, so that a change is rolled out."""
     return f"v0.1.0-{digest(*sorted(images.values()))[:8]}"
-
-
-def _manifests_source() -> bytes:
-    return (Path(paths.source_root()) / "virt" / "cli" / "manifests.py").read_bytes()
 
 
 def _identity(run: Run) -> str:

@@ -28,11 +28,15 @@ _QEMU_USER = 107
 
 @dataclass(frozen=True)
 class Component:
-    """``requirements`` are direct dependencies by name; their versions, and those of what they need, are the lock's."""
+    """``source`` is what of virt/ is in the image, so that a change elsewhere leaves the image as it is.
+
+    ``requirements`` are direct dependencies by name; their versions, and those of what they need, are the lock's.
+    """
 
     name: str
     packages: tuple[str, ...]
     requirements: tuple[str, ...]
+    source: tuple[str, ...]
 
 
 VIRT = Component(
@@ -42,6 +46,8 @@ VIRT = Component(
         "aiohttp", "cryptography", "grpcio", "lightkube", "msgspec", "prometheus-client", "protobuf", "pyroute2",
         "structlog",
     ),
+    ("__init__.py", "api", "apiserver", "base", "cli", "controller", "handler", "kube", "operator", "rpc", "virtctl",
+     "webhooks"),
 )
 LAUNCHER = Component(
     "virt-launcher",
@@ -50,6 +56,7 @@ LAUNCHER = Component(
         "netcat-openbsd", "ovmf", "procps", "python3", "python3-libvirt", "qemu-system-x86", "qemu-utils", "seabios",
     ),
     ("lxml", "msgspec", "pycdlib", "structlog"),
+    ("__init__.py", "api", "base", "launcher", "rpc", "cli/__init__.py", "cli/launcher.py"),
 )  # fmt: skip
 COMPONENTS = (VIRT, LAUNCHER)
 
@@ -62,6 +69,11 @@ def pinned(requirements: Sequence[str], lock: str) -> list[str]:
     """
     versions = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", lock, re.MULTILINE))
     return [f"{name}=={versions[name]}" for name in requirements]
+
+
+def sources(component: Component, root: Path) -> list[Path]:
+    """Files and folders of the tree ``root`` that are in the image; those that are not written yet are left out."""
+    return [place for name in component.source if (place := root / "virt" / name).exists()]
 
 
 def _is_no_source(path: Path) -> bool:
@@ -78,7 +90,7 @@ def name_of(component: Component, root: Path) -> str:
         _VERSION,
         debian.identity(_SUITE, component.packages, "minbase"),
         _dependencies_identity(component, root),
-        *content(root / "virt", skip=_is_no_source),
+        *content(*sources(component, root), root / _HELPERS, skip=_is_no_source),
     )
     return f"{component.name}:{identity}"
 
@@ -93,7 +105,13 @@ def build(component: Component, root: Path, log: Log) -> str:
     with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="image-") as scratch:
         context = Path(scratch)
         shutil.copytree(dependencies, context / "deps", copy_function=_link)
-        shutil.copytree(root / "virt", context / "virt", ignore=shutil.ignore_patterns("__pycache__"))
+        for source in sources(component, root):
+            target = context / "virt" / source.relative_to(root / "virt")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
         helpers(root, context / "helpers")
         (context / "Dockerfile").write_text(dockerfile(base))
         docker.build(context, tag, log=log)

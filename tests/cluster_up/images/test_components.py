@@ -12,25 +12,42 @@ LOCK = "".join(f"{name}==1.0\n" for one in components.COMPONENTS for name in one
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    (tmp_path / "virt").mkdir()
-    (tmp_path / "virt" / "main.py").write_text("print(1)\n")
+    for folder in ("base", "controller", "launcher"):
+        (tmp_path / "virt" / folder).mkdir(parents=True)
+        (tmp_path / "virt" / folder / "main.py").write_text("print(1)\n")
     (tmp_path / "requirements.lock").write_text(LOCK)
     return tmp_path
 
 
 def test_a_changed_line_changes_the_name_and_changing_it_back_gives_the_first(source: Path) -> None:
     first = components.name_of(components.VIRT, source)
-    (source / "virt" / "main.py").write_text("print(2)\n")
+    (source / "virt" / "base" / "main.py").write_text("print(2)\n")
     assert components.name_of(components.VIRT, source) != first
-    (source / "virt" / "main.py").write_text("print(1)\n")
+    (source / "virt" / "base" / "main.py").write_text("print(1)\n")
     assert components.name_of(components.VIRT, source) == first
 
 
 def test_what_python_leaves_behind_does_not_change_the_name(source: Path) -> None:
     first = components.name_of(components.VIRT, source)
-    (source / "virt" / "__pycache__").mkdir()
-    (source / "virt" / "__pycache__" / "main.cpython-311.pyc").write_bytes(b"x")
+    (source / "virt" / "base" / "__pycache__").mkdir()
+    (source / "virt" / "base" / "__pycache__" / "main.cpython-311.pyc").write_bytes(b"x")
     assert components.name_of(components.VIRT, source) == first
+
+
+def test_a_change_of_one_component_leaves_the_other_image_alone(source: Path) -> None:
+    before = [components.name_of(one, source) for one in components.COMPONENTS]
+    (source / "virt" / "controller" / "main.py").write_text("print(2)\n")
+    after = [components.name_of(one, source) for one in components.COMPONENTS]
+    assert (before[0] != after[0], before[1] != after[1]) == (True, False)
+    (source / "virt" / "launcher" / "main.py").write_text("print(2)\n")
+    assert components.name_of(components.VIRT, source) == after[0]
+    assert components.name_of(components.LAUNCHER, source) != after[1]
+
+
+def test_every_package_of_virt_is_in_an_image() -> None:
+    root = recipe.RECIPES.parents[2]
+    here = {path.name for path in (root / "virt").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert here <= {name.partition("/")[0] for one in components.COMPONENTS for name in one.source}
 
 
 def test_code_comes_after_dependencies_so_that_a_change_is_a_small_layer() -> None:
