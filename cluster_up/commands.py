@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import time
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from cluster_up import doctor as doctors
@@ -18,7 +19,7 @@ from cluster_up.images import registry
 from cluster_up.kube import Kube
 from cluster_up.providers.api import Existence
 from cluster_up.providers.kind import KindProvider
-from cluster_up.state import State, StateError
+from cluster_up.state import State
 
 _FIXED = ("workers", "pod_cidr", "service_cidr", "kubernetes_version")
 
@@ -103,8 +104,6 @@ def _known(name: str) -> State:
 
 
 def _config_of(state: State) -> Config:
-    from ipaddress import IPv4Network
-
     return Config(
         name=state.name, workers=state.workers, kubernetes_version=state.kubernetes_version,
         pod_cidr=IPv4Network(state.pod_cidr), service_cidr=IPv4Network(state.service_cidr),
@@ -129,6 +128,3 @@ def _refuse_unfit_machine() -> None:
     bad = [check for check in doctors.quick() if check.verdict == "fail"]
     if bad:
         raise DoctorFailed("\n".join(check.text() for check in bad))
-
-
-__all__ = ["StateError", "doctor", "down", "kubeconfig", "logs", "shell", "status", "sync", "up"]

@@ -45,11 +45,6 @@ def containers(**labels: str) -> list[str]:
     return sorted(run("ps", "--all", "--format", "{{.Names}}", *filters).split())
 
 
-def labelled(kind: str, label: str) -> list[str]:
-    """Names of the networks or volumes with a label ``key=value``."""
-    return run(kind, "ls", "--quiet", "--filter", f"label={label}").split()
-
-
 def build(context: Path, tag: str, *, log: Callable[[str], None]) -> None:
     """Build the Dockerfile in the folder ``context``, without a network; at most half an hour."""
     host.run(

@@ -30,13 +30,18 @@ def _unready(pod: dict[str, Any]) -> str:
     return f"{pod['metadata']['name']}: {reason}" + (f", {restarts} restarts" if restarts else "")
 
 
-def crashed(pods: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """(pod, container) of those that crashed again and again: waiting longer will not help. Pure."""
+def crashed(image: str, pods: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(pod, container) of ``image`` that crashed again and again: waiting longer will not help. Pure.
+
+    Pods of another image are what an earlier roll-out left; this one replaces them.
+    """
     return [
         (pod["metadata"]["name"], status["name"])
         for pod in pods
         for status in pod.get("status", {}).get("containerStatuses") or []
-        if not status["ready"] and status["restartCount"] >= _CRASHES
+        if not status["ready"]
+        and status["restartCount"] >= _CRASHES
+        and any(c["name"] == status["name"] and c["image"] == image for c in pod["spec"]["containers"])
     ]
 
 
@@ -45,7 +50,7 @@ def _look(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, str]], bool]:
     pods = run.kube.pods(NAMESPACE)
     phase, unready = summary(kubevirts, pods)
     run.report.detail(f"KubeVirt {phase or 'new'}; {'; '.join(unready) or 'all pods ready'}")
-    return phase, unready, crashed(pods), is_rolled_out(_image(run), kubevirts, pods)
+    return phase, unready, crashed(_image(run), pods), is_rolled_out(_image(run), kubevirts, pods)
 
 
 def _image(run: Run) -> str:

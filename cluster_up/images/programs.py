@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from cluster_up import exec as host
-from cluster_up.images.recipe import RECIPES, content, digest, is_made, made
+from cluster_up.images.recipe import RECIPES, content, digest, made
 
 Log = Callable[[str], None]
 
@@ -99,10 +99,6 @@ def folder(program: Program, log: Log) -> Path:
         shutil.rmtree(source)
 
     return made(program.name, program.identity(), compile_into)
-
-
-def is_cached(program: Program) -> bool:
-    return is_made(program.name, program.identity())
 
 
 def module_source(module: str) -> Path:

@@ -36,6 +36,10 @@ def test_progress_names_what_is_not_ready_and_why() -> None:
 
 
 def test_a_pod_that_crashes_again_and_again_ends_the_wait_but_one_restart_does_not() -> None:
-    assert crashed([pod("a", ready=False, restarts=1)]) == []
-    assert crashed([pod("a", ready=True, restarts=9)]) == []
-    assert crashed([pod("a", ready=False, restarts=3)]) == [("a", "main")]
+    assert crashed(IMAGE, [pod("a", ready=False, restarts=1)]) == []
+    assert crashed(IMAGE, [pod("a", ready=True, restarts=9)]) == []
+    assert crashed(IMAGE, [pod("a", ready=False, restarts=3)]) == [("a", "main")]
+
+
+def test_crashes_of_an_earlier_image_do_not_end_the_wait_for_its_replacement() -> None:
+    assert crashed(IMAGE, [pod("a", image="localhost:5001/virt:old", ready=False, restarts=9)]) == []
