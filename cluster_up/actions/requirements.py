@@ -23,6 +23,7 @@ PROGRAMS = {
     "readelf": "binutils",
     "iptables": "iptables",
     "git": "git",
+    "zstd": "zstd",
 }
 
 
