@@ -11,7 +11,7 @@ from functests.libs.kube import Space, condition
 from functests.libs.nodes import Nodes
 
 # Answers each line with the same line; prints the peer on the serial console.
-SERVE = "witness tcp-echo {port} > /tmp/echo-{port}.log 2>&1 &"
+SERVE = "(witness tcp-echo {port} > /tmp/echo-{port}.log 2>&1 &)"
 
 
 def _addressed(shell: Console) -> None:
