@@ -1,6 +1,6 @@
 """Whole domains: each case compares all of the document, so nothing extra may appear.
 
-``UPDATE_GOLDEN=1 pytest tests/virt/launcher/test_golden.py`` writes the files anew (refused where CI is set); read the diff.
+``UPDATE_GOLDEN=1 pytest tests/virt/launcher/test_golden.py`` writes the files anew, but never in CI; read the diff.
 """
 
 import os
