@@ -129,7 +129,7 @@ class Libvirt:
             try:
                 connection.domainEventRegisterAny(None, event, callback, None)
             except libvirt.libvirtError as error:        # the test driver has no agent
-                _logger.info("no such events", event=event, error=str(error))
+                _logger.info("no such events", number=event, error=str(error))
         try:
             connection.registerCloseCallback(closed, None)
             connection.setKeepAlive(5, 6)
