@@ -11,9 +11,8 @@ from virt.api import names
 
 def main() -> int:
     if os.getpid() == 1:
-        os.execv(
-            names.LAUNCHER_INIT_HELPER, [names.LAUNCHER_INIT_HELPER, sys.executable, "-m", "virt.cli.launcher", *sys.argv[1:]]
-        )
+        init = names.LAUNCHER_INIT_HELPER
+        os.execv(init, [init, sys.executable, "-m", "virt.cli.launcher", *sys.argv[1:]])
     from virt.launcher.main import main as launch
 
     return launch()

@@ -130,7 +130,8 @@ class Daemons:
 
     async def watch(self) -> None:
         """Returns never; raises RunError when a daemon ends."""
-        await asyncio.wait([asyncio.ensure_future(each.wait()) for each in self._running], return_when="FIRST_COMPLETED")
+        ends = [asyncio.ensure_future(each.wait()) for each in self._running]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         ended = self._ended()
         assert ended is not None
         raise ended

@@ -4,6 +4,7 @@ Events only say "look": the state that is told is always one that was read (leve
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -105,9 +106,8 @@ class Guest:
     def _agent_is(self, *, connected: bool) -> None:
         self._stop_poll()
         self.status = msgspec.structs.replace(
-            self.status, agent_connected=connected,
-            **({} if connected else {"agent_version": "", "agent_commands": (), "guest_os": {}, "guest_interfaces": ()}),
-        )  # fmt: skip
+            self.status, agent_connected=connected, agent_version="", agent_commands=(), guest_os={}, guest_interfaces=()
+        )
         self._spawn(self._say_again())
         if connected:
             self._poll = asyncio.create_task(Poll(self.agent, self._learn).run(), name="guest agent poll")
@@ -183,11 +183,9 @@ class Guest:
                 await self.press_power_button()
             except HypervisorError as error:
                 _logger.warning("power button", error=str(error))
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, POWER_BUTTON_EVERY_S)):
                     await self.ended.wait()
-            except TimeoutError:
-                pass
         if not self.ended.is_set():
             _logger.warning("guest is still up after its grace period", grace_s=grace_s)
             await self.destroy()

@@ -1,4 +1,4 @@
-"""The connection to this node's virt-handler: dialled again for ever, since the handler is updated under running guests."""
+"""The connection to this node's virt-handler: dialled again for ever: handlers are updated under running guests."""
 
 import asyncio
 import socket

@@ -47,7 +47,7 @@ def answer(asked: Packet, lease: DhcpLease, mac: bytes) -> tuple[Packet, str] | 
 
 def _reply(asked: Packet, lease: DhcpLease, kind: Kind) -> tuple[Packet, str]:
     is_inform = asked.kind == Kind.INFORM
-    options = {Option.KIND: bytes((kind,)), Option.SERVER: addresses([lease.server])}
+    options: dict[int, bytes] = {Option.KIND: bytes((kind,)), Option.SERVER: addresses([lease.server])}
     if not is_inform:
         options[Option.LEASE_TIME] = LEASE_S.to_bytes(4, "big")
     packet = Packet(
@@ -59,7 +59,7 @@ def _reply(asked: Packet, lease: DhcpLease, kind: Kind) -> tuple[Packet, str]:
 
 
 def _refusal(asked: Packet, lease: DhcpLease) -> tuple[Packet, str]:
-    options = {Option.KIND: bytes((Kind.NAK,)), Option.SERVER: addresses([lease.server])}
+    options: dict[int, bytes] = {Option.KIND: bytes((Kind.NAK,)), Option.SERVER: addresses([lease.server])}
     return Packet(op=REPLY, transaction=asked.transaction, mac=asked.mac, flags=BROADCAST, options=options), EVERYBODY
 
 

@@ -34,7 +34,8 @@ def wanted_size(volume: str, statuses: Sequence[VolumeStatus]) -> int | None:
     """The lesser of what the claim asked for and what it got, from the VMI's status; None when that tells nothing."""
     for status in statuses:
         if status.name == volume and (claim := status.persistent_volume_claim_info) is not None:
-            sizes = [quantity.integer(have["storage"]) for have in (claim.requests, claim.capacity) if "storage" in have]
+            said = [amounts["storage"] for amounts in (claim.requests, claim.capacity) if "storage" in amounts]
+            sizes = [quantity.integer(amount) for amount in said]
             return min(sizes) if sizes else None
     return None
 

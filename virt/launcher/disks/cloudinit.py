@@ -6,7 +6,6 @@ Files: meta-data, user-data, network-config (https://docs.cloud-init.io/en/lates
 import base64
 import binascii
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +17,9 @@ from virt.launcher.disks.errors import DiskError
 LABEL = "cidata"
 
 
-def files(vmi: VirtualMachineInstance, source: CloudInitNoCloudSource, secrets: Mapping[str, bytes]) -> dict[str, bytes]:
+def files(
+    vmi: VirtualMachineInstance, source: CloudInitNoCloudSource, secrets: Mapping[str, bytes]
+) -> dict[str, bytes]:
     """Name -> content of the ISO's files. ``secrets``: keys of the mounted secrets. Raises ValueError."""
     wanted = {
         "user-data": _content("userData", source.user_data, source.user_data_base64, source.secret_ref, secrets),
@@ -59,7 +60,8 @@ def read_secrets(folder: Path) -> dict[str, bytes]:
     """The keys of a mounted secret; empty when nothing is mounted."""
     if not folder.is_dir():
         return {}
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("..") and path.is_file()}
+    keys = (path for path in folder.iterdir() if not path.name.startswith("..") and path.is_file())
+    return {path.name: path.read_bytes() for path in keys}
 
 
 def iso(contents: Mapping[str, bytes], label: str) -> bytes:
@@ -88,5 +90,5 @@ def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSo
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.new")
         unfinished.write_bytes(iso(contents, LABEL))
-        os.replace(unfinished, path)
+        unfinished.replace(path)
     return path.stat().st_size

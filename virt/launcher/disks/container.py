@@ -114,9 +114,8 @@ class ContainerFiles:
         try:
             os.close(os.open(link, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
-            raise DiskError(
-                f"{where} (mode {offer.mode:04o}, uid {offer.uid}) cannot be opened by uid {os.getuid()}: {error.strerror}"
-            ) from error
+            whose = f"mode {offer.mode:04o}, uid {offer.uid}"
+            raise DiskError(f"{where} ({whose}) cannot be opened by uid {os.getuid()}: {error.strerror}") from error
         _logger.info("container disk", volume=volume, path=offer.path, format=found.format, size=found.size)
         return HeldFile(link, found)
 

@@ -1,6 +1,5 @@
 """New qcow2 files, by qemu-img."""
 
-import os
 from pathlib import Path
 
 from virt.base import exec as process
@@ -29,4 +28,4 @@ async def _create(path: Path, size: int, *options: str) -> None:
     await process.run(
         ["qemu-img", "create", "-q", "-f", "qcow2", *options, str(unfinished), str(size)], deadline_s=_DEADLINE_S
     )
-    os.replace(unfinished, path)
+    unfinished.replace(path)

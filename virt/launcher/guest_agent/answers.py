@@ -1,7 +1,7 @@
 """Answers of the QEMU guest agent as types (qemu/qga/qapi-schema.json).
 
-The guest is not trusted: what does not fit is left out, texts and lists are cut, so that nothing it says grows the status
-of a VMI without end.
+The guest is not trusted: what does not fit is left out, texts and lists are cut, so that nothing it says grows the
+status of a VMI without end.
 """
 
 import ipaddress
@@ -20,21 +20,17 @@ LONGEST_TEXT = 256
 T = TypeVar("T")
 
 
-class _Answer(msgspec.Struct, rename="kebab", frozen=True):
-    """Base: the agent's names are in kebab case."""
-
-
-class _Command(_Answer):
+class _Command(msgspec.Struct, rename="kebab", frozen=True):
     name: str = ""
     enabled: bool = False
 
 
-class _Info(_Answer):
+class _Info(msgspec.Struct, rename="kebab", frozen=True):
     version: str = ""
-    supported_commands: tuple[Any, ...] = ()
+    supported_commands: tuple[Any, ...] = msgspec.field(default=(), name="supported_commands")   # the one that is not
 
 
-class _OsInfo(_Answer):
+class _OsInfo(msgspec.Struct, rename="kebab", frozen=True):
     name: str = ""
     id: str = ""
     version: str = ""
@@ -45,28 +41,28 @@ class _OsInfo(_Answer):
     machine: str = ""
 
 
-class _Address(_Answer):
+class _Address(msgspec.Struct, rename="kebab", frozen=True):
     ip_address: str = ""
 
 
-class _Interface(_Answer):
+class _Interface(msgspec.Struct, rename="kebab", frozen=True):
     name: str = ""
     hardware_address: str = ""
     ip_addresses: tuple[Any, ...] = ()
 
 
-class _User(_Answer):
+class _User(msgspec.Struct, rename="kebab", frozen=True):
     user: str = ""
     domain: str = ""
     login_time: float = 0.0
 
 
-class _Disk(_Answer):
+class _Disk(msgspec.Struct, rename="kebab", frozen=True):
     serial: str = ""
     bus_type: str = ""
 
 
-class _FileSystem(_Answer):
+class _FileSystem(msgspec.Struct, rename="kebab", frozen=True):
     name: str = ""
     mountpoint: str = ""
     type: str = ""
@@ -122,9 +118,11 @@ def interfaces(answer: object) -> tuple[GuestInterface, ...]:
     """guest-network-get-interfaces, without the loopback; addresses that are none are left out."""
     found = []
     for interface in _items(answer, _Interface):
-        addresses = tuple(filter(None, (_address(each.ip_address) for each in _items(interface.ip_addresses, _Address))))
-        if interface.name != "lo":
-            found.append(GuestInterface(name=_text(interface.name), mac=_text(interface.hardware_address), ips=addresses))
+        if interface.name == "lo":
+            continue
+        addresses = (_address(each.ip_address) for each in _items(interface.ip_addresses, _Address))
+        name, mac = _text(interface.name), _text(interface.hardware_address)
+        found.append(GuestInterface(name=name, mac=mac, ips=tuple(filter(None, addresses))))
     return tuple(found)
 
 
@@ -163,10 +161,11 @@ def file_systems(answer: object) -> tuple[subresources.VirtualMachineInstanceFil
         subresources.VirtualMachineInstanceFileSystem(
             disk_name=_text(each.name), mount_point=_text(each.mountpoint), file_system_type=_text(each.type),
             used_bytes=each.used_bytes, total_bytes=each.total_bytes,
-            disk=tuple(
-                subresources.VirtualMachineInstanceFileSystemDisk(serial=_text(disk.serial), bus_type=_text(disk.bus_type))
-                for disk in _items(each.disk, _Disk)
-            ),
-        )  # fmt: skip
+            disk=tuple(_disk(disk) for disk in _items(each.disk, _Disk)),
+        )
         for each in _items(answer, _FileSystem)
     )
+
+
+def _disk(disk: _Disk) -> subresources.VirtualMachineInstanceFileSystemDisk:
+    return subresources.VirtualMachineInstanceFileSystemDisk(serial=_text(disk.serial), bus_type=_text(disk.bus_type))

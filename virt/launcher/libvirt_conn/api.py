@@ -59,7 +59,7 @@ class Hypervisor(Protocol):
         ...
 
     async def state(self, domain: str) -> tuple[DomainState, str]:
-        """State and reason in the words of :class:`virt.rpc.messages.DomainStatus`; NONE when there is no such domain."""
+        """State and reason in the words of :class:`virt.rpc.messages.DomainStatus`; NONE: no such domain."""
         ...
 
     async def describe(self, domain: str) -> str:

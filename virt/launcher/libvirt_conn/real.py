@@ -1,8 +1,8 @@
 """libvirt behind :class:`~virt.launcher.libvirt_conn.api.Hypervisor`.
 
 Threads: libvirt's own event loop runs in one, where its callbacks may only hand over to ours (call_soon_threadsafe).
-Calls block, so they run in a small pool; those to the guest agent wait for as long as the guest likes and have threads of
-their own, so that a silent agent never holds up a shutdown.
+Calls block, so they run in a small pool; those to the guest agent wait for as long as the guest likes and have threads
+of their own, so that a silent agent never holds up a shutdown.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import libvirt
@@ -110,7 +110,8 @@ class Libvirt:
             hand_over(Rebooted(domain.name()))
 
         def agent(_conn: Any, domain: Any, state: int, _reason: int, _data: Any) -> None:
-            hand_over(AgentChanged(domain.name(), state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED))
+            connected = libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
+            hand_over(AgentChanged(domain.name(), state == connected))
 
         def disk_failed(_conn: Any, domain: Any, *about: Any) -> None:
             source, alias, action, reason = about[:4]
@@ -196,10 +197,8 @@ class Libvirt:
             if found.isActive():
                 found.destroyFlags(0)
 
-        try:
+        with suppress(errors.NotRunning):              # it ended by itself in between
             await self._call(work)
-        except errors.NotRunning:
-            pass                                        # it ended by itself in between
 
     async def suspend(self, domain: str) -> None:
         await self._call(lambda: self._find(domain).suspend())
