@@ -106,8 +106,9 @@ class Guest:
     def _agent_is(self, *, connected: bool) -> None:
         self._stop_poll()
         self.status = msgspec.structs.replace(
-            self.status, agent_connected=connected, agent_version="", agent_commands=(), guest_os={}, guest_interfaces=()
-        )
+            self.status, agent_connected=connected,
+            agent_version="", agent_commands=(), guest_os={}, guest_interfaces=(),
+        )  # fmt: skip
         self._spawn(self._say_again())
         if connected:
             self._poll = asyncio.create_task(Poll(self.agent, self._learn).run(), name="guest agent poll")
