@@ -40,7 +40,8 @@ _AMD_MODELS: tuple[tuple[str, frozenset[str]], ...] = (
 _EMULATED = frozenset({
     "lm", "nx", "pni", "ssse3", "sse4_1", "sse4_2", "cx16", "popcnt", "aes", "pclmulqdq", "avx", "xsave", "f16c",
     "rdrand", "fsgsbase", "erms", "smep", "avx2", "fma", "bmi1", "bmi2", "movbe", "adx", "rdseed", "smap",
-    "3dnowprefetch", "rdtscp", "abm", "sse4a", "svm", "pdpe1gb", "sha_ni", "clflushopt", "sse", "sse2", "mmx", "fxsr", "apic", "tsc",
+    "3dnowprefetch", "rdtscp", "abm", "sse4a", "svm", "pdpe1gb", "sha_ni", "clflushopt", "sse", "sse2", "mmx", "fxsr",
+    "apic", "tsc",
 })
 _LIBVIRT_NAMES = {"sse4_1": "sse4.1", "sse4_2": "sse4.2", "tsc_deadline_timer": "tsc-deadline",
                   "spec_ctrl": "spec-ctrl"}
