@@ -1,4 +1,4 @@
-"""What people apply to get the operator, and the KubeVirt object of the dev cluster. Everything else it makes itself."""
+"""What people apply to get the operator, and the dev cluster's KubeVirt object. The operator makes everything else."""
 
 from virt.api import crds, kinds, names
 from virt.operator.resources import Json

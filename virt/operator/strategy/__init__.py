@@ -14,7 +14,8 @@ from virt.operator.target import Target
 class Strategy:
     """Objects of one step may be applied in any order.
 
-    ``secrets``: certificates and the bundle; ``basis``: accounts, roles, services; ``ties``: what refers to them (bindings, webhooks, APIs).
+    ``secrets``: certificates and the bundle; ``basis``: accounts, roles, services; ``ties``: what refers to them
+    (bindings, webhooks, APIs).
     """
 
     secrets: tuple[Wanted, ...]
