@@ -5,7 +5,7 @@ Refusals of the handler come through with their code and text, since they are St
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -57,9 +57,11 @@ class Stream:
 
 
 class Handlers:
-    """The real :class:`Nodes`. ``tls`` shows our client certificate and checks the handler's."""
+    """The real :class:`Nodes`. ``tls`` gives the context of the moment: ``virt.apiserver.tls.HandlerDoor``."""
 
-    def __init__(self, client: Client, namespace: str, tls: ssl.SSLContext, *, port: int = names.HANDLER_PORT) -> None:
+    def __init__(
+        self, client: Client, namespace: str, tls: Callable[[], ssl.SSLContext], *, port: int = names.HANDLER_PORT
+    ) -> None:
         self._client = client
         self._namespace = namespace
         self._tls = tls
@@ -70,12 +72,15 @@ class Handlers:
         url = await self._url(vmi, path, query or {})
         timeout = aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=DIAL_S)
         headers = {"Content-Type": "application/json"} if body else {}
-        async with self._reached(vmi), aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
-            async with session.request(method, url, data=body or None, headers=headers, ssl=self._tls) as response:
-                content = await response.read()
-                if response.status >= 400:
-                    raise RefusedError(refusal(response.status, content))
-                return Answer(content, response.content_type)
+        async with (
+            self._reached(vmi),
+            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+            session.request(method, url, data=body or None, headers=headers, ssl=self._tls()) as response,
+        ):
+            content = await response.read()
+            if response.status >= 400:
+                raise RefusedError(refusal(response.status, content))
+            return Answer(content, response.content_type)
 
     async def open(self, vmi: v1.VirtualMachineInstance, path: str, *, query: Mapping[str, str] | None = None
                    ) -> Stream:
@@ -93,9 +98,8 @@ class Handlers:
         try:
             async with self._reached(vmi), asyncio.timeout(DIAL_S):
                 try:
-                    # The handler waits for nothing but us, so its pings and idle times are of no use here.
                     socket = await session.ws_connect(
-                        url, protocols=(names.SUBPROTOCOL,), ssl=self._tls, autoclose=True, autoping=True, max_msg_size=0)
+                        url, protocols=(names.SUBPROTOCOL,), ssl=self._tls(), max_msg_size=0)
                 except aiohttp.WSServerHandshakeError as error:
                     raise RefusedError(refused[0] if refused else failure(500, error.message)) from error
         except BaseException:

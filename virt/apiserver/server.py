@@ -19,6 +19,7 @@ from virt.apiserver.identity import FrontProxy
 from virt.apiserver.refusal import RefusedError
 from virt.apiserver.subresources import Subresources
 from virt.base import log
+from virt.kube import http
 from virt.kube.client import ApiError
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -30,8 +31,10 @@ _logger = log.get("virt.apiserver")
 
 @dataclass(frozen=True)
 class Health:
-    """``server_version`` asks kube-apiserver for its version and raises ApiError; ``config_version``: of the CR."""
+    """``is_ready``: the front proxy and the configuration are known. ``server_version`` asks kube-apiserver for its
+    version and raises ApiError; ``config_version`` is the resource version of the CR."""
 
+    is_ready: Callable[[], bool]
     server_version: Callable[[], Awaitable[str]]
     config_version: Callable[[], str]
 
@@ -44,11 +47,24 @@ class Guard:
     authorizer: Authorizer
 
 
-def add_routes(app: web.Application, subresources: Subresources, version: VersionInfo, health: Health) -> None:
-    """Everything but webhooks, /healthz and /metrics."""
-    _add_discovery(app, version, health)
+@dataclass(frozen=True)
+class Backend:
+    """Everything that the application answers with."""
+
+    guard: Guard
+    subresources: Subresources
+    version: VersionInfo
+    health: Health
+
+
+def application(backend: Backend) -> web.Application:
+    """Everything but the webhooks."""
+    app = web.Application(middlewares=middlewares(backend.guard), client_max_size=MAX_BODY)
+    http.health_app(backend.health.is_ready, app)
+    _add_discovery(app, backend.version, backend.health)
     for served in names.SUBRESOURCE_VERSIONS:
-        _add_subresources(app, f"{GROUP_PATH}/{served}/namespaces/{{namespace}}", subresources)
+        _add_subresources(app, f"{GROUP_PATH}/{served}/namespaces/{{namespace}}", backend.subresources)
+    return app
 
 
 def middlewares(guard: Guard) -> tuple[Any, Any]:
@@ -70,7 +86,7 @@ def middlewares(guard: Guard) -> tuple[Any, Any]:
             if isinstance(error, web.HTTPMethodNotAllowed):
                 response.headers["Allow"] = error.headers["Allow"]
             return response
-        except Exception:                                     # noqa: BLE001 - the client gets an answer, the log the rest
+        except Exception:
             _logger.exception("request failed", path=request.path)
             return status_response(failure(500, "Internal error occurred: see the log of virt-api"))
 
@@ -123,8 +139,9 @@ def _add_subresources(app: web.Application, root: str, built: Subresources) -> N
         parent = {"virtualmachines": vm, "virtualmachineinstances": vmi}.get(resource.parent, root)
         endpoint = tables.get(parent, {}).get(resource.name, built.unbuilt)
         tails = ("/{port}", "/{port}/{protocol}") if resource.name == "portforward" else ("",)
+        method = "GET" if resource.verb == "get" else "PUT"
         for tail in tails:
-            app.router.add_route("GET" if resource.verb == "get" else "PUT", f"{parent}/{resource.name}{tail}", endpoint)
+            app.router.add_route(method, f"{parent}/{resource.name}{tail}", endpoint)
 
 
 def _add_discovery(app: web.Application, version: VersionInfo, health: Health) -> None:
@@ -148,6 +165,8 @@ def _add_discovery(app: web.Application, version: VersionInfo, health: Health) -
             report, code = {"connectivity": "ok", "version": await health.server_version()}, 200
         except ApiError as error:
             report, code = {"connectivity": "failed", "error": error.message}, 500
+        if not health.is_ready():
+            code = 503
         document = {"apiserver": report, "config-resource-version": health.config_version()}
         return web.Response(status=code, body=codec.encode(document), content_type="application/json")
 

@@ -28,7 +28,7 @@ from virt.apiserver.refusal import RefusedError, bad_request, conflict, internal
 from virt.kube.client import ApiError, Client, JsonPatch
 
 T = TypeVar("T")
-O = TypeVar("O", bound=DryRun)
+Options = TypeVar("Options", bound=DryRun)
 
 MAX_OPTIONS: Final = 1 << 20
 _OWNER: Final = "VirtualMachine"
@@ -143,8 +143,8 @@ class Subresources:
 
     async def _machine(self, request: web.Request) -> tuple[v1.VirtualMachine, v1.VirtualMachineInstance | None]:
         namespace, name = _place(request)
-        vm, vmi = await asyncio.gather(
-            self._found(kinds.VM, namespace, name), self._maybe(kinds.VMI, namespace, name))
+        vm = await self._found(kinds.VM, namespace, name)
+        vmi: v1.VirtualMachineInstance | None = await self._maybe(kinds.VMI, namespace, name)
         return vm, vmi
 
     async def _instance(self, request: web.Request) -> v1.VirtualMachineInstance:
@@ -152,7 +152,10 @@ class Subresources:
 
     async def _owner(self, vmi: v1.VirtualMachineInstance) -> v1.VirtualMachine | None:
         owners = [owner.name for owner in vmi.metadata.owner_references if owner.kind == _OWNER]
-        return await self._maybe(kinds.VM, vmi.metadata.namespace, owners[0]) if owners else None
+        if not owners:
+            return None
+        vm: v1.VirtualMachine | None = await self._maybe(kinds.VM, vmi.metadata.namespace, owners[0])
+        return vm
 
     async def _found(self, kind: Kind[T], namespace: str, name: str) -> T:
         try:
@@ -160,7 +163,7 @@ class Subresources:
         except ApiError as error:
             raise of_api_error(error, kind, name) from error
 
-    async def _maybe(self, kind: Kind[T], namespace: str, name: str) -> T | None:
+    async def _maybe(self, kind: Kind[Any], namespace: str, name: str) -> Any:
         try:
             return await self._found(kind, namespace, name)
         except RefusedError as error:
@@ -254,7 +257,7 @@ async def _body(request: web.Request) -> bytes:
     return data
 
 
-async def _options(request: web.Request, type_: type[O]) -> O:
+async def _options(request: web.Request, type_: type[Options]) -> Options:
     """The body as JSON or YAML, whatever its Content-Type says; no body means no options."""
     data = await _body(request)
     if not data.strip():
