@@ -2,6 +2,6 @@
 
 from functests.fixtures.calibration import calibrated
 from functests.fixtures.cluster import admin, capable, cluster, nodes
-from functests.fixtures.space import space
+from functests.fixtures.space import evidence, space
 
-__all__ = ["admin", "calibrated", "capable", "cluster", "nodes", "space"]
+__all__ = ["admin", "calibrated", "capable", "cluster", "evidence", "nodes", "space"]

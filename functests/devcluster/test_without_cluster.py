@@ -33,7 +33,7 @@ def elsewhere(tmp_path: Path) -> dict[str, str]:
 def test_bad_settings_are_told_before_anything_is_made(tmp_path: Path, elsewhere: dict[str, str]) -> None:
     """
     Preconditions: empty state and cache folders.
-    Steps: up with one bad configuration at a time, a missing file, an unknown variable; then --print-config of a good one.
+    Steps: up with one bad configuration at a time, a missing file, an unknown variable; --print-config of a good one.
     Expected: exit 2; every fault with file, path and what is allowed; no file made; each value with its source.
     """
     file = tmp_path / "bad.yaml"

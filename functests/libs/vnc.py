@@ -7,8 +7,7 @@ guest changes its video mode.
 import struct
 import time
 import zlib
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import websocket
 
@@ -33,7 +32,7 @@ class Screen:
 
     width: int
     height: int
-    pixels: bytes
+    pixels: bytes = field(repr=False)
 
     def _colours(self) -> list[bytes]:
         return [self.pixels[place : place + 3] for place in range(0, len(self.pixels), 4)]
@@ -51,8 +50,7 @@ class Screen:
         pairs = zip(self._colours(), other._colours(), strict=True)
         return sum(mine != theirs for mine, theirs in pairs) / max(1, self.width * self.height)
 
-    def save(self, path: Path) -> None:
-        """As PNG."""
+    def png(self) -> bytes:
 
         def chunk(kind: bytes, data: bytes) -> bytes:
             return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -61,11 +59,11 @@ class Screen:
         rows = [b"\0" + b"".join(colours[y * self.width : (y + 1) * self.width]) for y in range(self.height)]
         header = struct.pack(">IIBBBBB", self.width, self.height, 8, 2, 0, 0, 0)
         body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(rows))) + chunk(b"IEND", b"")
-        path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+        return b"\x89PNG\r\n\x1a\n" + body
 
 
 class Vnc:
-    """An open session. ``server_version``, ``security_types``, ``name``, ``width``, ``height``: what the server said."""
+    """An open session. ``server_version``, ``security_types``, ``name``, ``width``, ``height`` come from the server."""
 
     def __init__(self, rest: Rest, namespace: str, name: str, *, within_s: float = 20) -> None:
         self._socket = open_socket(rest, subresource_path(VMI, namespace, name, "vnc"), timeout_s=within_s)

@@ -9,8 +9,8 @@ from functests.libs.rest import core_path
 
 SOCKET = "/var/run/kubevirt-handler/handler.sock"
 
-# Dials the socket again and again for argv[2] seconds. Each time it sends its claim, argv[1], and listens until the other
-# side closes. The last line says how many connections were closed.
+# Dials the socket again and again for argv[2] seconds. Each time it sends its claim, argv[1], and listens until the
+# other side closes. The last line says how many connections were closed.
 _STRANGER = f"""
 import socket, sys, time
 claim, end = bytes.fromhex(sys.argv[1]), time.time() + float(sys.argv[2])
