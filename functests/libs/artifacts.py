@@ -1,7 +1,7 @@
 """Evidence of a failed test, collected while its objects still exist.
 
-One folder per test under ``artifacts/``: console transcripts, screenshot, events, objects, domain XML, QEMU's command
-line and log, component logs of the test's time. Each item stands alone: what cannot be read is written down as such, and
+One folder per test under ``artifacts/``: console transcripts, screenshot, events, objects, domain XML, command line and
+log of QEMU, component logs of the test's time. Each item stands alone: what cannot be read is written down as such, and
 the next item is tried. Collecting ends at its own deadline and never raises, so it cannot hide the failure it is about.
 """
 
@@ -67,11 +67,11 @@ def collect(
         nodes = Nodes(cluster)
         if space is not None:
             _space(folder, space, nodes)
-        _components(folder, rest, started)
         since_s = _age_s(started)
         journal = f"journalctl -q --no-pager --since '{since_s} seconds ago' | tail -n 2000"
         for node in nodes:
             folder.item(f"journal-{node.name}.txt", lambda n=node: n.try_run(journal)[1])  # type: ignore[misc]
+    _components(folder, rest, started)
     if folder.problems:
         with suppress(OSError):
             (folder.path / "not-collected.txt").write_text("\n".join(folder.problems) + "\n")
