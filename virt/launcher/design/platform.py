@@ -3,7 +3,7 @@
 from virt.api import names, v1
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.request import Request
-from virt.launcher.domain import Clock, Domain, Features, Metadata, Os, SmbiosEntry, Sysinfo, Timer
+from virt.launcher.domain import Apic, Clock, Domain, Features, Metadata, Os, SmbiosEntry, Sysinfo, Timer
 
 DEFAULT_MACHINE = "q35"
 DEFAULT_GRACE_PERIOD_S = 30
@@ -102,11 +102,10 @@ def _efi(efi: v1.EFI, request: Request, menu: Os) -> Os:
 def features(request: Request) -> Domain:
     """What KVM alone provides is left out under TCG, where QEMU would only complain about it."""
     asked, kvm = request.asked.features or v1.Features(), request.facts.kvm
+    apic = asked.apic if asked.apic is not None and asked.apic.enabled is not False else None
     return Domain(features=Features(
         acpi=_is_on(asked.acpi, unset=True),
-        apic=asked.apic is not None and asked.apic.enabled is not False,
-        apic_eoi=True if asked.apic is not None and asked.apic.enabled is not False and asked.apic.end_of_interrupt
-        else None,
+        apic=Apic(eoi=True if apic.end_of_interrupt else None) if apic is not None else None,
         kvm_hidden=True if kvm and asked.kvm is not None and asked.kvm.hidden else None,
         pv_spinlock=_is_on(asked.pvspinlock, unset=False) if kvm and asked.pvspinlock is not None else None,
         smm=_is_on(asked.smm, unset=False) if asked.smm is not None else None,
