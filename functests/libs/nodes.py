@@ -37,8 +37,9 @@ class Node:
 
     def try_run(self, script: str) -> tuple[int, str]:
         """Exit status and output (stdout and stderr) of a shell script."""
-        code, output = self._container.exec_run(["sh", "-c", script])
-        return int(code), output.decode(errors="replace")
+        done = self._container.exec_run(["sh", "-c", script])
+        assert isinstance(done.output, bytes), "the engine streams only when asked to"
+        return done.exit_code or 0, done.output.decode(errors="replace")
 
     def run(self, script: str) -> str:
         code, output = self.try_run(script)
