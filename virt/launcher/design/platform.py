@@ -131,11 +131,11 @@ def clock(request: Request) -> Domain:
 
 
 def _timers(timer: v1.Timer, *, kvm: bool) -> tuple[Timer, ...]:
-    given = {
-        "hpet": timer.hpet, "pit": timer.pit, "rtc": timer.rtc,
-        **({"kvmclock": timer.kvm, "hypervclock": timer.hyperv} if kvm else {}),
-    }
-    return tuple(
-        Timer(name=name, tick_policy=each.tick_policy, track=each.track, present=each.present is not False)
-        for name, each in given.items() if each is not None
+    ticking = {"hpet": timer.hpet, "pit": timer.pit, "rtc": timer.rtc}
+    # Clocks that the guest reads do not tick: no policy, no track.
+    read = {"kvmclock": timer.kvm, "hypervclock": timer.hyperv} if kvm else {}
+    return (
+        *(Timer(name=name, tick_policy=each.tick_policy, track=each.track, present=each.present is not False)
+          for name, each in ticking.items() if each is not None),
+        *(Timer(name=name, present=each.present is not False) for name, each in read.items() if each is not None),
     )

@@ -57,9 +57,10 @@ def ports(domain: Domain) -> int:
 
 def test_small_guests_have_eight_ports_and_three_free_ones() -> None:
     assert ports(designed({})) == 8
-    disks = [{"name": f"d{index}", "disk": {"bus": "virtio"}} for index in range(7)]
-    sources = {disk["name"]: DiskSource("/d", "raw") for disk in disks}
-    domain = design.domain_for(disk_vmi(*disks), EMULATED, Prepared(disks=sources))
+    names = [f"d{index}" for index in range(7)]
+    sources = {name: DiskSource("/d", "raw") for name in names}
+    vmi = disk_vmi(*({"name": name, "disk": {"bus": "virtio"}} for name in names))
+    domain = design.domain_for(vmi, EMULATED, Prepared(disks=sources))
     assert ports(domain) == 7 + len(("scsi", "virtio-serial", "balloon")) + 3
 
 
