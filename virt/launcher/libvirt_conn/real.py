@@ -82,6 +82,7 @@ class Libvirt:
         self._calls = ThreadPoolExecutor(3, "libvirt")
         self._agent_calls = ThreadPoolExecutor(2, "libvirt-agent")
         self._listeners: list[Callable[[Notice], None]] = []
+        self._registered: list[int] = []
         self.lost = asyncio.Event()
 
     @classmethod
@@ -119,7 +120,8 @@ class Libvirt:
                 hand_over(DiskFailed(domain.name(), alias or "", source or "", reason or ""))
 
         def closed(_conn: Any, _reason: int, _data: Any) -> None:
-            self._loop.call_soon_threadsafe(self.lost.set)
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.lost.set)
 
         for event, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle),
@@ -128,7 +130,7 @@ class Libvirt:
             (libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, disk_failed),
         ):
             try:
-                connection.domainEventRegisterAny(None, event, callback, None)
+                self._registered.append(connection.domainEventRegisterAny(None, event, callback, None))
             except libvirt.libvirtError as error:        # the test driver has no agent
                 _logger.info("no such events", number=event, error=str(error))
         try:
@@ -142,7 +144,8 @@ class Libvirt:
             for listener in self._listeners:
                 listener(notice)
 
-        self._loop.call_soon_threadsafe(deliver)
+        with suppress(RuntimeError):                   # the loop is closed: nobody is left to hear it
+            self._loop.call_soon_threadsafe(deliver)
 
     def subscribe(self, listener: Callable[[Notice], None]) -> None:
         self._listeners.append(listener)
@@ -246,6 +249,12 @@ class Libvirt:
 
     async def close(self) -> None:
         self._listeners.clear()
-        await self._call(self._connection.close)
+
+        def work() -> None:
+            for number in self._registered:
+                self._connection.domainEventDeregisterAny(number)
+            self._connection.close()
+
+        await self._call(work)
         self._calls.shutdown(wait=False)
         self._agent_calls.shutdown(wait=False)
