@@ -124,7 +124,7 @@ async def test_a_vmi_that_cannot_be_read_is_refused(manager: Manager) -> None:
 async def test_start_strategy_paused(manager: Manager) -> None:
     paused = msgspec.structs.replace(VMI, spec=msgspec.structs.replace(VMI.spec, start_strategy="Paused"))
     await manager.serve(msgspec.structs.replace(SYNC, vmi=codec.encode(paused)), ())
-    assert manager.status.state == DomainState.PAUSED
+    assert manager.status.reason == "User"
     await manager.serve(messages.Unpause(), ())
     assert manager.status.state == DomainState.RUNNING
 

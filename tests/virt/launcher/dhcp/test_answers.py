@@ -17,7 +17,7 @@ LEASE = DhcpLease(
 
 
 def asked(kind: Kind, **options: bytes) -> Packet:
-    extra = {Option[name.upper()]: value for name, value in options.items()}
+    extra: dict[int, bytes] = {Option[name.upper()]: value for name, value in options.items()}
     return Packet(op=REQUEST, transaction=7, mac=MAC, options={Option.KIND: bytes((kind,)), **extra})
 
 
