@@ -36,7 +36,9 @@ def xml(name: str) -> str:
 
 @pytest.fixture(params=["fake", "libvirt"])
 async def hypervisor(request: pytest.FixtureRequest, name: str) -> AsyncIterator[Hypervisor]:
-    made = FakeHypervisor() if request.param == "fake" else await Libvirt.open("test:///default")
+    made = FakeHypervisor() if request.param == "fake" else Libvirt("test:///default")
+    if isinstance(made, Libvirt):
+        await made.connect()
     yield made
     await made.destroy(name)
     await made.close()

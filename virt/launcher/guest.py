@@ -17,6 +17,7 @@ from virt.launcher.libvirt_conn import (
     DiskFailed,
     Hypervisor,
     HypervisorError,
+    HypervisorLost,
     Notice,
     Panicked,
 )
@@ -73,7 +74,11 @@ class Guest:
         while not self.ended.is_set():
             await self._look.wait()
             self._look.clear()
-            await self.refresh()
+            try:
+                await self.refresh()
+            except HypervisorLost as error:
+                # The next connection says for every domain that it is to be looked at.
+                _logger.warning("state is not known", error=str(error))
         self._stop_poll()
 
     async def refresh(self) -> DomainStatus:

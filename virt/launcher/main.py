@@ -101,9 +101,11 @@ async def _live(settings: Settings) -> int:
 
 
 async def _libvirt(daemons: Daemons, settings: Settings, hypervisor: asyncio.Future[Hypervisor]) -> None:
-    hypervisor.set_result(await daemons.start(settings.pod_uid))
+    libvirt = await daemons.start(settings.pod_uid)
+    hypervisor.set_result(libvirt)
     _logger.info("libvirt is up")
-    await daemons.watch()
+    await libvirt.warm_up()
+    await daemons.supervise(libvirt)
 
 
 async def _start_deadline(manager: Manager, timeout_s: float) -> None:
