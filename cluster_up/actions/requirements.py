@@ -25,6 +25,7 @@ PROGRAMS = {
     "iptables": "iptables",
     "nft": "nftables",
     "git": "git",
+    "zstd": "zstd",
 }
 
 
