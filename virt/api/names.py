@@ -108,6 +108,11 @@ PRIVATE_DIR: Final = "/var/run/kubevirt-private"
 VMI_DISKS_DIR: Final = f"{PRIVATE_DIR}/vmi-disks"
 PUBLIC_DIR: Final = "/var/run/kubevirt"
 CONTAINER_DISKS_DIR: Final = f"{PUBLIC_DIR}/container-disks"
+KERNEL_BOOT_VOLUME: Final = "kernel-boot"                         # of the kernelBoot container, in CONTAINER_DISKS_DIR
+SECRETS_DIR: Final = f"{PRIVATE_DIR}/secret"                      # <volume>/: keys userdata, networkdata
+LAUNCHER_ALIVE_LOCK: Final = f"{PRIVATE_DIR}/alive"               # the launcher holds its lock as long as it lives
+LOG_TAIL_HELPER: Final = f"{IMAGE_BIN_DIR}/log-tail"              # in the launcher's image too
+LAUNCHER_INIT_HELPER: Final = f"{IMAGE_BIN_DIR}/launcher-init"
 EPHEMERAL_DISKS_DIR: Final = "/var/run/kubevirt-ephemeral-disks"
 LIBVIRT_DIR: Final = "/var/run/libvirt"
 EMPTY_DISKS_DIR: Final = f"{LIBVIRT_DIR}/empty-disks"
@@ -149,3 +154,13 @@ def serial_socket(vmi_uid: str) -> str:
 def vnc_socket(vmi_uid: str) -> str:
     """QEMU's VNC socket, in the launcher."""
     return f"{PRIVATE_DIR}/{vmi_uid}/virt-vnc"
+
+
+def serial_log(vmi_uid: str) -> str:
+    """The transcript of serial port 0, in the launcher."""
+    return f"{serial_socket(vmi_uid)}-log"
+
+
+def container_disk_socket(volume: str) -> str:
+    """Where the helper in a disk container listens, in both containers."""
+    return f"{CONTAINER_DISKS_DIR}/{volume}/disk.sock"
