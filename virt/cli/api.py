@@ -83,8 +83,7 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
             lambda: config_version(kubevirts)),
     )
     app = server.application(backend)
-    webhooks.add_routes(
-        app, names.API_SERVICE, Context(client, namespace, config, RealClock(), lambda: str(uuid.uuid4())))
+    webhooks.add_routes(app, Context(client, namespace, config, RealClock(), lambda: str(uuid.uuid4())))
     return {
         "kubevirts": kubevirts.run,
         "front proxy": proxies.run,
