@@ -22,7 +22,7 @@ ADMISSION: Final[Mapping[str, Admit]] = {
 
 
 def add_routes(app: web.Application, context: Context) -> None:
-    """All webhooks behind the service virt-api. kube-apiserver shows no certificate here, so anybody may ask: answers give
-    nothing away but what the rules say about the object that was sent."""
+    """All webhooks behind the service virt-api. kube-apiserver shows no certificate here, so anybody may ask: answers
+    give nothing away but what the rules say about the object that was sent."""
     for webhook in webhookpaths.of_service(names.API_SERVICE):
         app.router.add_post(webhook.path, endpoint(ADMISSION[webhook.path], context))

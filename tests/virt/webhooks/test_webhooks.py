@@ -52,7 +52,8 @@ class Admission:
 @pytest.fixture
 async def admission() -> AsyncIterator[Admission]:
     app = web.Application()
-    context = Context(FakeKube(), "kubevirt", ClusterConfig, FakeClock(), lambda: "11111111-2222-4333-8444-555555555555")
+    uuid = "11111111-2222-4333-8444-555555555555"
+    context = Context(FakeKube(), "kubevirt", ClusterConfig, FakeClock(), lambda: uuid)
     server.add_routes(app, context)
     async with TestClient(TestServer(app)) as client:
         yield Admission(client)
