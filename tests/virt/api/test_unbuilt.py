@@ -19,11 +19,11 @@ _VALUES: dict[str, Any] = {
     "volumes[].persistentVolumeClaim.hotpluggable": True, "domain.devices.interfaces[].portRanges[]": {"a": 1},
 }
 _STRINGS = (
-    "io", "serviceAccountName", "pciAddress", "tag", "ioThreadsPolicy", "rebootPolicy", "errorPolicy", "vmiName",
+    "serviceAccountName", "pciAddress", "tag", "ioThreadsPolicy", "rebootPolicy", "errorPolicy", "vmiName",
 )
 _SWITCHES = (
     "Multiqueue", "MultiQueue", "dedicatedIOThread", "autoattachVSOCK", "useVirtioTransitional", "disableHotplug",
-    "shareable", "overcommitGuestOverhead", "autoattachInputDevice",
+    "shareable", "overcommitGuestOverhead", "persistent",
 )
 
 

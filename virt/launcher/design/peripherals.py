@@ -41,10 +41,11 @@ def watchdog(request: Request) -> Domain:
     asked = request.devices.watchdog
     if asked is None:
         return Domain()
-    if asked.i6300esb is None:
-        raise DesignError("spec.domain.devices.watchdog", "only i6300esb exists on amd64")
+    if asked.diag288 is not None:
+        raise DesignError("spec.domain.devices.watchdog.diag288", "only i6300esb exists on amd64")
+    action = asked.i6300esb.action if asked.i6300esb is not None else ""
     return Domain(devices=Devices(watchdogs=(Watchdog(
-        model="i6300esb", action=asked.i6300esb.action or "reset", alias=alias(asked.name) if asked.name else "",
+        model="i6300esb", action=action or "reset", alias=alias(asked.name) if asked.name else "",
     ),)))
 
 
