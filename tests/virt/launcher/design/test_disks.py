@@ -52,6 +52,7 @@ def test_targets_are_those_of_the_domain() -> None:
     ({"cache": "none"}, None, "none", ""),
     ({"io": "native"}, None, "none", "native"),
     ({"io": "threads"}, False, "writethrough", "threads"),
+    ({"shareable": True}, None, "none", ""),
 ])
 def test_cache_and_io(disk: dict[str, Any], direct_io: bool | None, cache: str, io: str) -> None:
     made = only_disk(disk, DiskSource("/d/a", "raw", direct_io=direct_io))
@@ -67,6 +68,9 @@ def test_device_with_direct_io_is_read_natively() -> None:
     ({"cache": "none"}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.cache"),
     ({"io": "native"}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.io"),
     ({"io": "native", "cache": "writeback"}, QCOW2, r"disks\[0\]\.io"),
+    ({"shareable": True, "cache": "writeback"}, QCOW2, r"disks\[0\]\.cache"),
+    ({"shareable": True}, QCOW2, r"disks\[0\]\.shareable: a shared disk must be raw"),
+    ({"shareable": True}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.shareable"),
     ({"disk": {"bus": "sata"}}, DiskSource("/d/a", "raw", read_only=True), r"disks\[0\]\.disk\.bus"),
     ({"disk": {"bus": "ide"}}, QCOW2, r"disks\[0\]\.disk\.bus"),
 ])
