@@ -13,7 +13,7 @@ from functests.libs.nodes import Nodes
 from functests.libs.rest import VMI, kubevirt_path
 
 # Answers each line with the same line; prints the peer on the serial console.
-SERVE = "witness tcp-echo {port} > /tmp/echo-{port}.log 2>&1 &"
+SERVE = "(witness tcp-echo {port} > /tmp/echo-{port}.log 2>&1 &)"
 
 
 def _addressed(shell: Console) -> None:
