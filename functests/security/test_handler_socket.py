@@ -37,6 +37,10 @@ def _packed(value: object) -> bytes:
     if isinstance(value, dict):
         pairs = [_packed(part) for item in value.items() for part in item]
         return bytes([0x80 | len(value)]) + b"".join(pairs)
+    if isinstance(value, tuple):
+        return bytes([0x90 | len(value)]) + b"".join(map(_packed, value))
+    if isinstance(value, bool):
+        return b"\xc3" if value else b"\xc2"
     if isinstance(value, int):
         return b"\xce" + value.to_bytes(4, "big")
     text = str(value).encode()
@@ -47,7 +51,8 @@ def _claim(vmi: Object) -> str:
     """A well-formed greeting that names the victim in every field a handler might believe; hex."""
     metadata = vmi["metadata"]
     greeting = {key: metadata[key] for key in ("namespace", "name", "uid")}
-    packed = _packed({"type": "Hello", "version": 1, "pid": 1, **greeting})
+    # A frame: number of the request, whether it is an answer, and the message.
+    packed = _packed((0, False, {"type": "Hello", "version": 1, "pid": 1, **greeting}))
     return (len(packed).to_bytes(4, "big") + packed).hex()
 
 
