@@ -299,7 +299,7 @@ def _resource(kind: Kind[Any]) -> tuple[str, str]:
 
 
 def _json(kind: Kind[Any], obj: Any) -> Json:
-    document = cast("Json", copy.deepcopy(obj) if isinstance(obj, dict) else msgspec.to_builtins(obj))
+    document = cast("Json", msgspec.json.decode(msgspec.json.encode(obj)))   # to_builtins would keep tuples
     document.setdefault("metadata", {})
     return {"apiVersion": kind.api_version, "kind": kind.name, **document}
 

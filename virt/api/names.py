@@ -25,6 +25,7 @@ OPERATOR_SERVICE: Final = "kubevirt-operator-webhook"
 
 APP_LABEL: Final = "kubevirt.io"                                  # on pods: virt-launcher, virt-api, virt-handler ...
 LAUNCHER: Final = "virt-launcher"                                 # its value on launcher pods
+HANDLER: Final = "virt-handler"
 LAUNCHER_SELECTOR: Final = f"{APP_LABEL}={LAUNCHER}"
 CREATED_BY_LABEL: Final = "kubevirt.io/created-by"                # pod: uid of the VMI
 DOMAIN_LABEL: Final = "kubevirt.io/domain"                        # users select Services and pods by it
@@ -107,6 +108,11 @@ PRIVATE_DIR: Final = "/var/run/kubevirt-private"
 VMI_DISKS_DIR: Final = f"{PRIVATE_DIR}/vmi-disks"
 PUBLIC_DIR: Final = "/var/run/kubevirt"
 CONTAINER_DISKS_DIR: Final = f"{PUBLIC_DIR}/container-disks"
+KERNEL_BOOT_VOLUME: Final = "kernel-boot"                         # of the kernelBoot container, in CONTAINER_DISKS_DIR
+SECRETS_DIR: Final = f"{PRIVATE_DIR}/secret"                      # <volume>/: keys userdata, networkdata
+LAUNCHER_ALIVE_LOCK: Final = f"{PRIVATE_DIR}/alive"               # the launcher holds its lock as long as it lives
+LOG_TAIL_HELPER: Final = f"{IMAGE_BIN_DIR}/log-tail"              # in the launcher's image too
+LAUNCHER_INIT_HELPER: Final = f"{IMAGE_BIN_DIR}/launcher-init"
 EPHEMERAL_DISKS_DIR: Final = "/var/run/kubevirt-ephemeral-disks"
 LIBVIRT_DIR: Final = "/var/run/libvirt"
 EMPTY_DISKS_DIR: Final = f"{LIBVIRT_DIR}/empty-disks"
@@ -115,6 +121,11 @@ LIBVIRT_SOCKET: Final = f"{LIBVIRT_DIR}/virtqemud-sock"
 # --- certificates ---
 
 CERTS_DIR: Final = "/etc/virt/certs"                              # <secret name>/{tls.crt,tls.key}
+API_CERTS: Final = "kubevirt-virt-api-certs"
+HANDLER_CERTS: Final = "kubevirt-virt-handler-server-certs"
+HANDLER_CLIENT_CERTS: Final = "kubevirt-virt-handler-certs"       # what virt-api shows to handlers
+HANDLER_NAME: Final = "kubevirt.io:system:node:virt-handler"      # common names of these two
+HANDLER_CLIENT_NAME: Final = "kubevirt.io:system:client:virt-handler"
 CA_FILE: Final = "/etc/virt/ca/ca-bundle"
 CA_CONFIG_MAP: Final = "kubevirt-ca"
 CA_KEY: Final = "ca-bundle"
@@ -143,3 +154,13 @@ def serial_socket(vmi_uid: str) -> str:
 def vnc_socket(vmi_uid: str) -> str:
     """QEMU's VNC socket, in the launcher."""
     return f"{PRIVATE_DIR}/{vmi_uid}/virt-vnc"
+
+
+def serial_log(vmi_uid: str) -> str:
+    """The transcript of serial port 0, in the launcher."""
+    return f"{serial_socket(vmi_uid)}-log"
+
+
+def container_disk_socket(volume: str) -> str:
+    """Where the helper in a disk container listens, in both containers."""
+    return f"{CONTAINER_DISKS_DIR}/{volume}/disk.sock"

@@ -41,7 +41,9 @@ class EventRecorder:
         self._host = host
         self._clock = clock or RealClock()
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
-        self._numbers = itertools.count()       # two events may fall into one tick of the clock
+        # Two events may fall into one tick of the clock, of one recorder or of two about objects of one name.
+        first = int.from_bytes(hashlib.sha256(f"{component}/{host}".encode()).digest()[:2], "big")
+        self._numbers = itertools.count(first)
         self._waiting: asyncio.Queue[core.Event] = asyncio.Queue(BACKLOG)
 
     def event(self, obj: Any, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:

@@ -62,6 +62,10 @@ class _Status(msgspec.Struct):
     message: str = ""
 
 
+class _Version(msgspec.Struct, rename="camel"):
+    git_version: str = ""
+
+
 class _ListMeta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
@@ -91,6 +95,10 @@ class LightkubeClient:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+    async def server_version(self) -> str:
+        """The API server's own version: "v1.34.1"."""
+        return _decode(await self._send("GET", "/version"), _Version).git_version
 
     async def get(self, kind: Kind[T], name: str, namespace: str | None = None) -> T:
         return _decode(await self._send("GET", _path(kind, namespace, name)), kind.type)

@@ -25,20 +25,20 @@ _CA_DIR = names.CA_FILE.rpartition("/")[0]
 
 
 def api(target: Target) -> Json:
-    container = _container(target, "api", target.images.api, memory="500Mi")
+    container = _container(target, "api", target.images.api, memory="150Mi")
     pod = _pod(target, container, names.API_ACCOUNT, (API_CERTS, HANDLER_CLIENT_CERTS))
     return _deployment(target, names.API_SERVICE, pod, target.api_replicas)
 
 
 def controller(target: Target) -> Json:
-    container = _container(target, "controller", target.images.controller, memory="275Mi")
+    container = _container(target, "controller", target.images.controller, memory="150Mi")
     container["env"].append({"name": "VIRT_LAUNCHER_IMAGE", "value": target.images.launcher})
     pod = _pod(target, container, names.CONTROLLER_ACCOUNT, (CONTROLLER_CERTS,))
     return _deployment(target, CONTROLLER, pod, target.controller_replicas)
 
 
 def handler(target: Target) -> Json:
-    container = _container(target, "handler", target.images.handler, memory="325Mi")
+    container = _container(target, "handler", target.images.handler, memory="150Mi")
     container["ports"].append({"name": "console", "containerPort": names.HANDLER_PORT, "protocol": "TCP"})
     container["securityContext"] = {"privileged": True}
     folders = ((names.NODE_DIR, "Bidirectional"), (DEVICE_PLUGINS_DIR, None))
@@ -104,7 +104,7 @@ def _container(target: Target, component: str, image: str, *, memory: str) -> Js
         "command": ["python3", "-m", f"virt.cli.{component}"],
         "env": [*pod_env(), *({"name": name, "value": value} for name, value in target.passed_env)],
         "ports": [{"name": "metrics", "containerPort": names.API_PORT, "protocol": "TCP"}],
-        "resources": {"requests": {"cpu": "50m", "memory": memory}},
+        "resources": {"requests": {"cpu": "10m", "memory": memory}},
         "securityContext": unprivileged(),
         "volumeMounts": [],
         **probes("/healthz"),

@@ -1,0 +1,111 @@
+"""Puts the controllers together: which caches there are, which change wakes which key, what runs only on the leader."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from virt.api import clusterconfig, core, names, v1
+from virt.api.clusterconfig import ClusterConfig
+from virt.api.kinds import KUBEVIRT, NODE, POD, PVC, VM, VMI
+from virt.base.clock import Clock, RealClock
+from virt.controller.node.controller import NodeReconciler
+from virt.controller.vm import controller as vm_controller
+from virt.controller.vm.controller import MachineReconciler
+from virt.controller.vmi import controller as vmi_controller
+from virt.controller.vmi.controller import Caches, InstanceReconciler
+from virt.kube.client import Client, Selector
+from virt.kube.controller import Controller
+from virt.kube.events import EventRecorder
+from virt.kube.informer import Informer
+from virt.kube.objects import key_of
+
+WORKERS = 8                   # keys of one kind that are worked on at a time
+
+
+class Controllers:
+    """``namespace``: where the KubeVirt CR and the lease are."""
+
+    def __init__(
+        self, client: Client, *, namespace: str, launcher_image: str, clock: Clock | None = None,
+        chance: Callable[[], float] | None = None,
+    ) -> None:
+        clock = clock or RealClock()
+        self._kubevirts = Informer(client, KUBEVIRT, namespace=namespace, clock=clock)
+        self.caches = Caches(
+            vms=Informer(client, VM, clock=clock, indexes={vm_controller.VMS_BY_CLAIM: vm_controller.claims_of}),
+            vmis=Informer(client, VMI, clock=clock, indexes={
+                vmi_controller.VMIS_BY_CLAIM: vmi_controller.claims_of,
+                vmi_controller.VMIS_BY_NODE: vmi_controller.node_of,
+            }),
+            pods=Informer(client, POD, clock=clock, selector=Selector(labels=names.LAUNCHER_SELECTOR), indexes={
+                vmi_controller.PODS_BY_OWNER: vmi_controller.pod_owner,
+            }),
+            claims=Informer(client, PVC, clock=clock),
+            nodes=Informer(client, NODE, clock=clock),
+        )
+        self._recorders = {
+            name: EventRecorder(client, f"{name}-controller", clock=clock)
+            for name in ("virtualmachine", "virtualmachineinstance", "node")
+        }
+        machines = MachineReconciler(
+            client, self.caches, self._recorders["virtualmachine"], clock=clock,
+            **({"chance": chance} if chance else {}),
+        )
+        instances = InstanceReconciler(
+            client, self.caches, self._recorders["virtualmachineinstance"], self.config,
+            launcher_image=launcher_image, clock=clock,
+        )
+        nodes = NodeReconciler(client, self.caches.nodes, self._recorders["node"], clock=clock)
+        self._controllers = (
+            self._machines(machines), self._instances(instances), self._nodes(nodes),
+        )
+
+    def config(self) -> ClusterConfig:
+        """What the CR asks for; all defaults until there is one."""
+        return clusterconfig.effective(next(iter(self._kubevirts.store), None))
+
+    @property
+    def is_synced(self) -> bool:
+        return all(informer.synced.is_set() for informer in self._informers().values())
+
+    def followers(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """Tasks of every replica: caches are warm when the lease comes."""
+        return {f"informer {name}": informer.run for name, informer in self._informers().items()} | {
+            f"events {name}": recorder.run for name, recorder in self._recorders.items()
+        }
+
+    async def lead(self) -> None:
+        """The work of the one replica that holds the lease."""
+        await self._kubevirts.synced.wait()
+        async with asyncio.TaskGroup() as group:
+            for controller in self._controllers:
+                group.create_task(controller.run(), name=controller.name)
+
+    def _informers(self) -> Mapping[str, Informer[core.Pod]]:
+        caches = self.caches
+        found = (self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes)
+        return {informer.kind.plural: informer for informer in found}  # type: ignore[misc]
+
+    def _machines(self, reconciler: MachineReconciler) -> Controller:
+        controller = Controller("vm", reconciler.reconcile, workers=WORKERS)
+        controller.watches(self.caches.vms, lambda vm: (key_of(vm),))
+        controller.watches(self.caches.vmis, vm_controller.key_of_vmi)
+        controller.watches(self.caches.claims, reconciler.keys_of_claim)
+        return controller
+
+    def _instances(self, reconciler: InstanceReconciler) -> Controller:
+        controller = Controller("vmi", reconciler.reconcile, workers=WORKERS)
+        controller.watches(self.caches.vmis, lambda vmi: (key_of(vmi),))
+        controller.watches(self.caches.pods, vmi_controller.key_of_owner)
+        controller.watches(self.caches.claims, reconciler.keys_of_claim)
+        controller.watches(self.caches.nodes, reconciler.keys_of_node)
+        controller.watches(self.caches.vms, self._released)
+        return controller
+
+    def _nodes(self, reconciler: NodeReconciler) -> Controller:
+        controller = Controller("node", reconciler.reconcile)
+        controller.watches(self.caches.nodes, lambda node: (key_of(node),))
+        return controller
+
+    def _released(self, vm: v1.VirtualMachine) -> tuple[str, ...]:
+        """A VMI whose VM has gone has to do without its help; other news of a VM are not the VMI's."""
+        return () if self.caches.vms.store.get(key_of(vm)) is not None else (key_of(vm),)

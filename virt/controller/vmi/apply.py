@@ -1,0 +1,134 @@
+"""Carries out a plan for a VMI's pods, and tells of it in events."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from virt.api import conditions, core, jsonpatch, names, v1
+from virt.api.kinds import POD
+from virt.controller import owners
+from virt.controller.vmi.conditions import FAILED_CREATE, FAILED_DELETE, FAILED_PVC, PAUSED, Fault
+from virt.controller.vmi.plan import Action, CreatePod, DeletePod, World, is_over
+from virt.controller.vmi.pod.template import Context, launcher_pod
+from virt.kube.client import ApiError, Client, ConflictError, DeleteOptions, JsonPatch, NotFoundError
+from virt.kube.events import EventRecorder
+from virt.kube.informer import Informer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``deleted``: uids of pods; ``error``: what to raise once the outcome is stored."""
+
+    created: core.Pod | None = None
+    deleted: frozenset[str] = frozenset()
+    fault: Fault | None = None
+    error: ApiError | None = None
+
+
+class PodWriter:
+    def __init__(self, client: Client, pods: Informer[core.Pod], recorder: EventRecorder) -> None:
+        self._client = client
+        self._pods = pods
+        self._recorder = recorder
+
+    async def carry_out(self, actions: Iterable[Action], world: World, context: Context) -> Outcome:
+        vmi = world.vmi
+        created, deleted = None, set[str]()
+        for action in actions:
+            try:
+                match action:
+                    case CreatePod():
+                        created = await self._create(vmi, context)
+                    case DeletePod(pod):
+                        await self._delete(vmi, pod)
+                        deleted.add(pod.metadata.uid)
+            except ApiError as error:
+                return Outcome(created, frozenset(deleted), _fault(action, error), error)
+        return Outcome(created, frozenset(deleted), self._missing(world, created))
+
+    async def tell_paused(self, world: World) -> None:
+        """Keep the pod's readiness gate in step with the guest: a paused one leaves its Services."""
+        pod = world.pod
+        if pod is None or is_over(pod) or world.vmi.status.phase not in ("Scheduled", "Running"):
+            return
+        patch = gate_patch(pod, paused=conditions.is_true(world.vmi.status.conditions, PAUSED))
+        if patch is None:
+            return
+        meta = pod.metadata
+        try:
+            self._pods.learn(
+                await self._client.patch(POD, meta.name, patch, namespace=meta.namespace, subresource="status")
+            )
+        except NotFoundError:
+            return
+
+    async def _create(self, vmi: v1.VirtualMachineInstance, context: Context) -> core.Pod:
+        pod = launcher_pod(vmi, context)
+        try:
+            created = await self._client.create(POD, pod, vmi.metadata.namespace)
+        except ConflictError:
+            # The name is fixed per VMI: somebody (we, before losing the lease) has made it already.
+            there = await self._client.get(POD, pod.metadata.name, vmi.metadata.namespace)
+            if not owners.is_controlled_by(there.metadata, vmi.metadata.uid):
+                raise
+            self._pods.learn(there)
+            return there
+        except ApiError as error:
+            self._recorder.event(vmi, "Warning", FAILED_CREATE, f"Error creating pod: {_explained(error)}")
+            raise
+        self._pods.learn(created)
+        self._recorder.event(vmi, "Normal", "SuccessfulCreate", f"Created virtual machine pod {created.metadata.name}")
+        return created
+
+    async def _delete(self, vmi: v1.VirtualMachineInstance, pod: core.Pod) -> None:
+        meta = pod.metadata
+        try:
+            await self._client.delete(POD, meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
+        except ConflictError:
+            return                      # another pod has the name by now
+        except ApiError as error:
+            self._recorder.event(vmi, "Warning", FAILED_DELETE, f"Error deleting pod {meta.name}: {error.message}")
+            raise
+        self._recorder.event(vmi, "Normal", "SuccessfulDelete", f"Deleted virtual machine pod {meta.name}")
+
+    def _missing(self, world: World, created: core.Pod | None) -> Fault | None:
+        vmi = world.vmi
+        waits = created is None and not world.pods and vmi.status.phase in ("", "Pending")
+        if not waits or vmi.metadata.deletion_timestamp is not None or not world.missing_claims:
+            return None
+        message = f"PVC {vmi.metadata.namespace}/{world.missing_claims[0]} does not exist, waiting for it to appear"
+        known = conditions.find(vmi.status.conditions, "Synchronized")
+        if known is None or known.message != message:
+            self._recorder.event(vmi, "Normal", FAILED_PVC, message)
+        return Fault(FAILED_PVC, message)
+
+
+def gate_patch(pod: core.Pod, *, paused: bool) -> JsonPatch | None:
+    """The patch of the pod's status that sets the readiness gate; None when it says the right thing already."""
+    status, reason = ("False", "Paused") if paused else ("True", "NotPaused")
+    message = "the virtual machine is paused" if paused else "the virtual machine is not paused"
+    wanted = {"type": names.UNPAUSED_READINESS_GATE, "status": status, "reason": reason, "message": message}
+    for index, known in enumerate(pod.status.conditions):
+        if known.type == names.UNPAUSED_READINESS_GATE:
+            if known.status == status:
+                return None
+            place = jsonpatch.pointer("status", "conditions", index)
+            return JsonPatch((
+                jsonpatch.test(f"{place}/type", names.UNPAUSED_READINESS_GATE),
+                {"op": "replace", "path": place, "value": wanted},
+            ))
+    guard = jsonpatch.add("/metadata/resourceVersion", pod.metadata.resource_version)
+    if not pod.status.conditions:
+        return JsonPatch((guard, jsonpatch.add("/status/conditions", [wanted])))
+    return JsonPatch((guard, jsonpatch.add("/status/conditions/-", wanted)))
+
+
+def _fault(action: Action, error: ApiError) -> Fault | None:
+    if isinstance(error, ConflictError):
+        return None                     # a lost race is nobody's fault
+    return Fault(FAILED_CREATE if isinstance(action, CreatePod) else FAILED_DELETE, _explained(error))
+
+
+def _explained(error: ApiError) -> str:
+    if error.code == 403 and "violates PodSecurity" in error.message:
+        return f"the namespace's pod security standard refuses the launcher pod of this VMI: {error.message}"
+    return error.message

@@ -1,0 +1,146 @@
+"""The loop of VirtualMachineInstances: gather the world, plan, act, store the outcome in one patch."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from virt.api import core, names, v1
+from virt.api.clusterconfig import ClusterConfig
+from virt.api.kinds import VMI
+from virt.base.clock import Clock, RealClock, rfc3339
+from virt.controller import owners, writes
+from virt.controller.node.health import is_lost
+from virt.controller.vmi import plan, status
+from virt.controller.vmi.apply import Outcome, PodWriter
+from virt.controller.vmi.plan import World
+from virt.controller.vmi.pod import volumes
+from virt.controller.vmi.pod.template import Context
+from virt.kube.client import Client, NotFoundError
+from virt.kube.controller import Result
+from virt.kube.events import EventRecorder
+from virt.kube.informer import Informer
+from virt.kube.objects import key_for, split_key
+
+PODS_BY_OWNER = "owner"           # index of pods: namespace/uid of the controlling VMI
+VMIS_BY_NODE = "node"             # index of VMIs: the node they run on
+VMIS_BY_CLAIM = "claim"           # index of VMIs: namespace/name of a PVC
+
+
+@dataclass(frozen=True)
+class Caches:
+    """What the controllers read. Declare the indexes with the functions below."""
+
+    vms: Informer[v1.VirtualMachine]
+    vmis: Informer[v1.VirtualMachineInstance]
+    pods: Informer[core.Pod]
+    claims: Informer[core.PersistentVolumeClaim]
+    nodes: Informer[core.Node]
+
+
+def pod_owner(pod: core.Pod) -> Iterable[str]:
+    owner = owners.controller_of(pod.metadata)
+    return (owner.uid,) if owner is not None and owner.kind == VMI.name else ()
+
+
+def claims_of(vmi: v1.VirtualMachineInstance) -> Iterable[str]:
+    return (key_for(vmi.metadata.namespace, name) for name in volumes.claim_names(vmi.spec))
+
+
+def node_of(vmi: v1.VirtualMachineInstance) -> Iterable[str]:
+    return (vmi.status.node_name,) if vmi.status.node_name else ()
+
+
+def key_of_owner(pod: core.Pod) -> Iterable[str]:
+    name = owners.owner_name(pod.metadata, VMI.name)
+    return (key_for(pod.metadata.namespace, name),) if name else ()
+
+
+class InstanceReconciler:
+    def __init__(
+        self, client: Client, caches: Caches, recorder: EventRecorder, config: Callable[[], ClusterConfig],
+        *, launcher_image: str, clock: Clock | None = None,
+    ) -> None:
+        self._client = client
+        self._caches = caches
+        self._config = config
+        self._launcher_image = launcher_image
+        self._clock = clock or RealClock()
+        self._pods = PodWriter(client, caches.pods, recorder)
+
+    async def reconcile(self, key: str) -> Result:
+        vmi = self._caches.vmis.store.get(key)
+        if vmi is None:
+            return Result()             # its pods go by their owner reference
+        world = self._world(vmi)
+        now = self._clock.now()
+        outcome = await self._pods.carry_out(plan.plan(world, now), world, self._context(world))
+        after = replace_pods(world, outcome)
+        await self._store(vmi, status.updated(after, outcome.fault, rfc3339(now)))
+        if outcome.error is not None:
+            raise outcome.error         # the loop tries again, later each time
+        await self._pods.tell_paused(after)
+        return Result(requeue_after_s=plan.look_again_s(after, now))
+
+    def keys_of_claim(self, claim: core.PersistentVolumeClaim) -> Iterable[str]:
+        meta = claim.metadata
+        found = self._caches.vmis.store.by_index(VMIS_BY_CLAIM, key_for(meta.namespace, meta.name))
+        return (key_for(vmi.metadata.namespace, vmi.metadata.name) for vmi in found)
+
+    def keys_of_node(self, node: core.Node) -> Iterable[str]:
+        """Its VMIs when it is not fit for new ones; a heartbeat of a healthy node is no news."""
+        if node.metadata.labels.get(names.SCHEDULABLE_LABEL) != "false":
+            return ()
+        found = self._caches.vmis.store.by_index(VMIS_BY_NODE, node.metadata.name)
+        return (key_for(vmi.metadata.namespace, vmi.metadata.name) for vmi in found)
+
+    def _world(self, vmi: v1.VirtualMachineInstance) -> World:
+        namespace = vmi.metadata.namespace
+        pods = self._caches.pods.store.by_index(PODS_BY_OWNER, vmi.metadata.uid)
+        owner = owners.controller_of(vmi.metadata)
+        vm = self._caches.vms.store.find(namespace, owner.name) if owner and owner.kind == "VirtualMachine" else None
+        return World(
+            vmi=vmi,
+            pods=tuple(sorted((pod for pod in pods if pod.metadata.namespace == namespace),
+                              key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))),
+            claims={name: self._caches.claims.store.find(namespace, name)
+                    for name in volumes.claim_names(vmi.spec)},
+            owned=vm is not None and owner is not None and vm.metadata.uid == owner.uid,
+            node_lost=self._is_lost(vmi.status.node_name),
+        )
+
+    def _is_lost(self, node_name: str) -> bool:
+        node = self._caches.nodes.store.get(node_name) if node_name else None
+        return node is not None and is_lost(node, self._clock.now())
+
+    def _context(self, world: World) -> Context:
+        return Context(
+            config=self._config(),
+            launcher_image=self._launcher_image,
+            claims={name: claim for name, claim in world.claims.items() if claim is not None},
+            node_labels=frozenset(label for node in self._caches.nodes.store for label in node.metadata.labels),
+        )
+
+    async def _store(self, old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> None:
+        patch = writes.between(old, new, "metadata", "status")
+        if patch is None:
+            return
+        _, name = split_key(key_for(old.metadata.namespace, old.metadata.name))
+        try:
+            stored = await self._client.patch(VMI, name, patch, namespace=old.metadata.namespace)
+        except NotFoundError:
+            return                      # it went meanwhile; the watch will say so
+        if stored.metadata.deletion_timestamp is None or stored.metadata.finalizers:
+            self._caches.vmis.learn(stored)
+
+
+def replace_pods(world: World, outcome: Outcome) -> World:
+    """The world with what the actions made and marked for deletion."""
+    pods = tuple(
+        replace(pod, metadata=replace(pod.metadata, deletion_timestamp=pod.metadata.deletion_timestamp or "now"))
+        if pod.metadata.uid in outcome.deleted else pod
+        for pod in world.pods
+    )
+    created = () if outcome.created is None else (outcome.created,)
+    return dataclasses.replace(world, pods=(*pods, *created))

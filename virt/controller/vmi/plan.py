@@ -1,0 +1,115 @@
+"""What to do about a VMI's pods: facts in, actions out. Pure.
+
+KubeVirt: pkg/virt-controller/watch/vmi/lifecycle.go (sync).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from virt.api import core, names, v1
+from virt.base.clock import parse_time
+from virt.controller import owners
+from virt.controller.vmi.pod import volumes
+
+FINAL_PHASES: Final = ("Succeeded", "Failed")
+# A launcher ends by itself when its guest has ended. One that has not by then is stuck, or its handler is lost.
+LINGER: Final = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class World:
+    """A VMI and what belongs to it.
+
+    ``pods``: its launcher pods, oldest first; ``claims``: its PVCs by name, None for one that is missing;
+    ``owned``: a VirtualMachine that exists controls it; ``node_lost``: no heartbeat comes from its node any more.
+    """
+
+    vmi: v1.VirtualMachineInstance
+    pods: tuple[core.Pod, ...] = ()
+    claims: Mapping[str, core.PersistentVolumeClaim | None] = field(default_factory=dict)
+    owned: bool = False
+    node_lost: bool = False
+
+    @property
+    def pod(self) -> core.Pod | None:
+        """The pod the guest runs in, or will run in; None when there is none (any more)."""
+        node = self.vmi.status.node_name
+        candidates = [pod for pod in self.pods if names.MIGRATION_JOB_UID_LABEL not in pod.metadata.labels] or self.pods
+        if node:
+            candidates = [pod for pod in self.pods if pod.spec.node_name == node] or candidates
+        return next((pod for pod in candidates if not is_over(pod)), candidates[0] if candidates else None)
+
+    @property
+    def missing_claims(self) -> tuple[str, ...]:
+        return tuple(name for name in volumes.claim_names(self.vmi.spec) if self.claims.get(name) is None)
+
+
+@dataclass(frozen=True)
+class CreatePod:
+    """Make the launcher pod."""
+
+
+@dataclass(frozen=True)
+class DeletePod:
+    pod: core.Pod
+
+
+Action = CreatePod | DeletePod
+
+
+def plan(world: World, now: datetime) -> tuple[Action, ...]:
+    vmi = world.vmi
+    leaving = [pod for pod in world.pods if pod.metadata.deletion_timestamp is None]
+    if vmi.metadata.deletion_timestamp is not None:
+        return tuple(DeletePod(pod) for pod in leaving)
+    if is_final(vmi):
+        if now < final_since(vmi) + LINGER:
+            return ()
+        return tuple(DeletePod(pod) for pod in leaving if not is_over(pod))
+    if vmi.status.phase in ("", "Pending") and not world.pods and not world.missing_claims:
+        return (CreatePod(),)
+    return ()
+
+
+def look_again_s(world: World, now: datetime) -> float | None:
+    """Seconds until :func:`plan` may want something although nothing has changed by then."""
+    if not is_final(world.vmi) or all(is_over(pod) for pod in world.pods):
+        return None
+    left = (final_since(world.vmi) + LINGER - now).total_seconds()
+    return left + 1.0 if left >= 0 else None
+
+
+def is_final(vmi: v1.VirtualMachineInstance) -> bool:
+    return vmi.status.phase in FINAL_PHASES
+
+
+def final_since(vmi: v1.VirtualMachineInstance) -> datetime:
+    """When the VMI came to its final phase; the beginning of time when that is not known."""
+    for entry in reversed(vmi.status.phase_transition_timestamps):
+        if entry.phase == vmi.status.phase and entry.phase_transition_timestamp:
+            return parse_time(entry.phase_transition_timestamp)
+    return parse_time("1970-01-01T00:00:00Z")
+
+
+def is_over(pod: core.Pod) -> bool:
+    return pod.status.phase in ("Succeeded", "Failed")
+
+
+def is_up(pod: core.Pod) -> bool:
+    """Whether the launcher runs and everything beside it is ready.
+
+    The pod's own Ready is no measure: it waits for the guest's readiness probe.
+    """
+    statuses = {status.name: status for status in pod.status.container_statuses}
+    compute = statuses.get(names.COMPUTE_CONTAINER)
+    if not pod.spec.node_name or is_over(pod) or compute is None or compute.state.running is None:
+        return False
+    beside = [container.name for container in pod.spec.containers if container.name != names.COMPUTE_CONTAINER]
+    return all(name in statuses and statuses[name].ready for name in beside)
+
+
+def belongs_to(pod: core.Pod, vmi: v1.VirtualMachineInstance) -> bool:
+    """By its owner reference; a label alone anybody can write."""
+    return owners.is_controlled_by(pod.metadata, vmi.metadata.uid)

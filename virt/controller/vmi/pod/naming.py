@@ -1,0 +1,47 @@
+"""Names of a launcher pod and of what is in it."""
+
+import hashlib
+from typing import Final
+
+from virt.api import v1
+
+LABEL_MAX: Final = 63
+_BASE: Final = 58             # of a pod's name, as the API server cuts generated names
+_DIGITS: Final = "bcdfghjklmnpqrstvwxz2456789"
+
+
+def pod_name(vmi: v1.VirtualMachineInstance) -> str:
+    """``virt-launcher-<vmi>-<5 characters of the uid's hash>``.
+
+    Looks like a generated name but is always the same for a VMI: a controller that has lost its lease without knowing
+    can never start a second launcher, since the API server refuses the name.
+    """
+    return f"{f'virt-launcher-{vmi.metadata.name}'[:_BASE - 1]}-{suffix(vmi.metadata.uid)}"
+
+
+def suffix(uid: str) -> str:
+    number = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:8], "big")
+    text = ""
+    for _ in range(5):
+        number, digit = divmod(number, len(_DIGITS))
+        text += _DIGITS[digit]
+    return text
+
+
+def bounded(name: str) -> str:
+    """``name``, or 54 characters of it and a hash, so that it fits a label's value or a DNS label."""
+    if len(name) <= LABEL_MAX:
+        return name
+    return f"{name[:54]}-{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]}"
+
+
+def hostname(vmi: v1.VirtualMachineInstance) -> str:
+    """What the guest and the pod are called: the spec's word, else the first label of the VMI's name."""
+    if vmi.spec.hostname:
+        return vmi.spec.hostname
+    return vmi.metadata.name.partition(".")[0][:LABEL_MAX].rstrip("-")
+
+
+def disk_container(volume: str) -> str:
+    """The container that passes a containerDisk to the launcher."""
+    return bounded(f"volume{volume}")

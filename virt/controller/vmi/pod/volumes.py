@@ -1,0 +1,97 @@
+"""Volumes of a launcher pod and where ``compute`` sees them. The paths are drawn in docs/architecture.md."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from virt.api import core, names, v1
+from virt.controller.vmi.pod import naming
+
+PRIVATE: Final = "private"
+_FOLDERS: Final[Mapping[str, str]] = {
+    PRIVATE: names.PRIVATE_DIR,
+    "public": names.PUBLIC_DIR,
+    "libvirt-runtime": names.LIBVIRT_DIR,
+    "ephemeral-disks": names.EPHEMERAL_DISKS_DIR,
+}
+
+
+@dataclass(frozen=True)
+class PodVolume:
+    """A volume of the pod; ``mount`` or ``device`` says where ``compute`` has it."""
+
+    volume: core.Volume
+    mount: core.VolumeMount | None = None
+    device: core.VolumeDevice | None = None
+
+
+def of(spec: v1.VirtualMachineInstanceSpec, claims: Mapping[str, core.PersistentVolumeClaim]) -> tuple[PodVolume, ...]:
+    """``claims``: the PVCs of the VMI by name; all of them have to be there."""
+    return (*_folders(), *_disk_folders(spec), *(made for volume in spec.volumes for made in _from(volume, claims)))
+
+
+def claim_names(spec: v1.VirtualMachineInstanceSpec) -> tuple[str, ...]:
+    """The PVCs that a VMI needs, in the order of its volumes."""
+    return tuple(dict.fromkeys(name for volume in spec.volumes if (name := claim_of(volume))))
+
+
+def claim_of(volume: v1.Volume) -> str:
+    """The PVC behind a volume, "" when there is none."""
+    if volume.persistent_volume_claim is not None:
+        return volume.persistent_volume_claim.claim_name
+    return volume.data_volume.name if volume.data_volume is not None else ""
+
+
+def disk_folder(volume: str) -> core.VolumeMount:
+    """The folder shared between the launcher and the container that passes this disk."""
+    return core.VolumeMount(name=_disk_volume(volume), mount_path=f"{names.CONTAINER_DISKS_DIR}/{volume}")
+
+
+def _disk_volume(volume: str) -> str:
+    return naming.bounded(f"container-disk-{volume}")
+
+
+def _folders() -> Iterator[PodVolume]:
+    for name, path in _FOLDERS.items():
+        yield PodVolume(_empty(name), core.VolumeMount(name=name, mount_path=path))
+
+
+def _disk_folders(spec: v1.VirtualMachineInstanceSpec) -> Iterator[PodVolume]:
+    shared = [volume.name for volume in spec.volumes if volume.container_disk is not None]
+    if kernel_boot_of(spec) is not None:
+        shared.append(names.KERNEL_BOOT_VOLUME)
+    for name in shared:
+        yield PodVolume(_empty(_disk_volume(name)), disk_folder(name))
+
+
+def kernel_boot_of(spec: v1.VirtualMachineInstanceSpec) -> v1.KernelBootContainer | None:
+    firmware = spec.domain.firmware
+    return firmware.kernel_boot.container if firmware and firmware.kernel_boot else None
+
+
+def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -> Iterator[PodVolume]:
+    name = naming.bounded(f"vol-{volume.name}")      # prefixed: users may call a volume "private"
+    claim = claim_of(volume)
+    if claim:
+        asked = volume.persistent_volume_claim
+        read_only = asked is not None and asked.read_only
+        source = core.Volume(name=name, persistent_volume_claim=core.PersistentVolumeClaimVolumeSource(
+            claim_name=claim, read_only=read_only))
+        if claims[claim].spec.volume_mode == "Block":
+            yield PodVolume(source, device=core.VolumeDevice(name=name, device_path=f"/dev/{volume.name}"))
+        else:
+            path = f"{names.VMI_DISKS_DIR}/{volume.name}"
+            yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=read_only))
+    cloud_init = volume.cloud_init_no_cloud or volume.cloud_init_config_drive
+    references = (cloud_init.network_data_secret_ref, cloud_init.secret_ref) if cloud_init is not None else ()
+    secrets = tuple(dict.fromkeys(reference.name for reference in references if reference is not None))
+    if secrets:
+        # All keys of both in one folder; of two secrets with the same key the one for user data wins, being last.
+        source = core.Volume(name=name, projected=core.ProjectedVolumeSource(sources=tuple(
+            core.VolumeProjection(secret=core.ProjectedItems(name=secret)) for secret in secrets)))
+        path = f"{names.SECRETS_DIR}/{volume.name}"
+        yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=True))
+
+
+def _empty(name: str) -> core.Volume:
+    return core.Volume(name=name, empty_dir=core.EmptyDirVolumeSource())

@@ -1,0 +1,135 @@
+"""The VMI as it should be stored after a pass: phase, conditions, labels, finalizers. Pure.
+
+The phases and who moves them on: docs/architecture.md, "Life of a VMI".
+"""
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from virt.api import core, names, v1
+from virt.controller import owners
+from virt.controller.vmi import conditions
+from virt.controller.vmi.conditions import Fault
+from virt.controller.vmi.plan import World, is_final, is_over, is_up
+from virt.controller.vmi.pod import volumes
+
+NODE_UNRESPONSIVE = "NodeUnresponsive"
+_LIVE = ("Scheduled", "Running")
+
+
+def updated(world: World, fault: Fault | None, now: str) -> v1.VirtualMachineInstance:
+    """``world``: as it is after the actions of this pass; ``now``: RFC 3339."""
+    vmi = world.vmi
+    phase = next_phase(world)
+    status = replace(
+        vmi.status,
+        phase=phase,
+        active_pods={pod.metadata.uid: pod.spec.node_name for pod in world.pods},
+        conditions=conditions.updated(world, fault, phase, now),
+        virtual_machine_revision_name=vmi.status.virtual_machine_revision_name or _revision(vmi),
+    )
+    metadata = vmi.metadata
+    if phase != vmi.status.phase:
+        if phase == "Failed" and world.node_lost:
+            status = replace(status, reason=NODE_UNRESPONSIVE)
+        status = replace(status, phase_transition_timestamps=(
+            *status.phase_transition_timestamps,
+            v1.PhaseTransitionTimestamp(phase=phase, phase_transition_timestamp=now),
+        ))
+        if phase == "Scheduled" and world.pod is not None:
+            status = _scheduled(status, vmi, world.pod, world.claims)
+            metadata = replace(metadata, labels={**metadata.labels, names.NODE_NAME_LABEL: status.node_name})
+    finalizers = kept_finalizers(world)
+    if finalizers != metadata.finalizers:
+        metadata = replace(metadata, finalizers=finalizers)
+    return replace(vmi, metadata=metadata, status=status)
+
+
+def next_phase(world: World) -> str:
+    vmi, pod = world.vmi, world.pod
+    phase = vmi.status.phase or "Pending"
+    deleted = vmi.metadata.deletion_timestamp is not None
+    if is_final(vmi):
+        return phase
+    if phase == "Pending":
+        if pod is not None:
+            return "Scheduling"
+        return "Failed" if deleted else phase
+    if phase == "Scheduling":
+        if pod is None or is_over(pod):
+            return "Failed"
+        stays = deleted or pod.metadata.deletion_timestamp is not None
+        return "Scheduled" if is_up(pod) and not stays else phase
+    # While a pod is there, the handler knows better what became of the guest; without a handler, the pod has to do.
+    if phase in _LIVE and (pod is None or (world.node_lost and is_over(pod))):
+        return "Failed"
+    return phase
+
+
+def kept_finalizers(world: World) -> tuple[str, ...]:
+    """A final phase is stored before the last finalizer goes, so that whoever watches sees how it ended.
+
+    Ours goes last: when the VM has let go (or there is none) and no pod is left.
+    """
+    vmi = world.vmi
+    finalizers = vmi.metadata.finalizers
+    if vmi.metadata.deletion_timestamp is None or not is_final(vmi):
+        return finalizers
+    if not world.owned:
+        finalizers = tuple(name for name in finalizers if name != names.VM_CONTROLLER_FINALIZER)
+    if not world.pods and names.VM_CONTROLLER_FINALIZER not in finalizers:
+        finalizers = tuple(name for name in finalizers if name != names.VMI_FINALIZER)
+    return finalizers
+
+
+def revision_name(vm_uid: str, generation: int | str) -> str:
+    """The ControllerRevision with the VM's spec that a VMI was started with."""
+    return f"revision-start-vm-{vm_uid}-{generation}"
+
+
+def _revision(vmi: v1.VirtualMachineInstance) -> str:
+    owner = owners.controller_of(vmi.metadata)
+    generation = vmi.metadata.annotations.get(names.VM_GENERATION_ANNOTATION, "")
+    from_vm = owner is not None and owner.kind == "VirtualMachine" and generation
+    return revision_name(owner.uid, generation) if owner is not None and from_vm else ""
+
+
+def _scheduled(
+    status: v1.VirtualMachineInstanceStatus, vmi: v1.VirtualMachineInstance, pod: core.Pod,
+    claims: Mapping[str, core.PersistentVolumeClaim | None],
+) -> v1.VirtualMachineInstanceStatus:
+    image = next((found.image for found in pod.spec.containers if found.name == names.COMPUTE_CONTAINER), "")
+    return replace(
+        status,
+        node_name=pod.spec.node_name,
+        qos_class=pod.status.qos_class or status.qos_class,
+        migration_transport="Unix",
+        launcher_container_image_version=image,
+        volume_status=status.volume_status or tuple(_volume(volume, claims) for volume in vmi.spec.volumes),
+        interfaces=status.interfaces or _interfaces(vmi.spec),
+    )
+
+
+def _volume(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim | None]) -> v1.VolumeStatus:
+    """The target ("vda") is the handler's to fill in: libvirt chooses it."""
+    name = volumes.claim_of(volume)
+    claim = claims.get(name) if name else None
+    if claim is None:
+        return v1.VolumeStatus(name=volume.name)
+    return v1.VolumeStatus(name=volume.name, persistent_volume_claim_info=v1.PersistentVolumeClaimInfo(
+        claim_name=name,
+        access_modes=claim.spec.access_modes,
+        volume_mode=claim.spec.volume_mode or "Filesystem",
+        capacity=claim.status.capacity,
+        requests=claim.spec.resources.requests,
+    ))
+
+
+def _interfaces(spec: v1.VirtualMachineInstanceSpec) -> tuple[v1.VirtualMachineInstanceNetworkInterface, ...]:
+    on_pod_network = {network.name for network in spec.networks if network.pod is not None}
+    return tuple(
+        v1.VirtualMachineInstanceNetworkInterface(
+            name=interface.name, pod_interface_name="eth0" if interface.name in on_pod_network else "")
+        for interface in spec.domain.devices.interfaces
+    )
