@@ -24,18 +24,19 @@ from virt.handler.net.plan import PRIMARY_LINK
 from virt.handler.vmi import status as statuses
 from virt.handler.vmi.nics import guest_nics, hostname
 from virt.handler.vmi.patch import status_patch
-from virt.handler.vmi.plan import FINAL_PHASES, Action, Plan, Seen, plan
+from virt.handler.vmi.plan import FINAL_PHASES, Action, Plan, Seen, is_stopped_by_a_disk, plan
 from virt.kube.client import Client, MergePatch, NotFoundError
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 from virt.kube.objects import meta_of
 from virt.rpc.errors import ConnectionLost
-from virt.rpc.messages import Destroy, DiskError, HostFacts, Shutdown, SyncVmi
+from virt.rpc.messages import Destroy, DiskError, HostFacts, Shutdown, SyncVmi, Unpause
 
 SYNC_DEADLINE_S = 180.0
 ACTION_DEADLINE_S = 30.0
 RECONNECT_S = 1.0
+GOOD_AFTER_S = 360.0           # a guest that ran so long after an I/O error has got over it
 PROCESS_CHECK_AFTER_S = 10.0   # a launcher that lives dials again within a second or two
 
 _logger = log.get("virt.handler.vmi")
@@ -122,7 +123,8 @@ class VmiReconciler:
             since = self._connected_since.setdefault(launcher.pod_uid, now)
             pressed = launcher.power_button_at
             return Seen(
-                launcher.status, connected_s=now - since, power_button_s=None if pressed is None else now - pressed
+                launcher.status, connected_s=now - since, power_button_s=None if pressed is None else now - pressed,
+                resumes=launcher.resumes, stopped_s=self._stopped_s(launcher, now),
             )
         if launcher is not None:
             self._connected_since.pop(launcher.pod_uid, None)
@@ -137,6 +139,16 @@ class VmiReconciler:
             launcher.status if launcher is not None else None, is_connected=False, is_gone=is_gone, silent_s=silent_s
         )
 
+    def _stopped_s(self, launcher: Launcher, now: float) -> float:
+        """For how long an I/O error has stopped the guest, counted from the last try to go on."""
+        if launcher.status is not None and is_stopped_by_a_disk(launcher.status):
+            if launcher.stopped_at is None:
+                launcher.stopped_at = now
+            return now - launcher.stopped_at
+        if launcher.stopped_at is not None and now - launcher.stopped_at > GOOD_AFTER_S:
+            launcher.stopped_at, launcher.resumes = None, 0
+        return 0.0
+
     # --- what a plan asks for ---
 
     async def _act(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, todo: Plan) -> Plan:
@@ -149,6 +161,10 @@ class VmiReconciler:
                     self._recorder.event(vmi, "Normal", "ShuttingDown", "Signaled Graceful Shutdown")
                 launcher.power_button_at = self._clock.monotonic()
                 await launcher.call(Shutdown(), deadline_s=ACTION_DEADLINE_S)
+            case Action.RESUME:
+                launcher.resumes += 1
+                launcher.stopped_at = self._clock.monotonic()
+                await launcher.call(Unpause(), deadline_s=ACTION_DEADLINE_S)
             case Action.DESTROY:
                 await launcher.call(Destroy(), deadline_s=ACTION_DEADLINE_S)
         return todo
