@@ -74,7 +74,8 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
         type="block" if is_block else "file",
         device="cdrom" if is_cdrom else "disk",
         model=VIRTIO_MODEL if is_virtio else "",
-        driver="qemu", format=source.format, cache=cache, io=io, error_policy="stop",
+        driver="qemu", format=source.format, cache=cache, io=io,
+        error_policy=disk.error_policy or "stop",
         discard="" if read_only else "unmap",
         queues=request.vcpus if is_virtio and request.devices.block_multi_queue else None,
         file="" if is_block else source.path,
@@ -83,6 +84,7 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
         tray="open" if disk.cdrom is not None and disk.cdrom.tray == "open" else "",
         serial=disk.serial,
         read_only=read_only,
+        shareable=bool(disk.shareable),
         boot_order=disk.boot_order,
         alias=alias(disk.name),
     )
@@ -91,12 +93,18 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
 def _caching(path: str, disk: v1.Disk, source: DiskSource) -> tuple[str, str]:
     """Cache and I/O mode. Native I/O works only past the page cache; a device is best served that way."""
     cache = disk.cache
+    if disk.shareable:
+        if cache not in ("", "none"):
+            raise DesignError(f"{path}.cache", f"a shared disk needs cache none, not {cache}")
+        if source.format != "raw":
+            raise DesignError(f"{path}.shareable", f"a shared disk must be raw, not {source.format}")
+        cache = "none"
     if not cache and source.direct_io is not None:
         cache = "none" if source.direct_io else "writethrough"
     if not cache and disk.io == "native":
         cache = "none"
     if cache == "none" and source.direct_io is False:
-        field = "cache" if disk.cache else "io"
+        field = "cache" if disk.cache else "shareable" if disk.shareable else "io"
         raise DesignError(f"{path}.{field}", f"{source.path} is on a file system without direct I/O")
     if disk.io == "native" and cache != "none":
         raise DesignError(f"{path}.io", f"native I/O needs cache none, not {cache}")
