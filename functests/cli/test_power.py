@@ -17,16 +17,16 @@ def test_power_verbs_say_and_do(space: Space, cluster: Cluster) -> None:
     """
     space.create(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "Halted"))
 
-    def virtctl(verb: str, *flags: str) -> str:
-        done = commands.virtctl(cluster, verb, "vm", "--namespace", space.name, *flags)
-        assert (done.code, done.stderr) == (0, ""), f"{verb}: exit {done.code}: {done.stdout}{done.stderr}"
+    def virtctl(*words: str) -> str:
+        done = commands.virtctl(cluster, *words, "vm", "--namespace", space.name)
+        assert (done.code, done.stderr) == (0, ""), f"{words}: exit {done.code}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
     assert virtctl("start", "--paused") == "VM vm was scheduled to start"
     first = space.wait_condition("vm", "Paused", "True", within_s=patience.boots(1))
     console = space.console("vm")
     patience.quiet("the paused guest prints", lambda: console.transcript, bool, for_s=3)
-    virtctl("unpause")
+    virtctl("unpause", "vm")
     console.login(within_s=patience.boots(1))
     assert console.succeed("echo $((6*7))") == "42"
 

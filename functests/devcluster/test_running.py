@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from cluster_up import state as states
 from functests.libs import build, commands
@@ -69,12 +70,22 @@ def test_the_state_file_says_what_there_is(cluster: Cluster, admin: Rest, nodes:
     assert can.kvm == (verdicts["kvm"] == "ok"), verdicts
     assert (can.sriov, can.netpol, can.snapshot) == (False, False, False), can
 
-    used = {
-        container["image"]
-        for pod in admin.get("/api/v1/namespaces/kubevirt/pods").ok()["items"]
-        for container in pod["spec"]["containers"]
-    }
-    assert used == {state.component_images["virt"]}, used
+    pods = admin.get("/api/v1/namespaces/kubevirt/pods").ok()["items"]
+    image = state.component_images["virt"]
+    used = {container["image"] for pod in pods for container in pod["spec"]["containers"]}
+    assert used == {image}, used
+    running = {status["imageID"].rpartition("@")[2] for pod in pods for status in pod["status"]["containerStatuses"]}
+    assert running == {_digest(state.registry_port, image)}, running
+
+
+def _digest(port: int, reference: str) -> str:
+    """Digest of an image's manifest, as the registry tells it."""
+    name, _, tag = reference.split("/", 1)[1].partition(":")
+    kinds = ("vnd.oci.image.manifest.v1", "vnd.docker.distribution.manifest.v2", "vnd.oci.image.index.v1")
+    headers = {"Accept": ", ".join(f"application/{kind}+json" for kind in kinds)}
+    answer = urllib3.request("HEAD", f"http://localhost:{port}/v2/{name}/manifests/{tag}", headers=headers, timeout=10)
+    assert answer.status == 200, f"{reference}: {answer.status}"
+    return str(answer.headers["Docker-Content-Digest"])
 
 
 def _untouched(cluster: Cluster, admin: Rest, nodes: Nodes) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def test_the_first_vm_page_works(cluster: Cluster, admin: Rest, no_first_vm: Non
     Steps: run every command of docs/first-vm.md in its order.
     Expected: each succeeds; the guest answered on the console; events tell the story; nothing is left.
     """
-    done = commands.shell(cluster, script(), deadline_s=400, env={"VIRT_CLUSTER_NAME": cluster.name})
+    done = commands.shell(cluster, script(), deadline_s=360, env={"VIRT_CLUSTER_NAME": cluster.name})
     said = done.stdout.replace("\r", "")
     assert done.code == 0, f"exit {done.code} in {said.split('###')[-1]}{done.stderr}"
     assert re.search(r"^Linux \S+ ", said, re.MULTILINE), f"the guest did not answer: {said}"

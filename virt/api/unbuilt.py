@@ -64,16 +64,12 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T3", "shared file systems", "domain.devices.filesystems[]"),
         ("T3", "USB redirection", "domain.devices.clientPassthrough"),
         ("T3", "downward metrics", "domain.devices.downwardMetrics volumes[].downwardMetrics"),
-        ("T3", "sound, video and panic devices",
-         "domain.devices.sound domain.devices.video domain.devices.panicDevices[]"),
+        ("T3", "sound and video devices", "domain.devices.sound domain.devices.video"),
         ("T3", "LUN pass-through", "domain.devices.disks[].lun"),
         ("T3", "device addresses and tags",
          "domain.devices.disks[].disk.pciAddress domain.devices.disks[].tag domain.devices.interfaces[].pciAddress "
          "domain.devices.interfaces[].tag domain.devices.interfaces[].acpiIndex"),
-        ("T3", "shared disks", "domain.devices.disks[].shareable"),
         ("T3", "disk block sizes", "domain.devices.disks[].blockSize"),
-        ("T3", "disk error policies", "domain.devices.disks[].errorPolicy"),
-        ("T3", "network boot", "domain.devices.interfaces[].bootOrder"),
         ("T3", "SR-IOV", "domain.devices.interfaces[].sriov"),
         ("T3", "network binding plugins",
          "domain.devices.interfaces[].passtBinding domain.devices.interfaces[].binding"),
@@ -88,6 +84,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
 INSTANCE_SPEC: tuple[Unbuilt, ...] = (
     *_INSTANCE_FIELDS,
     Unbuilt("domain.devices.interfaces[].state", "T2", "link state and interface hotplug", values=("down", "absent")),
+    Unbuilt("domain.devices.panicDevices[].model", "T3", "Hyper-V features", values=("hyperv",)),
     Unbuilt("domain.devices.logSerialConsole", "T2", "choice of serial console logs", values=(False,)),
 )
 

@@ -100,7 +100,7 @@ def _deployment(images: Images, version: str, replicas: int) -> Json:
             {"name": "metrics", "containerPort": names.API_PORT, "protocol": "TCP"},
             {"name": "webhooks", "containerPort": network.OPERATOR_WEBHOOK_PORT, "protocol": "TCP"},
         ],
-        "resources": {"requests": {"cpu": "10m", "memory": "450Mi"}},
+        "resources": {"requests": {"cpu": "10m", "memory": "150Mi"}},
         "securityContext": workloads.unprivileged(),
         **workloads.probes("/metrics"),
     }

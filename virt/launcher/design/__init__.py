@@ -46,6 +46,7 @@ STEPS: tuple[Step, ...] = (
     console.graphics,
     peripherals.inputs,
     peripherals.watchdog,
+    peripherals.panic,
     peripherals.balloon,
     peripherals.rng,
 )

@@ -5,7 +5,7 @@ from virt.launcher.design.disks import bus
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.models import VIRTIO_MODEL, alias
 from virt.launcher.design.request import Request
-from virt.launcher.domain import Balloon, Controller, Devices, Domain, Input, Rng, Watchdog
+from virt.launcher.domain import Balloon, Controller, Devices, Domain, Input, Panic, Rng, Watchdog
 
 _RANDOM = "/dev/urandom"
 
@@ -47,6 +47,12 @@ def watchdog(request: Request) -> Domain:
     return Domain(devices=Devices(watchdogs=(Watchdog(
         model="i6300esb", action=action or "reset", alias=alias(asked.name) if asked.name else "",
     ),)))
+
+
+def panic(request: Request) -> Domain:
+    """How a guest tells that its kernel died; isa unless another model is asked for, as libvirt would choose."""
+    panics = tuple(Panic(model=each.model or "isa") for each in request.devices.panic_devices)
+    return Domain(devices=Devices(panics=panics))
 
 
 def inputs(request: Request) -> Domain:

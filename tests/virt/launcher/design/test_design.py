@@ -69,6 +69,15 @@ def test_large_guests_have_sixteen_ports() -> None:
     assert ports(designed({"memory": {"guest": "2049Mi"}})) == 16
 
 
+def test_panic_device_on_pci_takes_a_port() -> None:
+    names = [f"d{index}" for index in range(5)]
+    devices = {"disks": [{"name": name, "disk": {"bus": "virtio"}} for name in names],
+               "panicDevices": [{"model": "pvpanic"}], **HEADLESS}
+    given = vmi({"devices": devices}, volumes=[{"name": name, "emptyDisk": {"capacity": "1Gi"}} for name in names])
+    prepared = Prepared(disks={name: DiskSource("/d", "raw") for name in names})
+    assert ports(design.domain_for(given, EMULATED, prepared)) == 5 + len(("scsi", "serial", "balloon", "panic")) + 3
+
+
 def test_machine_without_pcie_has_no_ports() -> None:
     assert ports(designed({"machine": {"type": "pc-i440fx-9.2"}})) == 0
 
