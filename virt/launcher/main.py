@@ -91,6 +91,7 @@ async def _live(settings: Settings) -> int:
         for task in done - {over}:
             task.result()                        # raises why it ended
         await _bring_news(manager, link)
+        await link.settle()
         return manager.guest.exit_code if manager.guest else 0
     finally:
         for task in (over, stopping, *tasks):
