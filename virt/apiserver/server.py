@@ -53,7 +53,7 @@ class Backend:
 
     guard: Guard
     subresources: Subresources
-    version: VersionInfo
+    version: Callable[[], VersionInfo]
     health: Health
 
 
@@ -144,7 +144,7 @@ def _add_subresources(app: web.Application, root: str, built: Subresources) -> N
             app.router.add_route(method, f"{parent}/{resource.name}{tail}", endpoint)
 
 
-def _add_discovery(app: web.Application, version: VersionInfo, health: Health) -> None:
+def _add_discovery(app: web.Application, version: Callable[[], VersionInfo], health: Health) -> None:
     def constant(document: discovery.Document) -> Endpoint:
         body = codec.encode(document)
 
@@ -159,6 +159,9 @@ def _add_discovery(app: web.Application, version: VersionInfo, health: Health) -
         if discovery.accepts_aggregated(request.headers.get("Accept", "")):
             return web.Response(body=everything, headers={"Content-Type": discovery.AGGREGATED_V2})
         return await groups(request)
+
+    async def version_now(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=codec.encode(version()), content_type="application/json")
 
     async def healthz(_: web.Request) -> web.StreamResponse:
         try:
@@ -176,9 +179,9 @@ def _add_discovery(app: web.Application, version: VersionInfo, health: Health) -
     add(GROUP_PATH, constant(discovery.group()))
     add("/openapi/v2", constant(openapi.v2()))
     add("/openapi/v3", constant(openapi.v3_index()))
-    add("/version", constant(codec.to_json(version)))
+    add("/version", version_now)
     for served in names.SUBRESOURCE_VERSIONS:
         add(f"{GROUP_PATH}/{served}", constant(discovery.resource_list(served)))
-        add(f"{GROUP_PATH}/{served}/version", constant(codec.to_json(version)))
+        add(f"{GROUP_PATH}/{served}/version", version_now)
         add(f"{GROUP_PATH}/{served}/healthz", healthz)
         add(f"/openapi/v3{GROUP_PATH}/{served}", constant(openapi.v3(served)))

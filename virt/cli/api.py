@@ -37,10 +37,13 @@ def install_namespace(environment: Mapping[str, str]) -> str:
     return ACCOUNT_NAMESPACE.read_text().strip() if ACCOUNT_NAMESPACE.exists() else names.INSTALL_NAMESPACE
 
 
-def version_info(environment: Mapping[str, str]) -> VersionInfo:
+def version_info(environment: Mapping[str, str], cr: v1.KubeVirt | None) -> VersionInfo:
+    """What the environment says, else what the KubeVirt object says is installed."""
+    known = cr.status.observed_kube_virt_version or cr.status.target_kube_virt_version if cr else ""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return VersionInfo(
-        git_version=environment.get("KUBEVIRT_VERSION", "v0.0.0"), git_commit=environment.get("VIRT_COMMIT", "unknown"),
+        git_version=environment.get("KUBEVIRT_VERSION") or known or "v0.0.0",
+        git_commit=environment.get("VIRT_COMMIT", "unknown"),
         git_tree_state="clean", build_date=environment.get("VIRT_BUILD_DATE", "1970-01-01T00:00:00Z"),
         go_version=f"python{platform.python_version()}", compiler=platform.python_implementation().lower(),
         platform=f"{platform.system().lower()}/{machine}",
@@ -74,14 +77,13 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
     backend = server.Backend(
         server.Guard(proxy, Authorizer(client, RealClock())),
         Subresources(client, Handlers(client, namespace, handlers.context)),
-        version_info(os.environ),
+        lambda: version_info(os.environ, current(kubevirts)),
         server.Health(
             lambda: proxies.synced.is_set() and kubevirts.synced.is_set(), client.server_version,
             lambda: config_version(kubevirts)),
     )
     app = server.application(backend)
-    webhooks.add_routes(
-        app, names.API_SERVICE, Context(client, namespace, config, RealClock(), lambda: str(uuid.uuid4())))
+    webhooks.add_routes(app, Context(client, namespace, config, RealClock(), lambda: str(uuid.uuid4())))
     return {
         "kubevirts": kubevirts.run,
         "front proxy": proxies.run,

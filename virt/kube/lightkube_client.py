@@ -15,6 +15,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
+from virt.api import codec
 from virt.api.core.meta import ObjectMeta
 from virt.api.kinds import Kind
 from virt.base import log
@@ -236,7 +237,7 @@ def _patch_body(patch: Patch) -> tuple[bytes, str, dict[str, str]]:
 
 def _decode(body: bytes | msgspec.Raw, into: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=into)
+        return codec.decode(bytes(body), into)      # bookmarks come with "containers": null
     except msgspec.DecodeError as error:
         name = getattr(into, "__name__", str(into))
         raise ApiError(0, "Undecodable", f"answer is no {name}: {error}; it begins {bytes(body)[:200]!r}") from error

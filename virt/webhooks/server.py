@@ -1,11 +1,11 @@
-"""Which function answers on which path. Both virt-api and virt-operator serve webhooks, each its own."""
+"""Which function answers on which path of virt-api. virt-operator serves those of the KubeVirt object itself."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
 
-from virt.api import webhookpaths
+from virt.api import names, webhookpaths
 from virt.webhooks import mutation, validation
 from virt.webhooks.review import Admit, Context, endpoint
 
@@ -18,14 +18,11 @@ ADMISSION: Final[Mapping[str, Admit]] = {
     webhookpaths.VMI_VALIDATE_UPDATE: validation.instance_update,
     webhookpaths.MIGRATION_VALIDATE_CREATE: validation.migration_create,
     webhookpaths.MIGRATION_VALIDATE_UPDATE: validation.migration_update,
-    webhookpaths.KUBEVIRT_VALIDATE_CREATE: validation.kubevirt_create,
-    webhookpaths.KUBEVIRT_VALIDATE_UPDATE: validation.kubevirt_update,
-    webhookpaths.KUBEVIRT_VALIDATE_DELETE: validation.kubevirt_delete,
 }
 
 
-def add_routes(app: web.Application, service: str, context: Context) -> None:
-    """The webhooks behind ``service``. kube-apiserver shows no certificate here, so anybody may ask: answers give
-    nothing away but what the rules say about the object that was sent."""
-    for webhook in webhookpaths.of_service(service):
+def add_routes(app: web.Application, context: Context) -> None:
+    """All webhooks behind the service virt-api. kube-apiserver shows no certificate here, so anybody may ask: answers
+    give nothing away but what the rules say about the object that was sent."""
+    for webhook in webhookpaths.of_service(names.API_SERVICE):
         app.router.add_post(webhook.path, endpoint(ADMISSION[webhook.path], context))

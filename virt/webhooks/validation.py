@@ -1,18 +1,12 @@
 """What validating webhooks answer: the rules of ``virt.api.validate``, with the objects that they compare with."""
 
-from typing import Any
-
-from virt.api import admission, defaults, kinds, names, status, v1
+from virt.api import admission, defaults, kinds, names, v1
 from virt.api.admission import AdmissionRequest, AdmissionReview
-from virt.api.kinds import Kind
 from virt.api.validate import instance as instance_rules
-from virt.api.validate import kubevirt as kubevirt_rules
 from virt.api.validate import machine as machine_rules
 from virt.api.validate import migration as migration_rules
 from virt.kube.client import NotFoundError, Selector
 from virt.webhooks.review import Context, verdict
-
-_BLOCK_UNINSTALL = "BlockUninstallIfWorkloadsExist"
 
 
 async def machine(request: AdmissionRequest, context: Context) -> AdmissionReview:
@@ -56,33 +50,3 @@ async def migration_create(request: AdmissionRequest, context: Context) -> Admis
 async def migration_update(request: AdmissionRequest, _: Context) -> AdmissionReview:
     old = request.old(v1.VirtualMachineInstanceMigration)
     return verdict(request, migration_rules.update(old, request.new(v1.VirtualMachineInstanceMigration)))
-
-
-async def kubevirt_create(request: AdmissionRequest, context: Context) -> AdmissionReview:
-    existing = (await context.client.list(kinds.KUBEVIRT)).items
-    if (refusal := kubevirt_rules.refusal(existing)) is not None:
-        return admission.denied(request.uid, refusal)
-    return await kubevirt_update(request, context)
-
-
-async def kubevirt_update(request: AdmissionRequest, _: Context) -> AdmissionReview:
-    cr = request.new(v1.KubeVirt)
-    if cr.metadata.deletion_timestamp is not None:
-        return admission.allowed(request.uid)
-    return verdict(request, kubevirt_rules.causes(cr), kubevirt_rules.warnings(cr))
-
-
-async def kubevirt_delete(request: AdmissionRequest, context: Context) -> AdmissionReview:
-    """Refused while there are VMs, if the CR says so."""
-    if request.old(v1.KubeVirt).spec.uninstall_strategy != _BLOCK_UNINSTALL:
-        return admission.allowed(request.uid)
-    workloads: tuple[Kind[Any], ...] = (kinds.VM, kinds.VMI)
-    for kind in workloads:
-        try:
-            found = (await context.client.list(kind)).items
-        except NotFoundError:
-            continue                           # its CRD is not there yet
-        if found:
-            return admission.denied(request.uid, status.failure(
-                400, f"Rejecting the uninstall request, since there are still {len(found)} {kind.name} objects"))
-    return admission.allowed(request.uid)

@@ -129,7 +129,10 @@ async def stand(tmp_path: Path, *objects: tuple[Any, Any], handler_name: str = n
     handler_tls.verify_mode = ssl.CERT_REQUIRED
     certificate = our_ca.issue(tmp_path / "handler", handler_name)
     handler_tls.load_cert_chain(certificate / "tls.crt", certificate / "tls.key")
-    proxy = FrontProxy(ca=proxy_ca.pem, allowed_names=frozenset({"front-proxy-client"}))
+    proxy = FrontProxy(
+        ca=proxy_ca.pem, allowed_names=frozenset({"front-proxy-client"}),
+        # The second lets virtctl talk to the server without a kube-apiserver in between: --as alice.
+        username_headers=("X-Remote-User", "Impersonate-User"))
     door = FrontDoor(our_ca.issue(tmp_path / "api", "virt-api"))
     door.trust(proxy)
     dial = HandlerDoor(our_ca.issue(tmp_path / "client", names.HANDLER_CLIENT_NAME), tmp_path / "ca-bundle")
@@ -144,7 +147,7 @@ async def stand(tmp_path: Path, *objects: tuple[Any, Any], handler_name: str = n
         backend = server.Backend(
             server.Guard(lambda: proxy, Authorizer(kube, RealClock())),
             Subresources(kube, Handlers(kube, NAMESPACE, dial.context, port=handler_port)),
-            VersionInfo(git_version="v1.6.0"),
+            lambda: VersionInfo(git_version="v1.8.0"),
             server.Health(lambda: True, version, lambda: "17"),
         )
         async with (
@@ -156,7 +159,8 @@ async def stand(tmp_path: Path, *objects: tuple[Any, Any], handler_name: str = n
 
 def handler_pod(node: str = "node1") -> tuple[Any, core.Pod]:
     return kinds.POD, core.Pod(
-        metadata=core.ObjectMeta(name=f"virt-handler-{node}", namespace=NAMESPACE, labels={"kubevirt.io": "virt-handler"}),
+        metadata=core.ObjectMeta(
+            name=f"virt-handler-{node}", namespace=NAMESPACE, labels={names.APP_LABEL: names.HANDLER}),
         spec=core.PodSpec(node_name=node), status=core.PodStatus(phase="Running", pod_ip="127.0.0.1"),
     )
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -38,20 +39,22 @@ LEASE = DhcpLease(
 )
 
 
-def vmi(phase: str = "Scheduled", **spec: object) -> v1.VirtualMachineInstance:
+SPEC = v1.VirtualMachineInstanceSpec(
+    domain=v1.DomainSpec(devices=v1.Devices(
+        interfaces=(v1.Interface(name="default", masquerade=v1.InterfaceMasquerade()),)
+    )),
+    networks=(v1.Network(name="default", pod=v1.PodNetwork()),),
+)
+
+
+def vmi(phase: str = "Scheduled", **spec: Any) -> v1.VirtualMachineInstance:
     """A VMI with one masquerade interface, as the controller hands it over."""
     return v1.VirtualMachineInstance(
         metadata=core.ObjectMeta(
             name="vm", namespace="ns", uid="vmi-uid", labels={names.NODE_NAME_LABEL: NODE},
             finalizers=(names.VMI_FINALIZER,),
         ),
-        spec=v1.VirtualMachineInstanceSpec(**{
-            "domain": v1.DomainSpec(devices=v1.Devices(
-                interfaces=(v1.Interface(name="default", masquerade=v1.InterfaceMasquerade()),)
-            )),
-            "networks": (v1.Network(name="default", pod=v1.PodNetwork()),),
-            **spec,
-        }),
+        spec=replace(SPEC, **spec),
         status=v1.VirtualMachineInstanceStatus(
             phase=phase, node_name=NODE, active_pods={POD_UID: NODE},
             phase_transition_timestamps=(
@@ -166,7 +169,7 @@ class World:
         assert found is not None
         return found
 
-    def change(self, **status: object) -> None:
+    def change(self, **status: Any) -> None:
         """The controller writes into the VMI's status."""
         self.kube.put(VMI, replace(self.stored, status=replace(self.stored.status, **status)))
 

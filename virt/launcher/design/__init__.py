@@ -15,7 +15,16 @@ from virt.launcher.domain import Domain
 from virt.rpc.messages import HostFacts
 
 __all__ = [
-    "STEPS", "DesignConflict", "DesignError", "DiskSource", "Prepared", "alias", "disk_targets", "domain_for",
+    "STEPS",
+    "DesignConflict",
+    "DesignError",
+    "DiskSource",
+    "Prepared",
+    "Request",
+    "alias",
+    "disk_targets",
+    "domain_for",
+    "merged",
     "name_of",
 ]
 
@@ -37,6 +46,7 @@ STEPS: tuple[Step, ...] = (
     console.graphics,
     peripherals.inputs,
     peripherals.watchdog,
+    peripherals.panic,
     peripherals.balloon,
     peripherals.rng,
 )

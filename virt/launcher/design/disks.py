@@ -67,14 +67,17 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
     is_cdrom = disk.cdrom is not None
     read_only = is_cdrom or source.read_only or bool(disk.disk and disk.disk.readonly)
     if read_only and not is_cdrom and where == "sata":
-        raise DesignError(f"{path}.disk.bus", f"volume {disk.name!r} is read-only, which SATA disks cannot be")
+        if not _is_generated(disk.name, request):
+            raise DesignError(f"{path}.disk.bus", f"volume {disk.name!r} is read-only, which SATA disks cannot be")
+        read_only = False
     is_block, is_virtio = source.kind == "block", where == "virtio"
     cache, io = _caching(path, disk, source)
     return Disk(
         type="block" if is_block else "file",
         device="cdrom" if is_cdrom else "disk",
         model=VIRTIO_MODEL if is_virtio else "",
-        driver="qemu", format=source.format, cache=cache, io=io, error_policy="stop",
+        driver="qemu", format=source.format, cache=cache, io=io,
+        error_policy=disk.error_policy or "stop",
         discard="" if read_only else "unmap",
         queues=request.vcpus if is_virtio and request.devices.block_multi_queue else None,
         file="" if is_block else source.path,
@@ -83,20 +86,33 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
         tray="open" if disk.cdrom is not None and disk.cdrom.tray == "open" else "",
         serial=disk.serial,
         read_only=read_only,
+        shareable=bool(disk.shareable),
         boot_order=disk.boot_order,
         alias=alias(disk.name),
     )
 
 
+def _is_generated(name: str, request: Request) -> bool:
+    """Whether the launcher made the volume's image for this guest alone: then it does no harm when the guest writes."""
+    volume = next((each for each in request.spec.volumes if each.name == name), v1.Volume())
+    return volume.cloud_init_no_cloud is not None or volume.cloud_init_config_drive is not None
+
+
 def _caching(path: str, disk: v1.Disk, source: DiskSource) -> tuple[str, str]:
     """Cache and I/O mode. Native I/O works only past the page cache; a device is best served that way."""
     cache = disk.cache
+    if disk.shareable:
+        if cache not in ("", "none"):
+            raise DesignError(f"{path}.cache", f"a shared disk needs cache none, not {cache}")
+        if source.format != "raw":
+            raise DesignError(f"{path}.shareable", f"a shared disk must be raw, not {source.format}")
+        cache = "none"
     if not cache and source.direct_io is not None:
         cache = "none" if source.direct_io else "writethrough"
     if not cache and disk.io == "native":
         cache = "none"
     if cache == "none" and source.direct_io is False:
-        field = "cache" if disk.cache else "io"
+        field = "cache" if disk.cache else "shareable" if disk.shareable else "io"
         raise DesignError(f"{path}.{field}", f"{source.path} is on a file system without direct I/O")
     if disk.io == "native" and cache != "none":
         raise DesignError(f"{path}.io", f"native I/O needs cache none, not {cache}")

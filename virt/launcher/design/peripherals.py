@@ -5,7 +5,7 @@ from virt.launcher.design.disks import bus
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.models import VIRTIO_MODEL, alias
 from virt.launcher.design.request import Request
-from virt.launcher.domain import Balloon, Controller, Devices, Domain, Input, Rng, Watchdog
+from virt.launcher.domain import Balloon, Controller, Devices, Domain, Input, Panic, Rng, Watchdog
 
 _RANDOM = "/dev/urandom"
 
@@ -41,11 +41,18 @@ def watchdog(request: Request) -> Domain:
     asked = request.devices.watchdog
     if asked is None:
         return Domain()
-    if asked.i6300esb is None:
-        raise DesignError("spec.domain.devices.watchdog", "only i6300esb exists on amd64")
+    if asked.diag288 is not None:
+        raise DesignError("spec.domain.devices.watchdog.diag288", "only i6300esb exists on amd64")
+    action = asked.i6300esb.action if asked.i6300esb is not None else ""
     return Domain(devices=Devices(watchdogs=(Watchdog(
-        model="i6300esb", action=asked.i6300esb.action or "reset", alias=alias(asked.name) if asked.name else "",
+        model="i6300esb", action=action or "reset", alias=alias(asked.name) if asked.name else "",
     ),)))
+
+
+def panic(request: Request) -> Domain:
+    """How a guest tells that its kernel died; isa unless another model is asked for, as libvirt would choose."""
+    panics = tuple(Panic(model=each.model or "isa") for each in request.devices.panic_devices)
+    return Domain(devices=Devices(panics=panics))
 
 
 def inputs(request: Request) -> Domain:

@@ -3,7 +3,7 @@
 from virt.api import names, v1
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.request import Request
-from virt.launcher.domain import Clock, Domain, Features, Metadata, Os, SmbiosEntry, Sysinfo, Timer
+from virt.launcher.domain import Apic, Clock, Domain, Features, Metadata, Os, SmbiosEntry, Sysinfo, Timer
 
 DEFAULT_MACHINE = "q35"
 DEFAULT_GRACE_PERIOD_S = 30
@@ -102,11 +102,10 @@ def _efi(efi: v1.EFI, request: Request, menu: Os) -> Os:
 def features(request: Request) -> Domain:
     """What KVM alone provides is left out under TCG, where QEMU would only complain about it."""
     asked, kvm = request.asked.features or v1.Features(), request.facts.kvm
+    apic = asked.apic if asked.apic is not None and asked.apic.enabled is not False else None
     return Domain(features=Features(
         acpi=_is_on(asked.acpi, unset=True),
-        apic=asked.apic is not None and asked.apic.enabled is not False,
-        apic_eoi=True if asked.apic is not None and asked.apic.enabled is not False and asked.apic.end_of_interrupt
-        else None,
+        apic=Apic(eoi=True if apic.end_of_interrupt else None) if apic is not None else None,
         kvm_hidden=True if kvm and asked.kvm is not None and asked.kvm.hidden else None,
         pv_spinlock=_is_on(asked.pvspinlock, unset=False) if kvm and asked.pvspinlock is not None else None,
         smm=_is_on(asked.smm, unset=False) if asked.smm is not None else None,
@@ -132,11 +131,11 @@ def clock(request: Request) -> Domain:
 
 
 def _timers(timer: v1.Timer, *, kvm: bool) -> tuple[Timer, ...]:
-    given = {
-        "hpet": timer.hpet, "pit": timer.pit, "rtc": timer.rtc,
-        **({"kvmclock": timer.kvm, "hypervclock": timer.hyperv} if kvm else {}),
-    }
-    return tuple(
-        Timer(name=name, tick_policy=each.tick_policy, track=each.track, present=each.present is not False)
-        for name, each in given.items() if each is not None
+    ticking = {"hpet": timer.hpet, "pit": timer.pit, "rtc": timer.rtc}
+    # Clocks that the guest reads do not tick: no policy, no track.
+    read = {"kvmclock": timer.kvm, "hypervclock": timer.hyperv} if kvm else {}
+    return (
+        *(Timer(name=name, tick_policy=each.tick_policy, track=each.track, present=each.present is not False)
+          for name, each in ticking.items() if each is not None),
+        *(Timer(name=name, present=each.present is not False) for name, each in read.items() if each is not None),
     )

@@ -5,11 +5,11 @@ from virt.launcher.domain.codec import DomainXmlError, Element
 from virt.launcher.domain.disk import Disk
 from virt.launcher.domain.domain import Devices, Domain, Metadata, from_xml, to_xml
 from virt.launcher.domain.interface import Interface
-from virt.launcher.domain.machine import Clock, Cpu, CpuFeature, Features, Os, SmbiosEntry, Sysinfo, Timer
-from virt.launcher.domain.peripheral import Balloon, Controller, Graphics, Input, Listen, Rng, Video, Watchdog
+from virt.launcher.domain.machine import Apic, Clock, Cpu, CpuFeature, Features, Os, SmbiosEntry, Sysinfo, Timer
+from virt.launcher.domain.peripheral import Balloon, Controller, Graphics, Input, Listen, Panic, Rng, Video, Watchdog
 
 __all__ = [
-    "Balloon", "Channel", "Clock", "Controller", "Cpu", "CpuFeature", "Devices", "Disk", "Domain", "DomainXmlError",
-    "Element", "Features", "Graphics", "Input", "Interface", "Listen", "Metadata", "Os", "Rng", "Serial", "SmbiosEntry",
-    "Sysinfo", "Timer", "Video", "Watchdog", "from_xml", "to_xml",
+    "Apic", "Balloon", "Channel", "Clock", "Controller", "Cpu", "CpuFeature", "Devices", "Disk", "Domain",
+    "DomainXmlError", "Element", "Features", "Graphics", "Input", "Interface", "Listen", "Metadata", "Os", "Panic",
+    "Rng", "Serial", "SmbiosEntry", "Sysinfo", "Timer", "Video", "Watchdog", "from_xml", "to_xml",
 ]

@@ -9,7 +9,7 @@ Places are written like XPath, below the object's own element::
     name: str = at("name", "")                      <name>text</name>
     bus: str = at("target/@bus", "")                <target bus="..."/>
     text: str = at(".", "")                         the element's own text
-    read_only: bool = at("readonly", False)         <readonly/> is there or not
+    read_only: bool = at("readonly", False)         <readonly/> is there or not; an element of its own
     secure: bool | None = at("loader/@secure", None)        "yes" or "no"; ``words`` for other pairs
     alias: Alias | None = at("alias", None)         one element of class Alias
     disks: tuple[Disk, ...] = at("disk", ())        many, in order

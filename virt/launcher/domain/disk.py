@@ -27,5 +27,6 @@ class Disk(Element):
     tray: str = at("target/@tray", "")
     serial: str = at("serial", "")
     read_only: bool = at("readonly", False)
+    shareable: bool = at("shareable", False)
     boot_order: int | None = at("boot/@order", None)
     alias: str = at("alias/@name", "")

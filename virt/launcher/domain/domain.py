@@ -8,7 +8,7 @@ from virt.launcher.domain.codec import Element, at
 from virt.launcher.domain.disk import Disk
 from virt.launcher.domain.interface import Interface
 from virt.launcher.domain.machine import Clock, Cpu, Features, Os, Sysinfo
-from virt.launcher.domain.peripheral import Balloon, Controller, Graphics, Input, Rng, Video, Watchdog
+from virt.launcher.domain.peripheral import Balloon, Controller, Graphics, Input, Panic, Rng, Video, Watchdog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,7 @@ class Devices(Element):
     watchdogs: tuple[Watchdog, ...] = at("watchdog", ())
     balloon: Balloon | None = at("memballoon", None)
     rngs: tuple[Rng, ...] = at("rng", ())
+    panics: tuple[Panic, ...] = at("panic", ())
 
 
 @dataclass(frozen=True, kw_only=True)

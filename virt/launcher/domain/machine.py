@@ -47,12 +47,18 @@ class Cpu(Element):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Apic(Element):
+    """``eoi``: paravirtual end of interrupt."""
+
+    eoi: bool | None = at("@eoi", None, words=ON_OFF)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Features(Element):
     """``tb_cache``: how much translated code TCG keeps."""
 
     acpi: bool = at("acpi", False)
-    apic: bool = at("apic", False)
-    apic_eoi: bool | None = at("apic/@eoi", None, words=ON_OFF)
+    apic: Apic | None = at("apic", None)
     kvm_hidden: bool | None = at("kvm/hidden/@state", None, words=ON_OFF)
     pv_spinlock: bool | None = at("pvspinlock/@state", None, words=ON_OFF)
     smm: bool | None = at("smm/@state", None, words=ON_OFF)

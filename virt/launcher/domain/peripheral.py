@@ -58,6 +58,11 @@ class Watchdog(Element):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Panic(Element):
+    model: str = at("@model", "")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Balloon(Element):
     model: str = at("@model", "")
     free_page_reporting: bool | None = at("@freePageReporting", None, words=ON_OFF)
