@@ -11,8 +11,6 @@ from virt.api import names
 
 def main() -> int:
     if os.getpid() == 1:
-        # glibc's heap per thread costs a launcher more than it gives; it is read at the start of a process only.
-        os.environ.setdefault("MALLOC_ARENA_MAX", "1")
         init = names.LAUNCHER_INIT_HELPER
         os.execv(init, [init, sys.executable, "-m", "virt.cli.launcher", *sys.argv[1:]])
     from virt.launcher.main import main as launch
