@@ -149,8 +149,8 @@ class Rig:
 async def running(kube: FakeKube | None = None) -> AsyncIterator[Rig]:
     clock = FakeClock()
     rig = Rig(kube or AdmittingKube(clock=clock), clock)
-    tasks = [asyncio.create_task(run()) for run in rig.controllers.followers().values()]  # type: ignore[arg-type]
-    tasks.append(asyncio.create_task(rig.controllers.lead()))
+    runs = (*rig.controllers.followers().values(), rig.controllers.lead)
+    tasks: list[asyncio.Future[None]] = [asyncio.ensure_future(run()) for run in runs]
     try:
         yield rig
     finally:

@@ -10,8 +10,8 @@ from typing import Final
 
 from virt.api import core, names, v1
 from virt.base.clock import parse_time
-from virt.controller import owners
 from virt.controller.vmi.pod import volumes
+from virt.controller.vmi.pod.sidecars import CONSOLE_LOG
 
 FINAL_PHASES: Final = ("Succeeded", "Failed")
 # A launcher ends by itself when its guest has ended. One that has not by then is stuck, or its handler is lost.
@@ -97,19 +97,24 @@ def is_over(pod: core.Pod) -> bool:
     return pod.status.phase in ("Succeeded", "Failed")
 
 
-def is_up(pod: core.Pod) -> bool:
-    """Whether the launcher runs and everything beside it is ready.
+def has_ended(pod: core.Pod) -> bool:
+    """Whether the launcher has: what is beside it may take a moment longer, or wait for a launcher that never came."""
+    compute = _statuses(pod).get(names.COMPUTE_CONTAINER)
+    return is_over(pod) or (compute is not None and compute.state.terminated is not None)
 
-    The pod's own Ready is no measure: it waits for the guest's readiness probe.
+
+def is_up(pod: core.Pod) -> bool:
+    """Whether the launcher runs and the guest's disks are ready.
+
+    The pod's own Ready is no measure: it waits for the guest's readiness probe. Nor is the log reader.
     """
-    statuses = {status.name: status for status in pod.status.container_statuses}
+    statuses = _statuses(pod)
     compute = statuses.get(names.COMPUTE_CONTAINER)
     if not pod.spec.node_name or is_over(pod) or compute is None or compute.state.running is None:
         return False
-    beside = [container.name for container in pod.spec.containers if container.name != names.COMPUTE_CONTAINER]
+    beside = {container.name for container in pod.spec.containers} - {names.COMPUTE_CONTAINER, CONSOLE_LOG}
     return all(name in statuses and statuses[name].ready for name in beside)
 
 
-def belongs_to(pod: core.Pod, vmi: v1.VirtualMachineInstance) -> bool:
-    """By its owner reference; a label alone anybody can write."""
-    return owners.is_controlled_by(pod.metadata, vmi.metadata.uid)
+def _statuses(pod: core.Pod) -> Mapping[str, core.ContainerStatus]:
+    return {status.name: status for status in pod.status.container_statuses}
