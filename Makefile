@@ -1,5 +1,8 @@
 # Targets are one line each; whatever needs an `if` is Python.
 PYTHON := .venv/bin/python
+WORKERS := 2
+# One test at a time to each worker: tests marked serial are sent last, and take the cluster for themselves.
+PARALLEL := -n $(WORKERS) --maxschedchunk 1
 NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
 
 .DEFAULT_GOAL := help
@@ -35,12 +38,12 @@ unit: $(PYTHON)  ## unit tests
 	$(PYTHON) -m pytest tests
 
 functest: $(PYTHON)  ## functional tests on a running cluster; FILTER=expression
-	$(PYTHON) -m pytest functests $(if $(FILTER),-k '$(FILTER)')
+	$(PYTHON) -m pytest functests $(PARALLEL) $(if $(FILTER),-k '$(FILTER)')
 
 check: lint unit  ## what every change must pass
 
-test: cluster-up  ## cluster, unit tests, functional tests
-	$(PYTHON) -m pytest tests functests
+test: lint cluster-up  ## lint, cluster, unit tests, functional tests
+	$(PYTHON) -m pytest tests functests $(PARALLEL)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 16

@@ -1,11 +1,38 @@
 """pytest hooks only. Fixtures are in functests/fixtures, helpers in functests/libs."""
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from functests.libs import turns
 from functests.libs.failure import FAILURE
+
+FUNCTESTS = Path(__file__).parent / "functests"
+FUNCTEST_TIMEOUT_S = 420      # several boots on a slow machine; unit tests keep the limit of pyproject.toml
+
+
+def _is_functional(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(FUNCTESTS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that change the whole cluster come last."""
+    items.sort(key=lambda item: item.get_closest_marker("serial") is not None)
+    for item in items:
+        if _is_functional(item) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(FUNCTEST_TIMEOUT_S))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A functional test waits for its turn before its clock starts: serial ones have the cluster for themselves."""
+    if not _is_functional(item):
+        return (yield)
+    with turns.turn(alone=item.get_closest_marker("serial") is not None):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from cluster_up import engine, kvm, limits, paths
 from cluster_up.actions import requirements
 from cluster_up.errors import EngineError
-from cluster_up.images import programs
+from cluster_up.images import golang, programs
 
 _LEAST_DISK_GIB = 12
 _LEAST_MEMORY_GIB = 6
@@ -96,8 +96,8 @@ def _programs() -> Check:
 
 
 def _go() -> Check:
-    if shutil.which("go") is None:
-        return Check("go", "fail", "no `go` in PATH", "install Go 1.24 or newer; it compiles the nodes' programs")
+    if golang.present() is None:
+        return Check("go", "warn", "no Go 1.26.8 or newer in PATH", f"`up` fetches {golang.VERSION} into the cache")
     return Check("go", "ok", programs.go_version())
 
 

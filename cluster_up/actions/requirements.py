@@ -7,6 +7,7 @@ from cluster_up import exec as host
 from cluster_up import limits
 from cluster_up.actions.step import Run, Step
 from cluster_up.errors import StepFailed
+from cluster_up.images import golang
 
 # Program -> Debian package that has it.
 PROGRAMS = {
@@ -22,7 +23,9 @@ PROGRAMS = {
     "syslinux": "syslinux",
     "readelf": "binutils",
     "iptables": "iptables",
+    "nft": "nftables",
     "git": "git",
+    "zstd": "zstd",
 }
 
 
@@ -42,13 +45,13 @@ def packages_of(programs: list[str]) -> list[str]:
 
 
 def _is_done(run: Run) -> bool:
-    return not missing() and shutil.which("go") is not None and not limits.too_low(limits.current())
+    return not missing() and golang.present() is not None and not limits.too_low(limits.current())
 
 
 def _perform(run: Run) -> None:
-    if shutil.which("go") is None:
-        raise StepFailed("the Go compiler is missing (`go` is not in PATH); node programs are compiled with it",
-                         hint="install Go 1.24 or newer and put it into PATH")  # fmt: skip
+    if golang.present() is None:
+        run.report.line(f"  will fetch the Go toolchain {golang.VERSION} into the cache: nodes' programs are compiled")
+        golang.fetch(run.report.detail)
     if packages := packages_of(missing()):
         _install(run, packages)
     if low := limits.too_low(limits.current()):

@@ -53,7 +53,8 @@ LAUNCHER = Component(
     "virt-launcher",
     (
         "ca-certificates", "iproute2", "libvirt-clients", "libvirt-daemon", "libvirt-daemon-driver-qemu",
-        "netcat-openbsd", "ovmf", "procps", "python3", "python3-libvirt", "qemu-system-x86", "qemu-utils", "seabios",
+        "libvirt-daemon-log", "netcat-openbsd", "ovmf", "procps", "python3", "python3-libvirt", "qemu-system-x86",
+        "qemu-utils", "seabios",
     ),
     ("lxml", "msgspec", "pycdlib", "structlog"),
     ("__init__.py", "api", "base", "launcher", "rpc", "cli/__init__.py", "cli/launcher.py"),

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from cluster_up import exec as host
+from cluster_up.images import golang
 from cluster_up.images.recipe import RECIPES, content, digest, made
 
 Log = Callable[[str], None]
@@ -75,7 +76,7 @@ LOCAL_PATH = Program(
 
 @cache
 def go_version() -> str:
-    return host.run(["go", "env", "GOVERSION"], deadline_s=30).stdout.strip()
+    return golang.version_of(golang.command())
 
 
 def folder(program: Program, log: Log) -> Path:
@@ -87,14 +88,15 @@ def folder(program: Program, log: Log) -> Path:
         environment = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"}
         flags = ["-trimpath", "-ldflags", program.ldflags]
         if program.module:
-            argv = ["go", "install", *flags, program.module]
+            argv = [golang.command(), "install", *flags, program.module]
             environment["GOBIN"] = str(place)
             host.run(argv, deadline_s=_BUILD_DEADLINE_S, env=environment, on_line=log)
             return
         source = place / ".source"
         shutil.copytree(RECIPES / program.name, source)
         target = place / program.name if len(program.packages) == 1 else place
-        argv = ["go", "build", *flags, "-o", f"{target}" if target != place else f"{place}/", *program.packages]
+        output = f"{target}" if target != place else f"{place}/"
+        argv = [golang.command(), "build", *flags, "-o", output, *program.packages]
         host.run(argv, deadline_s=_BUILD_DEADLINE_S, cwd=source, env=environment, on_line=log)
         shutil.rmtree(source)
 
@@ -103,5 +105,5 @@ def folder(program: Program, log: Log) -> Path:
 
 def module_source(module: str) -> Path:
     """The folder of a module's source in Go's module cache, downloaded unless it is there."""
-    argv = ["go", "mod", "download", "-json", module]
+    argv = [golang.command(), "mod", "download", "-json", module]
     return Path(json.loads(host.run(argv, deadline_s=300, env={"GOTOOLCHAIN": "local"}).stdout)["Dir"])

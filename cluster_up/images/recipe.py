@@ -43,7 +43,7 @@ def content(*roots: Path, skip: Callable[[Path], bool] = lambda path: False) -> 
 
 def made(thing: str, identity: str, make: Callable[[Path], None]) -> Path:
     """The folder of ``thing`` in the cache, made now with ``make(folder)`` unless it is there already."""
-    place = cache_root() / f"{thing}-{identity}"
+    place = place_of(thing, identity)
     if place.is_dir():
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -62,8 +62,13 @@ def made(thing: str, identity: str, make: Callable[[Path], None]) -> Path:
     return place
 
 
+def place_of(thing: str, identity: str) -> Path:
+    """Where :func:`made` puts it."""
+    return cache_root() / f"{thing}-{identity}"
+
+
 def is_made(thing: str, identity: str) -> bool:
-    return (cache_root() / f"{thing}-{identity}").is_dir()
+    return place_of(thing, identity).is_dir()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ machine once per node. What a node must not give to pods is reserved for the sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-CONTROL_PLANE_MILLICPU = 800       # its static pods ask for 650, CoreDNS may land there too
+CONTROL_PLANE_MILLICPU = 1000      # static pods ask for 650, CoreDNS for 200, the stack for some 50
 CONTROL_PLANE_MIB = 2048
 LEAST_WORKER_MILLICPU = 500        # below this the machine is counted more than once; system pods must fit
 LEAST_WORKER_MIB = 1024

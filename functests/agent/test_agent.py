@@ -61,7 +61,13 @@ def test_faulty_guest_data_is_refused_at_its_field(space: Space, cluster: Cluste
     def seeded(source: object) -> build.Manifest:
         return build.with_disk(base, "seed", {"cloudInitNoCloud": source})
 
+    def with_credential(credential: object) -> build.Manifest:
+        return build.merged(seeded({"userData": "x"}), {"spec": {"accessCredentials": [credential]}})
+
     assert space.try_create(seeded({"userData": "x"}), dry_run=True).code == 201
+    account = {"serviceAccount": {"serviceAccountName": "default"}}
+    secret = {"secret": {"secretName": "keys"}}
+    credentials = "spec.accessCredentials[0]"
     faults = {
         "bad base64": (seeded({"userDataBase64": "%%%"}), "spec.volumes[0].cloudInitNoCloud"),
         "two user data sources": (seeded({"userData": "x", "userDataBase64": "eA=="}), "spec.volumes[0]"),
@@ -72,7 +78,29 @@ def test_faulty_guest_data_is_refused_at_its_field(space: Space, cluster: Cluste
             "spec.volumes[0]",
         ),
         "no source": (build.with_disk(base, "seed", {}), "spec.volumes[0]"),
-    }
+        "configMap without name": (build.with_disk(base, "seed", {"configMap": {}}), "spec.volumes[0]"),
+        "two service accounts": (
+            build.with_disk(build.with_disk(base, "one", account), "two", account),
+            "spec.volumes",
+        ),
+        "credential by noCloud without such a volume": (
+            with_credential({"sshPublicKey": {"source": secret, "propagationMethod": {"noCloud": {}}}}), credentials,
+        ),
+        "credential by agent without users": (
+            with_credential({"sshPublicKey": {"source": secret, "propagationMethod": {"qemuGuestAgent": {}}}}),
+            credentials,
+        ),
+        "credential of two types": (
+            with_credential({
+                "sshPublicKey": {"source": secret, "propagationMethod": {"qemuGuestAgent": {"users": ["root"]}}},
+                "userPassword": {"source": secret, "propagationMethod": {"qemuGuestAgent": {}}},
+            }),
+            credentials,
+        ),
+        "credential without source": (
+            with_credential({"userPassword": {"propagationMethod": {"qemuGuestAgent": {}}}}), credentials,
+        ),
+    }  # fmt: skip
     wrong = []
     for what, (manifest, field) in faults.items():
         answer = space.try_create(manifest)

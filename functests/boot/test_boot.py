@@ -11,6 +11,7 @@ from functests.libs import build, patience
 from functests.libs.build import Manifest
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
+from functests.libs.nodes import Nodes
 
 
 @pytest.mark.case("BOOT-001")
@@ -32,17 +33,24 @@ def test_a_disk_without_settings_boots_from_sata(space: Space, cluster: Cluster)
 
 
 @pytest.mark.case("BOOT-002")
-def test_kernel_boot_carries_its_arguments(space: Space, cluster: Cluster) -> None:
+def test_kernel_boot_carries_its_arguments(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
     Preconditions: none.
-    Steps: boot kernel and initrd from a container with a nonce in kernelArgs and no disk.
-    Expected: the guest's command line is kernelArgs to the byte; it has no disk.
+    Steps: boot kernel and initrd from a container with a nonce in kernelArgs and no disk; delete it.
+    Expected: the guest's command line is kernelArgs to the byte; it has no disk; no mount of its pod stays on the node.
     """
     manifest = build.kernel_boot_vmi(cluster, "vm", kernel_args=f"nonce={secrets.token_hex(8)} quiet")
     wanted = manifest["spec"]["domain"]["firmware"]["kernelBoot"]["kernelArgs"]
-    _, shell = space.boot(manifest)
+    vmi, shell = space.boot(manifest)
     assert shell.succeed("cat /proc/cmdline") == wanted
     assert shell.succeed("grep -c '[sv]da' /proc/partitions || true") == "0"
+
+    node = nodes[vmi["status"]["nodeName"]]
+    mounts = f"grep -c {space.pod(vmi)['metadata']['uid']} /proc/mounts || true"
+    space.delete_vmi("vm").ok()
+    space.wait_vmi_gone("vm")
+    patience.eventually("no mount of the pod is left", lambda: node.run(mounts).strip(), lambda count: count == "0")
+    assert node.run(mounts).strip() == "0"
 
 
 def _fault(path: str, value: Any) -> Manifest:
@@ -70,6 +78,7 @@ def test_impossible_machines_are_refused_at_their_field(space: Space, cluster: C
     nic = {"name": "default", "masquerade": {}}
     faults: list[tuple[str, Manifest, Manifest]] = [
         (f"{domain}.firmware.bootloader", control, _fault("firmware.bootloader", {"efi": {}, "bios": {}})),
+        (domain, control, _fault("firmware.bootloader", {"efi": {}})),
         (boot, kernel, _fault("firmware.kernelBoot.container", None)),
         (f"{boot}.container", kernel, _fault("firmware.kernelBoot.container", {"image": ""})),
         (

@@ -49,7 +49,6 @@ def open_socket(
     options = {"ca_certs": settings.ssl_ca_cert, "cert_reqs": ssl.CERT_REQUIRED}
     if settings.cert_file:
         options |= {"certfile": settings.cert_file, "keyfile": settings.key_file}
-    auth = settings.get_api_key_with_prefix("authorization")
     try:
         return websocket.create_connection(
             url,
@@ -57,7 +56,7 @@ def open_socket(
             subprotocols=list(subprotocols),
             timeout=timeout_s,
             enable_multithread=True,
-            header=[f"Authorization: {auth}"] if auth else [],
+            header=[f"{name}: {value}" for name, value in rest.identity().items()],
             skip_utf8_validation=True,
         )
     except websocket.WebSocketBadStatusException as refused:

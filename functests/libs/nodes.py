@@ -35,10 +35,16 @@ class Node:
         self.name = name
         self._container = engine.containers.get(name)
 
+    def identity(self) -> tuple[str, str]:
+        """Id and start time of the node's container, asked now: they change when it is replaced or restarted."""
+        self._container.reload()
+        return str(self._container.id), str(self._container.attrs["State"]["StartedAt"])
+
     def try_run(self, script: str) -> tuple[int, str]:
         """Exit status and output (stdout and stderr) of a shell script."""
         code, output = self._container.exec_run(["sh", "-c", script])
-        return int(code), output.decode(errors="replace")
+        assert isinstance(output, bytes)
+        return int(code or 0), output.decode(errors="replace")
 
     def run(self, script: str) -> str:
         code, output = self.try_run(script)

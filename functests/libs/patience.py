@@ -1,11 +1,13 @@
 """How long the tests wait: multiples of one boot as measured on this machine, never bare seconds.
 
-One boot is the time from creating a VMI to its shell. The run's first boot measures it and hands it to the workers
-through the environment; without a measurement a slow machine is assumed.
+One boot is the time from creating a VMI to its shell. The first test that needs a namespace measures it, once per run
+(functests/fixtures/calibration.py); without a measurement a slow machine is assumed. FUNCTEST_BOOT_S sets it by hand.
 """
 
+import fcntl
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from virt.base import waiting
@@ -18,6 +20,23 @@ ASSUMED_BOOT_S = 25.0
 
 def boot_s() -> float:
     return float(os.environ.get(VARIABLE, ASSUMED_BOOT_S))
+
+
+def calibrate(file: Path, measure: Callable[[], float]) -> None:
+    """Set the length of a boot for this process: as ``file`` says, or by ``measure``, which then writes the file.
+
+    Workers of one run share the file; whoever comes first measures and the others wait for it.
+    """
+    if VARIABLE in os.environ:
+        return
+    with file.open("a+") as shared:
+        fcntl.flock(shared, fcntl.LOCK_EX)
+        shared.seek(0)
+        known = shared.read()
+        if not known:
+            known = f"{measure():.2f}"
+            shared.write(known)
+    os.environ[VARIABLE] = known
 
 
 def boots(count: float) -> float:
@@ -38,3 +57,12 @@ def eventually(
     return waiting.wait_for(
         observe, ready, stop=stop, deadline_s=within_s if within_s is not None else boots(1), every_s=every_s, what=what
     )
+
+
+def quiet(what: str, observe: Callable[[], T], noise: Callable[[T], bool], *, for_s: float, every_s: float = 1) -> None:
+    """Observe for the whole of ``for_s``; fails at once when there is ``noise``. For claims that nothing happens."""
+    try:
+        seen = waiting.wait_for(observe, noise, deadline_s=for_s, every_s=every_s, what=what)
+    except waiting.WaitTimeout:
+        return
+    raise AssertionError(f"{what}: {seen!r}")

@@ -81,12 +81,12 @@ def start(space: Space, pod: Manifest) -> Object:
     return wait_phase(space, name, ("Running", "Succeeded", "Failed"))
 
 
-def wait_phase(space: Space, name: str, wanted: tuple[str, ...]) -> Object:
+def wait_phase(space: Space, name: str, wanted: tuple[str, ...], *, within_s: float | None = None) -> Object:
     return patience.eventually(
         f"pod {name} is {' or '.join(wanted)}",
         lambda: space.rest.get(core_path("pods", space.name, name)).ok(),
         lambda pod: pod["status"].get("phase") in wanted,
-        within_s=patience.boots(1) + 30,
+        within_s=within_s if within_s is not None else patience.boots(1) + 30,
     )
 
 

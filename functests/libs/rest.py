@@ -42,10 +42,26 @@ class Answer:
 
 
 class Rest:
-    """Requests with one identity. ``api`` holds the server's address and the credentials."""
+    """Requests with one identity: that of the credentials in ``api``, or ``user``, whom these impersonate.
 
-    def __init__(self, api: client.ApiClient) -> None:
+    kube-apiserver hands an impersonated user on to aggregated servers as it does with any other.
+    """
+
+    def __init__(self, api: client.ApiClient, *, user: str = "") -> None:
         self._api = api
+        self._user = user
+
+    def as_user(self, user: str) -> "Rest":
+        """The same server, seen by an ordinary user (group system:authenticated) or service account."""
+        return Rest(self._api, user=user)
+
+    def identity(self) -> dict[str, str]:
+        """Headers that say who asks; for WebSockets and watches too."""
+        auth = self._api.configuration.get_api_key_with_prefix("authorization")
+        headers = {"Authorization": str(auth)} if auth else {}
+        if self._user:
+            headers["Impersonate-User"] = self._user
+        return headers
 
     @property
     def api(self) -> client.ApiClient:
@@ -62,10 +78,7 @@ class Rest:
     ) -> Answer:
         """``body``: bytes and text are sent as they are, anything else as JSON, None sends nothing."""
         settings = self._api.configuration
-        sent = {"Accept": "application/json", **(headers or {})}
-        auth = settings.get_api_key_with_prefix("authorization")
-        if auth:
-            sent["Authorization"] = auth
+        sent = {"Accept": "application/json", **self.identity(), **(headers or {})}
         data: bytes | None = None
         if body is not None:
             sent["Content-Type"] = content_type

@@ -21,10 +21,7 @@ class Watch:
         self._history: list[tuple[str, Object]] = []
         self._news = threading.Condition()
         settings = rest.api.configuration
-        headers = {"Accept": "application/json"}
-        auth = settings.get_api_key_with_prefix("authorization")
-        if auth:
-            headers["Authorization"] = auth
+        headers = {"Accept": "application/json", **rest.identity()}
         query = "&" if "?" in path else "?"
         self._answer = rest.api.rest_client.pool_manager.request(
             "GET", f"{settings.host}{path}{query}watch=1", headers=headers, preload_content=False, retries=False

@@ -17,9 +17,13 @@ def test_an_always_vm_boots_and_tells_its_story(space: Space, cluster: Cluster, 
     """
     Preconditions: none.
     Steps: create a VM with runStrategy Always.
-    Expected: the phases in order; status, events, labels and the node's one QEMU agree; a shell answers.
+    Expected: the phases in order; Starting, then Running; status, events, labels and the node's one QEMU agree; shell.
     """
-    vmi, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
+    with Watch(space.rest, kubevirt_path(VM, space.name)) as watch:
+        vmi, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
+        space.wait_vm_status("vm", "Running")
+        words = [obj.get("status", {}).get("printableStatus") for _, obj in watch.seen("vm")]
+    assert words.index("Starting") < words.index("Running"), words
     assert shell.succeed("echo $((40+2))") == "42"
 
     vmi = space.vmi("vm")
@@ -225,6 +229,6 @@ def test_keys_that_clients_depend_on(space: Space, cluster: Cluster) -> None:
         assert status.get("ready", True) is True
         assert "runStrategy" not in machine["spec"], "an unset strategy appeared"
     reasons = {condition(machine, "Ready").get("reason") for machine in machines}
-    assert "VMINotExists" in reasons, reasons
+    assert {"VMINotExists", "PodTerminating"} <= reasons, reasons
     assert reasons & {"PodNotExists", "GuestNotRunning", "PodConditionMissing"}, reasons
     assert not [key for key in reasons if key is not None and not re.fullmatch(r"[A-Za-z]+", key)], reasons

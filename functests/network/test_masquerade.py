@@ -1,5 +1,6 @@
 """The pod network behind masquerade: addresses, directions, names."""
 
+import re
 import secrets
 
 import pytest
@@ -9,9 +10,10 @@ from functests.libs.cluster import Cluster
 from functests.libs.console import Console
 from functests.libs.kube import Space, condition
 from functests.libs.nodes import Nodes
+from functests.libs.rest import VMI, kubevirt_path
 
 # Answers each line with the same line; prints the peer on the serial console.
-SERVE = "witness tcp-echo {port} > /tmp/echo-{port}.log 2>&1 &"
+SERVE = "(witness tcp-echo {port} > /tmp/echo-{port}.log 2>&1 &)"
 
 
 def _addressed(shell: Console) -> None:
@@ -53,6 +55,7 @@ def test_the_guest_is_behind_a_bridge_of_its_own(space: Space, cluster: Cluster,
     assert seen["status"]["interfaces"][0]["ipAddress"] == pod["status"]["podIP"]
 
 
+@pytest.mark.needs("two-nodes")
 @pytest.mark.case("NET-002")
 def test_two_guests_on_two_nodes_talk(space: Space, cluster: Cluster) -> None:
     """
@@ -81,6 +84,7 @@ def test_two_guests_on_two_nodes_talk(space: Space, cluster: Cluster) -> None:
         assert float(real) < 1.0, f"a closed port took {real} s: dropped, not refused"
 
 
+@pytest.mark.needs("two-nodes")
 @pytest.mark.case("NET-003")
 @pytest.mark.parametrize("where", ["same-node", "other-node"])
 def test_clients_keep_their_address_on_the_way_in(space: Space, cluster: Cluster, where: str) -> None:
@@ -105,17 +109,17 @@ def test_clients_keep_their_address_on_the_way_in(space: Space, cluster: Cluster
 def test_the_guest_reaches_the_cluster_as_its_pod(space: Space, cluster: Cluster) -> None:
     """
     Preconditions: a running VMI and an echo pod.
-    Steps: the guest resolves the API server's name and connects to it; then it dials the echo pod.
-    Expected: the name resolves and the port opens; the echo pod saw the VMI's pod address, never 10.0.2.2.
+    Steps: the guest resolves the API server's name and asks it for /version; then it dials the echo pod.
+    Expected: an HTTP answer, 200, 401 or 403; the echo pod saw the VMI's pod address, never 10.0.2.2.
     """
     server = pods.start(space, pods.python_pod(cluster, "echo", pods.ECHO_SERVER, "7000"))
     vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     _addressed(shell)
     service = space.rest.get("/api/v1/namespaces/default/services/kubernetes").ok()["spec"]["clusterIP"]
     assert service in shell.succeed("nslookup kubernetes.default.svc.cluster.local", within_s=30)
-    shell.succeed(
-        "nc -w 5 -z kubernetes.default.svc.cluster.local 443 || nc -w 5 kubernetes.default.svc 443 </dev/null"
-    )
+    # An anonymous GET: its body, or wget's line with the status that refused it.
+    asked = shell.run("wget -q -O - https://kubernetes.default.svc.cluster.local/version 2>&1", within_s=60)
+    assert re.search(r'"gitVersion"|HTTP/1\.[01] 40[13]', asked.out), asked
 
     nonce = secrets.token_hex(8)
     assert nonce in shell.succeed(f"echo {nonce} | nc -w 5 {server['status']['podIP']} 7000")
@@ -156,7 +160,8 @@ def test_the_status_tells_the_one_interface(space: Space, cluster: Cluster) -> N
     """
     Preconditions: a VMI whose guest runs no agent.
     Steps: read its status.
-    Expected: one entry with the guest's MAC, the pod's addresses, infoSource domain, and no interfaceName.
+    Expected: one entry with the guest's MAC, the pod's addresses, infoSource domain, and no interfaceName; the IP
+        column of kubectl shows it.
     """
     vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm", kernel_args="tiny.agent=0"))
     seen = space.wait_vmi("vm", lambda vmi: bool(vmi["status"].get("interfaces")), "has interfaces")
@@ -173,8 +178,13 @@ def test_the_status_tells_the_one_interface(space: Space, cluster: Cluster) -> N
         "linkState": "up",
         "podInterfaceName": "eth0",
     }
+    path = kubevirt_path(VMI, space.name, "vm")
+    table = space.rest.request("GET", path, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}).ok()
+    column = [entry["name"] for entry in table["columnDefinitions"]].index("IP")
+    assert table["rows"][0]["cells"][column] == pod["status"]["podIP"], table["rows"][0]["cells"]
 
 
+@pytest.mark.needs("two-nodes")
 @pytest.mark.case("NET-021")
 def test_bridge_binding_gives_the_guest_the_pods_address(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -199,6 +209,7 @@ def test_bridge_binding_gives_the_guest_the_pods_address(space: Space, cluster: 
     assert links["eth0-nic"]["linkinfo"]["info_slave_data"]["learning"] is False
     assert pod["status"]["podIP"] in [entry["local"] for entry in links["eth0"]["addr_info"]]
     assert "UP" not in links["eth0"]["flags"]
+    assert links["eth0"]["address"] == shell.succeed("cat /sys/class/net/eth0/address")
     assert node.run_in(pid, "cat /proc/sys/net/ipv4/conf/k6t-eth0/arp_ignore").strip() == "1"
     migratable = condition(space.wait_condition("vm", "LiveMigratable", "False"), "LiveMigratable")
     assert migratable["reason"] == "InterfaceNotLiveMigratable"

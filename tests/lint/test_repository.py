@@ -90,7 +90,7 @@ def test_every_error_reference_has_a_heading() -> None:
                     isinstance(part, ast.Assign)
                     and ast.unparse(part.targets[0]) == "reference"
                     and isinstance(part.value, ast.Constant)
-                    and part.value.value not in headings
+                    and str(part.value.value) not in headings
                 ):
-                    missing.append(f"{path.relative_to(ROOT)}:{part.lineno}: {part.value.value}")
+                    missing.append(f"{path.relative_to(ROOT)}:{part.lineno}: {part.value.value!s}")
     assert not missing, "\n".join(missing)

@@ -42,6 +42,9 @@ RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota", True, core.Re
 STORAGE_CLASS = Kind("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, core.StorageClass)
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease", True, core.Lease)
 CONTROLLER_REVISION = Kind("apps", "v1", "controllerrevisions", "ControllerRevision", True, core.ControllerRevision)
+SUBJECT_ACCESS_REVIEW = Kind(
+    "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False, core.SubjectAccessReview,
+)
 
 KUBEVIRT = Kind("kubevirt.io", "v1", "kubevirts", "KubeVirt", True, v1.KubeVirt)
 VM = Kind("kubevirt.io", "v1", "virtualmachines", "VirtualMachine", True, v1.VirtualMachine)

@@ -25,6 +25,7 @@ OPERATOR_SERVICE: Final = "kubevirt-operator-webhook"
 
 APP_LABEL: Final = "kubevirt.io"                                  # on pods: virt-launcher, virt-api, virt-handler ...
 LAUNCHER: Final = "virt-launcher"                                 # its value on launcher pods
+HANDLER: Final = "virt-handler"
 LAUNCHER_SELECTOR: Final = f"{APP_LABEL}={LAUNCHER}"
 CREATED_BY_LABEL: Final = "kubevirt.io/created-by"                # pod: uid of the VMI
 DOMAIN_LABEL: Final = "kubevirt.io/domain"                        # users select Services and pods by it
@@ -120,6 +121,11 @@ LIBVIRT_SOCKET: Final = f"{LIBVIRT_DIR}/virtqemud-sock"
 # --- certificates ---
 
 CERTS_DIR: Final = "/etc/virt/certs"                              # <secret name>/{tls.crt,tls.key}
+API_CERTS: Final = "kubevirt-virt-api-certs"
+HANDLER_CERTS: Final = "kubevirt-virt-handler-server-certs"
+HANDLER_CLIENT_CERTS: Final = "kubevirt-virt-handler-certs"       # what virt-api shows to handlers
+HANDLER_NAME: Final = "kubevirt.io:system:node:virt-handler"      # common names of these two
+HANDLER_CLIENT_NAME: Final = "kubevirt.io:system:client:virt-handler"
 CA_FILE: Final = "/etc/virt/ca/ca-bundle"
 CA_CONFIG_MAP: Final = "kubevirt-ca"
 CA_KEY: Final = "ca-bundle"

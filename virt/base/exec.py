@@ -2,7 +2,7 @@
 
 Every process has a deadline, closed or given standard input, a small environment of its own and bounded kept output.
 Cancellation and the deadline end it the same way: TERM to its whole process group, a grace, KILL, and the child is
-always reaped before this module returns.
+always reaped before this module returns. Daemons, which have no deadline, are started and stopped by whoever owns them.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ async def run(
             stdin=asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(env or {}),
+            env=_environment(env),
             start_new_session=True,      # a group of its own, so that its children end with it
         )
     except OSError as error:
@@ -104,6 +104,42 @@ async def run(
     if timed_out or (check and done.code != 0):
         raise RunError(done, timed_out=timed_out, secrets=secrets)
     return done
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process that serves until it is told to stop. Whoever started it stops it."""
+
+    argv: tuple[str, ...]
+    process: asyncio.subprocess.Process
+
+    async def wait(self) -> int:
+        """Its exit code, negative for a signal."""
+        return await self.process.wait()
+
+    async def stop(self) -> None:
+        """End it and its process group, as :func:`run` does at a deadline; nothing when it has ended by itself."""
+        if self.process.returncode is None:
+            await _end(self.process)
+
+
+async def start(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Running:
+    """Start a program that runs until it is stopped; its output goes where this process's goes.
+
+    Raises :class:`RunError` with code 127 when it cannot be started.
+    """
+    command = tuple(argv)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, env=_environment(env), start_new_session=True
+        )
+    except OSError as error:
+        raise RunError(Result(command, 127, "", str(error), 0.0)) from error
+    return Running(command, process)
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(extra or {})
 
 
 async def _feed(process: asyncio.subprocess.Process, data: str | bytes | None) -> None:

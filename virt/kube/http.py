@@ -73,8 +73,10 @@ class Certificates:
         return tuple(path.stat().st_mtime_ns for path in paths)
 
 
-def health_app(is_healthy: Callable[[], bool] = lambda: True) -> web.Application:
-    """An application with /healthz (200 "ok", 503 "not ready") and /metrics, ready for further routes."""
+def health_app(
+    is_healthy: Callable[[], bool] = lambda: True, app: web.Application | None = None
+) -> web.Application:
+    """``app`` or a new application, with /healthz (200 "ok", 503 "not ready") and /metrics, ready for more routes."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok") if is_healthy() else web.Response(status=503, text="not ready")
@@ -82,7 +84,7 @@ def health_app(is_healthy: Callable[[], bool] = lambda: True) -> web.Application
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = web.Application()
+    app = app or web.Application()
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     return app

@@ -15,6 +15,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
+from virt.api import codec
 from virt.api.core.meta import ObjectMeta
 from virt.api.kinds import Kind
 from virt.base import log
@@ -61,6 +62,10 @@ class _Status(msgspec.Struct):
     message: str = ""
 
 
+class _Version(msgspec.Struct, rename="camel"):
+    git_version: str = ""
+
+
 class _ListMeta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
@@ -90,6 +95,10 @@ class LightkubeClient:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+    async def server_version(self) -> str:
+        """The API server's own version: "v1.34.1"."""
+        return _decode(await self._send("GET", "/version"), _Version).git_version
 
     async def get(self, kind: Kind[T], name: str, namespace: str | None = None) -> T:
         return _decode(await self._send("GET", _path(kind, namespace, name)), kind.type)
@@ -228,7 +237,7 @@ def _patch_body(patch: Patch) -> tuple[bytes, str, dict[str, str]]:
 
 def _decode(body: bytes | msgspec.Raw, into: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=into)
+        return codec.decode(bytes(body), into)      # bookmarks come with "containers": null
     except msgspec.DecodeError as error:
         name = getattr(into, "__name__", str(into))
         raise ApiError(0, "Undecodable", f"answer is no {name}: {error}; it begins {bytes(body)[:200]!r}") from error

@@ -1,8 +1,8 @@
 """What virt-handler and virt-launcher say to each other.
 
-The launcher dials the handler's unix socket (mounted by the device plugin's Allocate answer) and says hello; from then on
-the handler sends requests, the launcher answers each and pushes events. Either side may be restarted: the launcher dials
-again, and the first event after hello tells the whole state, so nothing has to be remembered.
+The launcher dials the handler's unix socket (mounted by the device plugin's Allocate answer) and says hello; from then
+on the handler sends requests, the launcher answers each and pushes events. Either side may be restarted: the launcher
+dials again, and the first event after hello tells the whole state, so nothing has to be remembered.
 
 All messages are msgspec structs, tagged by their class name, as MessagePack. File descriptors travel beside a message
 (SCM_RIGHTS); the docstring of a message says which and in what order.
@@ -63,7 +63,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
 # --- requests: handler to launcher ---
 
 
-class SyncVmi(Message):
+class SyncVmi(Message, frozen=True, kw_only=True):
     """Make the domain be what the VMI asks for: define and start it, or just report when it runs already.
 
     ``vmi`` is the VMI as JSON. File descriptors: for each interface with a lease, in order, one UDP socket bound to
@@ -76,60 +76,60 @@ class SyncVmi(Message):
     facts: HostFacts
 
 
-class Shutdown(Message):
+class Shutdown(Message, frozen=True, kw_only=True):
     """Press the power button (ACPI), or signal the end when the guest has none. Answer: Done."""
 
 
-class Destroy(Message):
+class Destroy(Message, frozen=True, kw_only=True):
     """Kill the guest at once. Answer: Done, after the domain is off."""
 
 
-class Pause(Message):
+class Pause(Message, frozen=True, kw_only=True):
     """Answer: Done."""
 
 
-class Unpause(Message):
+class Unpause(Message, frozen=True, kw_only=True):
     """Answer: Done. The guest clock is set from the host when an agent is connected."""
 
 
-class Reset(Message):
+class Reset(Message, frozen=True, kw_only=True):
     """Answer: Done."""
 
 
-class SoftReboot(Message):
+class SoftReboot(Message, frozen=True, kw_only=True):
     """By the guest agent, else by ACPI. Answer: Done."""
 
 
-class OpenSerial(Message):
+class OpenSerial(Message, frozen=True, kw_only=True):
     """Answer: Done with one file descriptor, a connected stream socket to serial port 0."""
 
 
-class OpenVnc(Message):
+class OpenVnc(Message, frozen=True, kw_only=True):
     """Answer: Done with one file descriptor, a connected stream socket to the VNC server."""
 
 
-class Screenshot(Message):
+class Screenshot(Message, frozen=True, kw_only=True):
     """Answer: Data holding a PNG."""
 
 
-class GuestInfo(Message):
+class GuestInfo(Message, frozen=True, kw_only=True):
     """Everything the guest agent tells. Answer: Data holding JSON of VirtualMachineInstanceGuestAgentInfo."""
 
 
-class GuestExec(Message):
+class GuestExec(Message, frozen=True, kw_only=True):
     """Run a command in the guest through its agent. Answer: Data holding JSON {"exitCode", "out", "err"}."""
 
     argv: tuple[str, ...]
     timeout_s: int = 10
 
 
-class Freeze(Message):
+class Freeze(Message, frozen=True, kw_only=True):
     """Freeze the guest's file systems; they thaw by themselves after ``timeout_s``. Answer: Done."""
 
     timeout_s: int
 
 
-class Unfreeze(Message):
+class Unfreeze(Message, frozen=True, kw_only=True):
     """Answer: Done."""
 
 
@@ -142,7 +142,7 @@ Request = (
 # --- answers and events: launcher to handler ---
 
 
-class DomainState(str, enum.Enum):
+class DomainState(enum.StrEnum):
     NONE = "NoState"          # not defined yet
     RUNNING = "Running"
     PAUSED = "Paused"
@@ -167,12 +167,12 @@ class DiskTarget(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
 
 
-class DomainStatus(Message):
+class DomainStatus(Message, frozen=True, kw_only=True):
     """The whole state of the domain.
 
-    ``reason`` is libvirt's word for how the state came about: "User", "IOError", "Migration", "StartingUp", "Snapshot",
-    "Postcopy", "PostcopyFailed" for Paused; "Shutdown", "Destroyed", "Crashed", "Migrated", "Saved", "Failed", "Unknown"
-    for Shutoff; "Panicked" for Crashed.
+    ``reason`` is libvirt's word for how the state came about: "User", "IOError", "Migration", "StartingUp",
+    "Snapshot", "Postcopy", "PostcopyFailed" for Paused; "Shutdown", "Destroyed", "Crashed", "Migrated", "Saved",
+    "Failed", "Unknown" for Shutoff; "Panicked" for Crashed.
     """
 
     state: DomainState
@@ -189,17 +189,17 @@ class DomainStatus(Message):
     frozen: bool = False
 
 
-class Done(Message):
+class Done(Message, frozen=True, kw_only=True):
     """The request was carried out."""
 
 
-class Data(Message):
+class Data(Message, frozen=True, kw_only=True):
     """The request's answer as bytes; the request says in what form."""
 
     body: bytes
 
 
-class Failed(Message):
+class Failed(Message, frozen=True, kw_only=True):
     """The request failed. ``code`` is a word a program can act on: "NotRunning", "NoAgent", "NoDevice", "AgentError",
     "Timeout", "InvalidSpec", "Internal"; ``message`` is for people and names the value."""
 
@@ -207,26 +207,26 @@ class Failed(Message):
     message: str
 
 
-class Hello(Message):
+class Hello(Message, frozen=True, kw_only=True):
     """First message of a connection. ``pid`` is for logs only: the handler trusts nothing but SO_PEERCRED."""
 
     version: int
     pid: int
 
 
-class DomainEvent(Message):
+class DomainEvent(Message, frozen=True, kw_only=True):
     """The state changed (or: this is the state at the time of connection)."""
 
     status: DomainStatus
 
 
-class GuestPanicked(Message):
+class GuestPanicked(Message, frozen=True, kw_only=True):
     """Once per panic, from the panic device."""
 
     detail: str = ""
 
 
-class DiskError(Message):
+class DiskError(Message, frozen=True, kw_only=True):
     """The guest was stopped by an I/O error on ``volume``."""
 
     volume: str

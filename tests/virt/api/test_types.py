@@ -45,7 +45,7 @@ def test_a_pod_survives_the_wire(pod: core.Pod) -> None:
      {"targetKubeVirtVersion", "targetDeploymentID"}),
     (v1.Volume(cloud_init_no_cloud=v1.CloudInitNoCloudSource(), downward_api=v1.DownwardAPIVolumeSource()),
      {"cloudInitNoCloud", "downwardAPI"}),
-], ids=str)
+], ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else type(value).__name__)
 def test_names_on_the_wire(obj: object, names: set[str]) -> None:
     assert set(codec.to_json(obj)) == names
 

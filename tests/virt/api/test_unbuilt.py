@@ -12,18 +12,18 @@ from virt.api.unbuilt import Unbuilt
 _VALUES: dict[str, Any] = {
     "domain.cpu.maxSockets": 4, "domain.memory.maxGuest": "1Gi", "domain.cpu.dedicatedCpuPlacement": True,
     "domain.cpu.isolateEmulatorThread": True, "domain.devices.interfaces[].acpiIndex": 3,
-    "domain.devices.interfaces[].bootOrder": 1, "domain.features.hyperv": {"relaxed": {}},
+    "domain.features.hyperv": {"relaxed": {}},
     "domain.features.hypervPassthrough": {"enabled": True}, "domain.launchSecurity": {"sev": {}},
     "domain.memory.reservedOverhead": {"a": 1}, "networks[].resourceClaim": {"a": 1}, "resourceClaims[]": {"a": 1},
     "utilityVolumes[]": {"a": 1}, "volumes[].containerPath": {"path": "/a"},
     "volumes[].persistentVolumeClaim.hotpluggable": True, "domain.devices.interfaces[].portRanges[]": {"a": 1},
 }
 _STRINGS = (
-    "io", "serviceAccountName", "pciAddress", "tag", "ioThreadsPolicy", "rebootPolicy", "errorPolicy", "vmiName",
+    "serviceAccountName", "pciAddress", "tag", "ioThreadsPolicy", "rebootPolicy", "vmiName",
 )
 _SWITCHES = (
     "Multiqueue", "MultiQueue", "dedicatedIOThread", "autoattachVSOCK", "useVirtioTransitional", "disableHotplug",
-    "shareable", "overcommitGuestOverhead", "autoattachInputDevice",
+    "overcommitGuestOverhead", "persistent",
 )
 
 

@@ -1,5 +1,11 @@
 """Kubernetes' own kinds, with the fields that this project reads or writes. Writes to existing objects are patches."""
 
+from virt.api.core.authorization import (
+    ResourceAttributes,
+    SubjectAccessReview,
+    SubjectAccessReviewSpec,
+    SubjectAccessReviewStatus,
+)
 from virt.api.core.cluster import (
     ConfigMap,
     ControllerRevision,
@@ -193,6 +199,7 @@ __all__ = [
     "Probe",
     "ProjectedItems",
     "ProjectedVolumeSource",
+    "ResourceAttributes",
     "ResourceFieldSelector",
     "ResourceQuota",
     "ResourceQuotaSpec",
@@ -208,6 +215,9 @@ __all__ = [
     "ServicePort",
     "ServiceSpec",
     "StorageClass",
+    "SubjectAccessReview",
+    "SubjectAccessReviewSpec",
+    "SubjectAccessReviewStatus",
     "Sysctl",
     "TCPSocketAction",
     "Taint",

@@ -1,4 +1,4 @@
-"""Firmware, clock, inputs and I/O threads of a VMI: rules 37 to 42, 51 and 52 of the specification."""
+"""Firmware, clock, small devices and I/O threads of a VMI: rules 37 to 42, 51 and 52 of the specification."""
 
 import re
 
@@ -7,6 +7,8 @@ from virt.api.validate.causes import Causes, file_path, invalid, not_supported, 
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_WATCHDOG_ACTIONS = ("reset", "poweroff", "shutdown")
+_PANIC_MODELS = ("isa", "pvpanic", "hyperv")
 _TICK_POLICIES = ("delay", "catchup", "merge", "discard")
 
 
@@ -22,6 +24,12 @@ def causes(path: str, domain: v1.DomainSpec) -> Causes:
             yield invalid(f"{field}.bus", "Input device can have only virtio or usb bus.")
         if entry.type not in ("", "tablet"):
             yield invalid(f"{field}.type", "Input device can have only tablet type.")
+    watchdog = domain.devices.watchdog
+    if watchdog is not None and watchdog.i6300esb is not None:
+        yield from one_of(f"{path}.devices.watchdog.i6300esb.action", watchdog.i6300esb.action, _WATCHDOG_ACTIONS,
+                          "action")
+    for index, panic in enumerate(domain.devices.panic_devices):
+        yield from one_of(f"{path}.devices.panicDevices[{index}].model", panic.model or "", _PANIC_MODELS, "model")
     if domain.io_threads_policy is not None:
         yield from one_of(f"{path}.ioThreadsPolicy", domain.io_threads_policy or "empty",
                           ("shared", "auto", "supplementalPool"), "policy")

@@ -1,0 +1,117 @@
+"""The guest of nearly every test: Debian's cloud kernel and one initrd with busybox, SSH server and guest agent.
+
+Boot time is what each test pays, so: the kernel is not packed, modules are loaded by what the buses show, and nothing
+waits. Measured numbers are in docs/guest-images.md. The files of the guest itself are in recipes/guests/tiny/root.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster_up import exec as host
+from cluster_up import paths
+from cluster_up.images import debian
+from cluster_up.images.guests import cpio, disk, kernel, tree
+from cluster_up.images.recipe import RECIPES, content, digest, made
+
+Log = Callable[[str], None]
+
+SUITE = "trixie"          # bookworm's cloud kernel has no AHCI, and a disk without a bus is a SATA disk
+PACKAGES = (
+    "busybox-static", "dropbear-bin", "e2fsprogs", "iproute2", "linux-image-cloud-amd64", "qemu-guest-agent",
+    "util-linux",
+)  # fmt: skip
+PROGRAMS = (
+    "blkid", "dropbear", "dropbearkey", "dumpe2fs", "e2fsck", "ip", "mke2fs", "qemu-ga", "resize2fs",
+)  # fmt: skip
+DISK_ARGUMENTS = "console=tty0 console=ttyS0 quiet"
+_VERSION = "1"            # raise it when this package makes something else from the same recipe
+_RECIPE = RECIPES / "guests"
+_LINKS = {
+    "bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "init": "bin/busybox",
+    "usr/sbin/mkfs.ext4": "mke2fs", "usr/sbin/fsck.ext4": "e2fsck", "etc/mtab": "/proc/mounts",
+}  # fmt: skip
+_FOLDERS = ("dev", "etc/dropbear", "home/user", "mnt", "proc", "root/.ssh", "run", "sys", "tmp", "var/log")
+
+
+def identity() -> str:
+    """Changes with the recipe, not with newer packages in the archive."""
+    return digest(
+        _VERSION, debian.identity(SUITE, PACKAGES, "extract"), *PROGRAMS, *kernel.MODULES, DISK_ARGUMENTS,
+        *content(_RECIPE / "tiny", _RECIPE / "witness.c"),
+    )  # fmt: skip
+
+
+def files(log: Log) -> Path:
+    """The folder with ``vmlinux``, ``vmlinuz``, ``initrd`` and ``disk.img``, made now unless it is cached."""
+
+    def make(place: Path) -> None:
+        packages = debian.root_tar("guest-tiny", SUITE, PACKAGES, log=log, variant="extract")
+        with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="guest-tiny-") as scratch:
+            root, work = Path(scratch) / "root", Path(scratch) / "work"
+            root.mkdir()
+            work.mkdir()
+            log("tiny: kernel and initrd")
+            host.run(["tar", "--extract", "--no-same-owner", "--file", packages, "--directory", root], deadline_s=120)
+            packed = next((root / "boot").glob("vmlinuz-*"))
+            (place / "vmlinuz").write_bytes(packed.read_bytes())
+            (place / "vmlinux").write_bytes(kernel.unpacked(packed, work))
+            (place / "initrd").write_bytes(_initrd(root, work, packed.name.partition("-")[2]))
+        log("tiny: disk")
+        disk.make_bios(place / "disk.img", place / "vmlinuz", place / "initrd", DISK_ARGUMENTS)
+
+    return made("guest-tiny", identity(), make)
+
+
+def _initrd(root: Path, work: Path, release: str) -> bytes:
+    busybox = tree.program(root, "busybox")
+    applets = host.run([busybox, "--list"], deadline_s=10).stdout.split()
+    witness = work / "witness"
+    host.run(["gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-o", witness, _RECIPE / "witness.c"], deadline_s=60)
+    own = _own_files(_RECIPE / "tiny" / "root")
+    programs = tree.entries(root, PROGRAMS)
+    links = [cpio.symlink(name, target) for name, target in _LINKS.items()]
+    taken = {Path(entry.name).name for entry in (*own, *programs, *links) if entry.name.startswith("usr/sbin/")}
+    return cpio.archive(
+        [
+            *(cpio.folder(name) for name in _FOLDERS),
+            cpio.character_device("dev/console", 5, 1),
+            cpio.file("usr/bin/busybox", busybox.read_bytes(), executable=True),
+            cpio.file("usr/sbin/witness", witness.read_bytes(), executable=True),
+            *(cpio.symlink(f"usr/bin/{name}", "busybox") for name in applets if name not in taken | {"busybox"}),
+            *links, *own, *programs, *_modules(root, work, busybox, release),
+        ]
+    )  # fmt: skip
+
+
+def _own_files(root: Path) -> list[cpio.Entry]:
+    return [
+        cpio.file(str(path.relative_to(root)), path.read_bytes(), executable=bool(path.stat().st_mode & 0o100))
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    ]
+
+
+def _modules(root: Path, work: Path, busybox: Path, release: str) -> list[cpio.Entry]:
+    """Modules in one folder, and the tables by which modprobe finds them by name or by alias."""
+    packed = {path.name.partition(".")[0].replace("-", "_"): path for path in root.rglob(f"{release}/**/*.ko*")}
+    data: dict[str, bytes] = {}
+    needs: dict[str, list[str]] = {}
+    for name, path in packed.items():
+        data[name] = b""
+        needs[name] = []
+        data[name] = kernel.module(path.read_bytes())
+        needs[name] = [other.replace("-", "_") for other in kernel.depends(data[name])]
+    wanted = kernel.closure([name.replace("-", "_") for name in kernel.MODULES], needs)
+    target = work / "modules" / "lib" / "modules" / release
+    target.mkdir(parents=True)
+    for name in wanted:
+        (target / f"{name}.ko").write_bytes(data[name])
+    for table in (root / "usr/lib/modules" / release).glob("modules.builtin*"):
+        (target / table.name).write_bytes(table.read_bytes())
+    host.run([busybox, "depmod", "-b", work / "modules", release], deadline_s=60)
+    return [
+        cpio.file(f"usr/lib/modules/{release}/{path.name}", path.read_bytes())
+        for path in sorted(target.iterdir())
+        if path.suffix == ".ko" or path.name in ("modules.dep", "modules.alias", "modules.symbols", "modules.builtin")
+    ]

@@ -1,0 +1,151 @@
+"""The dev cluster that runs: its state file tells the truth, and commands without work leave it alone."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from cluster_up import state as states
+from functests.libs import build, commands
+from functests.libs.cluster import Cluster
+from functests.libs.kube import Space
+from functests.libs.nodes import Nodes
+from functests.libs.rest import Rest
+
+PODS = "/api/v1/pods"
+
+
+def _pods(admin: Rest) -> dict[str, tuple[str, int]]:
+    """Restarts by namespace/name of all pods, with their uid."""
+    return {
+        f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": (
+            pod["metadata"]["uid"],
+            sum(status["restartCount"] for status in pod["status"].get("containerStatuses", [])),
+        )
+        for pod in admin.get(PODS).ok()["items"]
+    }
+
+
+def _containers(nodes: Nodes) -> dict[str, tuple[str, str]]:
+    """Id and start time of each node's container."""
+    return {node.name: node.identity() for node in nodes}
+
+
+@pytest.mark.case("DEV-001")
+def test_the_state_file_says_what_there_is(cluster: Cluster, admin: Rest, nodes: Nodes) -> None:
+    """
+    Preconditions: a cluster that is up.
+    Steps: read its state file; ask Docker, the API server, the registry, the storage classes and doctor.
+    Expected: the file reads by its schema; names, roles, versions, port, capabilities, images are the same everywhere.
+    """
+    state = states.read(cluster.name)
+    assert state is not None, f"no state file of {cluster.name}"
+    items = admin.get("/api/v1/nodes").ok()["items"]
+    control = "node-role.kubernetes.io/control-plane"
+    seen = {item["metadata"]["name"]: item for item in items}
+    assert {node.name for node in state.nodes} == set(seen) == set(_containers(nodes))
+    for node in state.nodes:
+        labels = seen[node.name]["metadata"]["labels"]
+        assert ("control-plane" if control in labels else "worker") == node.role, labels
+        assert node.pod_cidr == seen[node.name]["spec"]["podCIDR"], node
+        addresses = [entry["address"] for entry in seen[node.name]["status"]["addresses"]]
+        assert node.address in addresses, (node, addresses)
+        version = seen[node.name]["status"]["nodeInfo"]["kubeletVersion"]
+        assert version == f"v{state.kubernetes_version}", node
+    assert Path(state.kubeconfig).is_file()
+    assert Path(state.kubeconfig) == cluster.kubeconfig
+
+    registry = commands.fetch(f"http://localhost:{state.registry_port}/v2/_catalog")
+    pushed = json.loads(registry)["repositories"]
+    assert {"virt", "virt-launcher"} <= set(pushed), pushed
+
+    classes = {item["metadata"]["name"] for item in admin.get("/apis/storage.k8s.io/v1/storageclasses").ok()["items"]}
+    doctor = json.loads(commands.cluster_up("doctor", "-o", "json").stdout)
+    verdicts = {check["name"]: check["verdict"] for check in doctor}
+    can = state.capabilities
+    assert can.shared == ("shared" in classes), classes
+    assert can.kvm == (verdicts["kvm"] == "ok"), verdicts
+    assert (can.sriov, can.netpol, can.snapshot) == (False, False, False), can
+
+    pods = admin.get("/api/v1/namespaces/kubevirt/pods").ok()["items"]
+    image = state.component_images["virt"]
+    used = {container["image"] for pod in pods for container in pod["spec"]["containers"]}
+    assert used == {image}, used
+    running = {status["imageID"].rpartition("@")[2] for pod in pods for status in pod["status"]["containerStatuses"]}
+    assert running == {_digest(state.registry_port, image)}, running
+
+
+def _digest(port: int, reference: str) -> str:
+    """Digest of an image's manifest, as the registry tells it."""
+    name, _, tag = reference.split("/", 1)[1].partition(":")
+    kinds = ("vnd.oci.image.manifest.v1", "vnd.docker.distribution.manifest.v2", "vnd.oci.image.index.v1")
+    headers = {"Accept": ", ".join(f"application/{kind}+json" for kind in kinds)}
+    answer = urllib3.request("HEAD", f"http://localhost:{port}/v2/{name}/manifests/{tag}", headers=headers, timeout=10)
+    assert answer.status == 200, f"{reference}: {answer.status}"
+    return str(answer.headers["Docker-Content-Digest"])
+
+
+def _untouched(cluster: Cluster, admin: Rest, nodes: Nodes) -> dict[str, Any]:
+    """What a command without work may not change."""
+    return {"containers": _containers(nodes), "pods": _pods(admin)}
+
+
+@pytest.mark.serial
+@pytest.mark.case("DEV-002")
+def test_a_second_up_leaves_everything_alone(space: Space, cluster: Cluster, admin: Rest, nodes: Nodes) -> None:
+    """
+    Preconditions: a cluster that is up with the newest code; a running VM.
+    Steps: up.
+    Expected: exit 0 within 15 s; each step already done; same containers, pods and guest.
+    """
+    _, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
+    same = shell.succeed("cat /proc/sys/kernel/random/boot_id")
+    before = _untouched(cluster, admin, nodes)
+    done = commands.cluster_up("up", "--name", cluster.name, "--workers", str(len(cluster.workers)))
+    assert done.code == 0, done.stderr
+    assert done.seconds <= 15, f"up took {done.seconds:.1f} s"
+    steps = re.findall(r"^- (.*)$", done.stderr, re.MULTILINE)
+    worked = [step for step in steps if not step.endswith("already done")]
+    assert steps, done.stderr
+    assert not worked, worked
+    assert _untouched(cluster, admin, nodes) == before
+    assert shell.succeed("cat /proc/sys/kernel/random/boot_id") == same
+
+
+@pytest.mark.serial
+@pytest.mark.case("DEV-004")
+def test_a_sync_without_a_change_does_nothing(cluster: Cluster, admin: Rest, nodes: Nodes) -> None:
+    """
+    Preconditions: a cluster that is up with the newest code.
+    Steps: sync.
+    Expected: exit 0 within 10 s and "nothing to do"; no image is new in the registry; no pod and no owned object moved.
+    """
+    state = states.read(cluster.name)
+    assert state is not None
+    tags = f"http://localhost:{state.registry_port}/v2/virt/tags/list"
+
+    def look() -> dict[str, Any]:
+        collections = ("deployments", "daemonsets")
+        versions = {
+            item["metadata"]["name"]: item["metadata"]["resourceVersion"]
+            for plural in collections
+            for item in admin.get(f"/apis/apps/v1/namespaces/kubevirt/{plural}").ok()["items"]
+        }
+        (kubevirt,) = admin.get("/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts").ok()["items"]
+        pushed = sorted(json.loads(commands.fetch(tags))["tags"])
+        return {
+            **_untouched(cluster, admin, nodes),
+            "owned": versions,
+            "kubevirt": kubevirt["metadata"]["resourceVersion"],
+            "pushed": pushed,
+        }
+
+    before = look()
+    done = commands.cluster_up("sync", "--name", cluster.name)
+    assert done.code == 0, done.stderr
+    assert done.seconds <= 10, f"sync took {done.seconds:.1f} s"
+    assert "nothing to do" in done.stderr, done.stderr
+    assert look() == before

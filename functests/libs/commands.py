@@ -1,0 +1,54 @@
+"""Commands as a person types them, through the one door for processes: kubectl, virtctl, cluster_up."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import urllib3
+
+from cluster_up import exec as host
+from cluster_up.exec import Result
+from functests.libs.cluster import Cluster
+
+ROOT = Path(__file__).parents[2]
+VIRTCTL = str(Path(sys.executable).with_name("virtctl"))
+
+
+def environment(cluster: Cluster) -> dict[str, str]:
+    """Where the commands find the cluster, and this source tree before any installed one."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {"KUBECONFIG": str(cluster.kubeconfig), "PYTHONPATH": os.pathsep.join(paths), "PATH": programs}
+
+
+def kubectl(cluster: Cluster, *words: str, input: str | None = None, check: bool = True) -> Result:  # noqa: A002
+    return host.run(["kubectl", *words], deadline_s=60, input=input, env=environment(cluster), check=check)
+
+
+def virtctl(cluster: Cluster, *words: str, deadline_s: float = 60, input: str | None = None) -> Result:  # noqa: A002
+    """Never raises for an exit status: that is what the tests look at."""
+    return host.run([VIRTCTL, *words], deadline_s=deadline_s, input=input, env=environment(cluster), check=False)
+
+
+def cluster_up(
+    *words: str, deadline_s: float = 120, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Result:
+    """``python -m cluster_up``; never raises for an exit status."""
+    variables = {"PYTHONPATH": str(ROOT), **(env or {})}
+    argv = [sys.executable, "-m", "cluster_up", *words]
+    return host.run(argv, deadline_s=deadline_s, env=variables, cwd=cwd or ROOT, check=False)
+
+
+def shell(cluster: Cluster, script: str, *, deadline_s: float = 120, env: Mapping[str, str] | None = None) -> Result:
+    """A bash script that ends at its first error, with virtctl and kubectl in its PATH. Never raises for a status."""
+    variables = {**environment(cluster), **(env or {})}
+    argv = ["bash", "-euo", "pipefail", "-c", script]
+    return host.run(argv, deadline_s=deadline_s, env=variables, cwd=ROOT, check=False)
+
+
+def fetch(url: str) -> str:
+    """Body of an address on this machine that needs no identity, such as the registry's."""
+    answer = urllib3.request("GET", url, timeout=10, retries=False)
+    assert answer.status == 200, f"{url}: {answer.status}"
+    return answer.data.decode()

@@ -1,0 +1,44 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from virt.handler.launchers.process import UnknownProcessError, identify, pods_with_processes
+
+UID = "0b8b2a3c-5f0e-4a5b-9d0c-1f2e3d4c5b6a"
+
+
+def proc(folder: Path, cgroup: str) -> Path:
+    """A /proc that has this process only."""
+    own = folder / str(os.getpid())
+    (own / "ns").mkdir(parents=True)
+    (own / "cgroup").write_text(cgroup)
+    (own / "ns" / "net").write_text("")
+    (folder / "self").mkdir()
+    return folder
+
+
+def test_a_peer_is_known_by_its_cgroup_and_not_by_its_words(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        process = identify(ours, proc(tmp_path, f"0::/kubepods/pod{UID}/a\n"))
+        try:
+            assert (process.pid, process.pod_uid, process.is_alive) == (os.getpid(), UID, True)
+        finally:
+            process.close()
+    assert pods_with_processes(tmp_path) == {UID}
+
+
+def test_a_peer_without_a_pod_or_gone_is_refused(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  (the descriptors themselves are what is counted)
+    with ours:
+        with pytest.raises(UnknownProcessError, match="belongs to no pod"):
+            identify(ours, proc(tmp_path / "a", "0::/user.slice\n"))
+        theirs.close()
+        with pytest.raises(UnknownProcessError, match="went away"):
+            identify(ours, proc(tmp_path / "b", f"0::/kubepods/pod{UID}/a\n"))
+        with pytest.raises(UnknownProcessError, match="cannot be looked at"):
+            identify(ours, tmp_path / "nothing")
+        assert len(os.listdir("/proc/self/fd")) == before - 1  # noqa: PTH208

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.kube import FakeKube
+from virt.api import core, names
+from virt.api.kinds import NODE
+from virt.handler.node.heartbeat import PERIOD_S, Heartbeat
+from virt.handler.node.labels import changes, labels
+from virt.kube.client import ApiError
+
+NEHALEM = (
+    "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: lm nx ssse3 sse4_1 cx16 sse4_2 popcnt\n\nprocessor\t: 1\n"
+)
+
+
+class Node:
+    def __init__(self, folder: Path, **annotations: str) -> None:
+        self.ready, self.kvm = False, False
+        self.clock = FakeClock()
+        cpuinfo = folder / "cpuinfo"
+        cpuinfo.write_text(NEHALEM)
+        self.kube = FakeKube((NODE, core.Node(metadata=core.ObjectMeta(
+            name="n", labels={"kept": "x", f"{names.CPU_MODEL_LABEL_PREFIX}Gone": "true"}, annotations=annotations))))
+        self.heart = Heartbeat(
+            self.kube, "n", is_ready=lambda: self.ready, kvm=lambda: self.kvm, clock=self.clock, cpuinfo=cpuinfo)
+
+    @property
+    def meta(self) -> core.ObjectMeta:
+        node = self.kube.peek(NODE, "n")
+        assert node is not None
+        return node.metadata
+
+
+async def test_the_node_is_schedulable_from_when_it_is_ready_until_it_is_not(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    await node.heart.beat()
+    assert node.meta.labels[names.SCHEDULABLE_LABEL] == "false"
+    node.ready = True
+    await node.heart.beat()
+    assert node.meta.labels[names.SCHEDULABLE_LABEL] == "true"
+    assert node.meta.annotations[names.HEARTBEAT_ANNOTATION] == "2026-01-01T00:00:00Z"
+    node.ready = False
+    await node.heart.beat()
+    assert node.meta.labels[names.SCHEDULABLE_LABEL] == "false"
+
+
+async def test_it_beats_once_a_minute_when_nothing_changes(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.ready = True
+    await node.heart.beat()
+    before = len(node.kube.writes)
+    await node.heart.beat()
+    assert len(node.kube.writes) == before
+    node.clock.passed_s += PERIOD_S * 1.2
+    await node.heart.beat()
+    assert len(node.kube.writes) == before + 1
+    assert node.meta.annotations[names.HEARTBEAT_ANNOTATION] == "2026-01-01T00:01:12Z"
+
+
+async def test_a_failed_beat_is_tried_again(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.ready = True
+    node.kube.fail("patch", "nodes", ApiError(500, "InternalError", "x"))
+    await node.heart.beat()
+    await node.heart.beat()
+    assert node.meta.labels[names.SCHEDULABLE_LABEL] == "true"
+
+
+async def test_labels_of_ability_are_written_as_a_whole(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.kvm = True
+    await node.heart.beat()
+    found = node.meta.labels
+    assert found["kept"] == "x"
+    assert f"{names.CPU_MODEL_LABEL_PREFIX}Gone" not in found
+    assert found[f"{names.CPU_MODEL_LABEL_PREFIX}Nehalem"] == "true"
+    assert f"{names.CPU_MODEL_LABEL_PREFIX}Westmere" not in found
+    assert found[f"{names.CPU_FEATURE_LABEL_PREFIX}sse4.2"] == "true"
+    assert found[f"{names.CPU_VENDOR_LABEL_PREFIX}Intel"] == "true"
+    assert found[f"{names.MACHINE_TYPE_LABEL_PREFIX}q35"] == "true"
+    assert found[names.KVM_LABEL] == "true"
+
+
+async def test_a_person_may_keep_the_labels_for_themselves(tmp_path: Path) -> None:
+    node = Node(tmp_path, **{names.SKIP_NODE_LABELLER_ANNOTATION: "true"})
+    await node.heart.beat()
+    assert f"{names.CPU_MODEL_LABEL_PREFIX}Gone" in node.meta.labels
+
+
+def test_emulation_knows_the_models_that_tcg_has() -> None:
+    found = labels(NEHALEM, kvm=False)
+    assert f"{names.CPU_MODEL_LABEL_PREFIX}Westmere" in found
+    assert f"{names.CPU_MODEL_LABEL_PREFIX}SandyBridge" not in found
+    assert changes(found, found) == {}
+
+
+@pytest.mark.parametrize("label", [*labels(NEHALEM, kvm=False), *labels(NEHALEM, kvm=True)])
+def test_every_label_is_one_that_kubernetes_takes(label: str) -> None:
+    assert len(label.rpartition("/")[2]) <= 63
+    assert label.rpartition("/")[2][0].isalnum()

@@ -1,0 +1,57 @@
+import asyncio
+import stat
+from pathlib import Path
+
+import pytest
+
+from virt.api import v1
+from virt.handler.node.configuration import Configuration
+from virt.handler.node.plugins import DevicePlugins
+
+
+def cr(*, emulation: bool) -> v1.KubeVirt:
+    developer = v1.DeveloperConfiguration(use_emulation=emulation)
+    return v1.KubeVirt(spec=v1.KubeVirtSpec(configuration=v1.KubeVirtConfiguration(developer_configuration=developer)))
+
+
+def test_kvm_is_offered_where_the_device_is_and_emulation_is_not_asked_for(tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    told: list[bool] = []
+    configuration = Configuration(lambda: told.append(True), kvm_device=device)
+    assert not configuration.kvm()
+    device.write_text("")
+    assert configuration.kvm()
+    configuration.changed(None, cr(emulation=True))
+    assert not configuration.kvm()
+    assert not configuration.facts().kvm
+    configuration.changed(None, cr(emulation=True))
+    assert told == [True]
+
+
+async def test_the_kvm_plugin_comes_and_goes_with_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("virt.handler.devices.files.os.mknod", lambda path, *_: Path(path).touch())
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image" / "container-disk").write_text("x")
+    kvm = [False]
+    plugins = DevicePlugins(tmp_path / "node", tmp_path / "kubelet", tmp_path / "image", lambda: kvm[0])
+    task = asyncio.create_task(plugins.run())
+    try:
+        await asyncio.sleep(0.05)
+        assert set(plugins._plugins) == {"tun", "container-disk"}
+        assert not plugins.is_ready
+        kvm[0] = True
+        plugins.reconsider()
+        await asyncio.sleep(0.05)
+        assert set(plugins._plugins) == {"tun", "container-disk", "kvm"}
+        kvm[0] = False
+        plugins.reconsider()
+        await asyncio.sleep(0.05)
+        assert set(plugins._plugins) == {"tun", "container-disk"}
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    helper = tmp_path / "node" / "bin" / "container-disk"
+    assert stat.S_IMODE(helper.stat().st_mode) == 0o755

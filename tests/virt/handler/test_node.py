@@ -1,0 +1,212 @@
+"""The node's loop as a whole: what launchers and objects do, and what becomes of VMIs."""
+
+import asyncio
+from pathlib import Path
+
+from tests.fakes.launcher import FakeLauncher
+from tests.virt.handler.world import MAC, POD_IP, POD_UID, World, vmi
+from virt.api import conditions
+from virt.api.kinds import VMI
+from virt.handler.net.model import NetworkPlanError
+from virt.kube.client import ConflictError
+from virt.rpc.errors import RequestFailed
+from virt.rpc.messages import (
+    Destroy,
+    DiskError,
+    DomainState,
+    DomainStatus,
+    GuestInterface,
+    Shutdown,
+    SyncVmi,
+)
+
+RUNNING = DomainStatus(state=DomainState.RUNNING, machine="pc-q35-10.0", accelerator="kvm")
+
+
+async def test_a_launcher_gets_its_vmi_and_the_vmi_runs(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi()).running() as world:
+        fake = await world.launcher()
+        status = (await world.phase("Running")).status
+        assert [type(request) for request in fake.asked] == [SyncVmi]
+        assert len(fake.sockets) == 1
+        assert [entry.phase for entry in status.phase_transition_timestamps] == ["Scheduled", "Running"]
+        interface, = status.interfaces
+        assert (interface.name, interface.mac, interface.ip_address) == ("default", MAC, POD_IP)
+        assert interface.ip_addresses == (POD_IP, "fd00::7")
+        assert (interface.info_source, interface.queue_count, interface.pod_interface_name) == ("domain", 1, "eth0")
+        assert conditions.is_true(status.conditions, "SoftwareEmulation")
+        assert conditions.is_true(status.conditions, "LiveMigratable")
+        assert status.machine is not None
+        assert status.machine.type == "pc-q35-10.0"
+        assert await world.events() == [("Normal", "Created"), ("Normal", "Started")]
+        assert sum(call.plural == "virtualmachineinstances" for call in world.kube.writes) == 1
+
+
+async def test_a_pod_that_no_vmi_has_waits_and_is_served_at_once_when_it_has(tmp_path: Path) -> None:
+    world = World(tmp_path, vmi())
+    world.pod = "11111111-5f0e-4a5b-9d0c-1f2e3d4c5b6a"
+    async with world.running():
+        fake = await world.launcher()
+        await asyncio.sleep(0.1)
+        assert not fake.asked
+        world.change(active_pods={world.pod: "node1"})
+        await world.phase("Running")
+
+
+async def test_a_pod_of_another_node_is_turned_away(tmp_path: Path) -> None:
+    world = World(tmp_path, vmi(), unknown_deadline_s=0.2)
+    async with world.running():
+        world.change(active_pods={POD_UID: "node2"})
+        fake = await world.launcher()
+        await fake.until_closed()
+        assert not fake.asked
+        assert world.stored.status.phase == "Scheduled"
+
+
+async def test_sockets_are_given_once_and_a_refusal_is_told_until_it_works(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi()).running() as world:
+        fake = FakeLauncher()
+        fake.refuse[SyncVmi] = RequestFailed("Internal", "no disk 'x'")
+        await world.launcher(fake)
+        status = (await world.phase("Running")).status
+        assert len(fake.asked) == 2
+        assert len(fake.sockets) == 1
+        assert conditions.find(status.conditions, "Synchronized") is None
+        assert ("Warning", "SyncFailed") in await world.events()
+        told = [call.body["status"]["conditions"] for call in world.kube.writes
+                if call.plural == "virtualmachineinstances" and "phase" not in call.body["status"]]
+        assert [entry["message"] for entry in told[0] if entry["type"] == "Synchronized"] == ["no disk 'x'"]
+
+
+async def test_an_impossible_network_fails_the_vmi(tmp_path: Path) -> None:
+    world = World(tmp_path, vmi())
+    world.networks.error = NetworkPlanError("VM CIDR subnet is too small: 10.1.1.0/31")
+    async with world.running():
+        await world.launcher()
+        await world.phase("Failed")
+        assert await world.events() == [("Warning", "SyncFailed")]
+
+
+async def test_a_lost_race_is_tried_again_without_a_second_start(tmp_path: Path) -> None:
+    world = World(tmp_path, vmi())
+    world.kube.fail("patch", "virtualmachineinstances", ConflictError(409, "Conflict", "lost"))
+    async with world.running():
+        fake = await world.launcher()
+        await world.phase("Running")
+        assert len(fake.asked) == 1
+        assert await world.events() == [("Normal", "Created"), ("Normal", "Started")]
+
+
+async def test_a_deleted_vmi_is_asked_to_end_then_cleared_away(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi()).running() as world:
+        fake = await world.launcher()
+        await world.phase("Running")
+        await world.delete()
+        await world.phase("Succeeded")
+        assert [type(request) for request in fake.asked] == [SyncVmi, Shutdown]
+        await fake.hang_up()
+        world.kill()
+        await world.until(lambda: world.networks.forgotten == [POD_UID])
+        assert [reason for _, reason in await world.events()] == [
+            "Created", "Started", "ShuttingDown", "Stopped", "Deleted"]
+
+
+async def test_without_grace_the_guest_is_destroyed_and_that_is_no_failure(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi(termination_grace_period_seconds=0)).running() as world:
+        fake = await world.launcher()
+        await world.phase("Running")
+        await world.delete()
+        await world.phase("Succeeded")
+        assert [type(request) for request in fake.asked] == [SyncVmi, Destroy]
+
+
+async def test_a_guest_that_does_not_obey_is_destroyed_when_its_grace_is_over(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi(termination_grace_period_seconds=1)).running() as world:
+        fake = await world.launcher(FakeLauncher(obeys=False))
+        await world.phase("Running")
+        await world.delete()
+        await world.phase("Failed")
+        assert [type(request) for request in fake.asked] == [SyncVmi, Shutdown, Destroy]
+
+
+async def test_a_crash_is_told_as_one(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi()).running() as world:
+        fake = await world.launcher()
+        await world.phase("Running")
+        await fake.becomes(DomainStatus(state=DomainState.SHUTOFF, reason="Crashed"))
+        await fake.hang_up()
+        world.kill()
+        await world.phase("Failed")
+        assert ("Warning", "Stopped") in await world.events()
+
+
+async def test_a_launcher_that_dies_without_a_word_fails_its_vmi(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi()).running() as world:
+        fake = await world.launcher()
+        await world.phase("Running")
+        world.kill()
+        await fake.hang_up()
+        await world.phase("Failed")
+        assert ("Warning", "Stopped") in await world.events()
+
+
+async def test_a_lost_connection_is_not_the_end(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi()).running() as world:
+        fake = await world.launcher()
+        await world.phase("Running")
+        await fake.hang_up()
+        await asyncio.sleep(0.1)
+        assert world.stored.status.phase == "Running"
+        await fake.dial(world.socket)
+        await fake.becomes(DomainStatus(state=DomainState.SHUTOFF, reason="Shutdown"))
+        await world.phase("Succeeded")
+
+
+async def test_a_new_handler_finds_running_guests_and_changes_nothing(tmp_path: Path) -> None:
+    async with World(tmp_path / "one", vmi()).running() as world:
+        await world.launcher()
+        before = await world.phase("Running")
+    again = World(tmp_path / "two", before)
+    async with again.running():
+        fake = await again.launcher(FakeLauncher(DomainStatus(
+            state=DomainState.RUNNING, reason="Booted", machine="pc-q35-10.0", accelerator="tcg")))
+        await asyncio.sleep(0.2)
+        assert not fake.asked
+        assert not again.kube.writes
+        await again.delete()
+        await again.phase("Succeeded")
+
+
+async def test_a_guest_that_an_earlier_handler_started_becomes_running(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi()).running() as world:
+        fake = await world.launcher(FakeLauncher(RUNNING))
+        status = (await world.phase("Running")).status
+        assert not fake.asked
+        assert status.interfaces[0].ip_address == POD_IP
+
+
+async def test_agent_pause_and_disk_errors_show(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi()).running() as world:
+        fake = await world.launcher()
+        await world.phase("Running")
+        await fake.tell(DiskError(volume="data", reason="enospc"))
+        await fake.becomes(DomainStatus(
+            state=DomainState.PAUSED, reason="IOError", agent_connected=True, guest_os={"name": "Debian"},
+            guest_interfaces=(GuestInterface(name="eth0", mac=MAC, ips=("10.0.2.2",)),
+                              GuestInterface(name="veth0", mac="02:00:00:00:00:09", ips=("192.0.2.1",))),
+        ))
+        await world.until(lambda: conditions.is_true(world.stored.status.conditions, "AgentConnected"))
+        status = world.stored.status
+        paused = conditions.find(status.conditions, "Paused")
+        assert paused is not None
+        assert paused.reason == "PausedIOError"
+        assert status.guest_os_info is not None
+        assert status.guest_os_info.name == "Debian"
+        first, second = status.interfaces
+        assert (first.ip_address, first.interface_name, first.info_source) == (
+            POD_IP, "eth0", "domain, guest-agent")
+        assert (second.name, second.ip_address, second.info_source) == ("", "192.0.2.1", "guest-agent")
+        assert ("Warning", "IOerror") in await world.events()
+        await fake.becomes(RUNNING)
+        await world.until(lambda: conditions.find(world.stored.status.conditions, "AgentConnected") is None)
+        assert world.kube.peek(VMI, "vm", "ns").status.guest_os_info is None  # type: ignore[union-attr]

@@ -1,0 +1,217 @@
+"""What virt-api meets at a node, over real HTTP and WebSockets to a launcher on a real socket."""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from tests.fakes.launcher import FakeLauncher
+from tests.virt.handler.world import World, vmi
+from virt.handler.tunnel.server import CLIENT_NAME, common_name
+from virt.rpc.errors import RequestFailed
+from virt.rpc.messages import DomainState, DomainStatus, Freeze, OpenSerial, Pause, Unpause
+
+AT = "/v1/namespaces/ns/virtualmachineinstances/vm"
+Client = TestClient[web.Request, web.Application]
+
+
+@asynccontextmanager
+async def node(folder: Path) -> AsyncIterator[tuple[World, FakeLauncher, Client]]:
+    async with World(folder, vmi()).running() as world:
+        fake = await world.launcher()
+        await world.phase("Running")
+        async with TestClient(TestServer(world.tunnel.app(check_client=False))) as client:
+            yield world, fake, client
+
+
+async def guest_end(fake: FakeLauncher, number: int) -> socket.socket:
+    async with asyncio.timeout(5):
+        while len(fake.guest_ends) <= number:
+            await asyncio.sleep(0.005)
+    end = fake.guest_ends[number]
+    end.setblocking(False)
+    return end
+
+
+async def say(end: socket.socket, data: bytes) -> None:
+    await asyncio.get_running_loop().sock_sendall(end, data)
+
+
+async def hear(end: socket.socket) -> bytes:
+    async with asyncio.timeout(5):
+        return await asyncio.get_running_loop().sock_recv(end, 65536)
+
+
+async def closed(ws: ClientWebSocketResponse) -> int | None:
+    async with asyncio.timeout(5):
+        while (await ws.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING):
+            pass
+    return ws.close_code
+
+
+async def test_bytes_go_both_ways_and_text_frames_do_not_matter(tmp_path: Path) -> None:
+    async with node(tmp_path) as (_, fake, client), client.ws_connect(
+        f"{AT}/console", protocols=("fantasy", "plain.kubevirt.io")
+    ) as ws:
+        assert ws.protocol == "plain.kubevirt.io"
+        end = await guest_end(fake, 0)
+        every_byte = bytes(range(256)) * 40
+        await ws.send_str("nobody hears this")
+        await ws.send_bytes(every_byte)
+        got = b""
+        while len(got) < len(every_byte):
+            got += await hear(end)
+        assert got == every_byte
+        await say(end, b"login: \xff")
+        assert (await ws.receive_bytes(timeout=5)) == b"login: \xff"
+        end.close()
+        assert await closed(ws) == 1000
+
+
+async def test_no_offer_is_served_without_an_echo(tmp_path: Path) -> None:
+    async with node(tmp_path) as (_, _fake, client):
+        for protocols in ((), ("fantasy",)):
+            async with client.ws_connect(f"{AT}/console", protocols=protocols) as ws:
+                assert ws.protocol is None
+
+
+async def test_a_second_console_ends_the_first_before_it_begins(tmp_path: Path) -> None:
+    async with node(tmp_path) as (_, fake, client), client.ws_connect(f"{AT}/console") as first:
+        end = await guest_end(fake, 0)
+        async with client.ws_connect(f"{AT}/console") as second:
+            assert await hear(end) == b""           # the old stream had ended when the new one was opened
+            assert await closed(first) == 1000
+            await second.send_bytes(b"x")
+            assert await hear(await guest_end(fake, 1)) == b"x"
+
+
+async def test_of_many_consoles_at_once_one_is_left_and_nothing_leaks(tmp_path: Path) -> None:
+    async with node(tmp_path) as (_, fake, client):
+        before = _descriptors()
+        async with ClientSession() as session:
+            url = client.make_url(f"{AT}/console")
+            asked = await asyncio.gather(*(session.ws_connect(url) for _ in range(10)), return_exceptions=True)
+            found = [ws for ws in asked if isinstance(ws, ClientWebSocketResponse)]
+            assert {error.status for error in asked if isinstance(error, WSServerHandshakeError)} <= {503}
+            living = []
+            for ws in found:
+                try:
+                    await ws.receive(timeout=0.3)
+                except TimeoutError:
+                    living.append(ws)
+            assert len(living) == 1
+            await living[0].send_bytes(b"still here")
+            heard = [await hear(await guest_end(fake, number)) for number in range(len(fake.guest_ends))]
+            assert sorted(heard) == [b""] * (len(heard) - 1) + [b"still here"]
+            for ws in found:
+                await ws.close()
+        for end in fake.guest_ends:
+            end.close()
+        fake.guest_ends.clear()
+        await asyncio.sleep(0.2)
+        assert _descriptors() <= before
+
+
+async def test_vnc_with_preserve_session_is_refused_while_one_is_open(tmp_path: Path) -> None:
+    async with node(tmp_path) as (_, fake, client):
+        async with client.ws_connect(f"{AT}/vnc") as first:
+            refused = await client.get(f"{AT}/vnc", params={"preserveSession": "true"})
+            assert refused.status == 503
+            assert (await refused.json())["kind"] == "Status"
+            await first.send_bytes(b"RFB")
+            assert await hear(await guest_end(fake, 0)) == b"RFB"
+        async with client.ws_connect(f"{AT}/vnc", params={"preserveSession": "true"}) as later:
+            await later.send_bytes(b"RFB")
+            assert await hear(await guest_end(fake, 1)) == b"RFB"
+
+
+async def test_a_client_that_does_not_read_holds_up_the_guest_and_not_the_memory(tmp_path: Path) -> None:
+    async with node(tmp_path) as (_, fake, client), ClientSession() as session:
+        ws = await session.ws_connect(client.make_url(f"{AT}/console"), max_msg_size=0)
+        end = await guest_end(fake, 0)
+        sent = 0
+        try:
+            async with asyncio.timeout(1):
+                while sent < 256 << 20:
+                    await say(end, b"x" * 65536)
+                    sent += 65536
+        except TimeoutError:
+            pass
+        assert sent < 32 << 20
+        async with client.ws_connect(f"{AT}/console") as other:
+            await other.send_bytes(b"next")
+            assert await hear(await guest_end(fake, 1)) == b"next"
+        await ws.close()
+
+
+async def test_what_the_launcher_refuses_is_an_answer_and_no_upgrade(tmp_path: Path) -> None:
+    async with node(tmp_path) as (_, fake, client):
+        fake.refuse[OpenSerial] = RequestFailed("NoDevice", "No serial consoles are present.")
+        answer = await client.get(f"{AT}/console")
+        assert answer.status == 400
+        assert (await answer.json())["message"] == "No serial consoles are present."
+        missing = await client.get("/v1/namespaces/ns/virtualmachineinstances/other/console")
+        assert missing.status == 404
+        await fake.hang_up()
+        assert (await client.put(f"{AT}/pause")).status == 503
+
+
+async def test_actions_reach_the_guest_and_leave_an_event(tmp_path: Path) -> None:
+    async with node(tmp_path) as (world, fake, client):
+        assert (await client.put(f"{AT}/pause", data=b"{}")).status == 200
+        assert (await client.put(f"{AT}/unpause")).status == 200
+        assert [type(request) for request in fake.asked[1:]] == [Pause, Unpause]
+        assert [reason for _, reason in await world.events()][-2:] == ["Paused", "Unpaused"]
+        assert (await client.put(f"{AT}/explode")).status == 404
+
+
+async def test_freeze_needs_a_time_and_an_agent(tmp_path: Path) -> None:
+    async with node(tmp_path) as (world, fake, client):
+        assert (await client.put(f"{AT}/freeze")).status == 400
+        assert (await client.put(f"{AT}/freeze", json={"unfreezeTimeout": "5m0s"})).status == 200
+        assert fake.asked[-1] == Freeze(timeout_s=300)
+        fake.refuse[Freeze] = RequestFailed("NoAgent", "")
+        answer = await client.put(f"{AT}/freeze", json={"unfreezeTimeout": "1s"})
+        assert answer.status == 500
+        assert "command Freeze failed" in (await answer.json())["message"]
+        assert ("Warning", "FreezeError") in await world.events()
+
+
+async def test_questions_to_the_agent(tmp_path: Path) -> None:
+    async with node(tmp_path) as (world, fake, client):
+        silent = await client.get(f"{AT}/guestosinfo")
+        assert silent.status == 409
+        assert "does not have guest agent connected" in (await silent.json())["message"]
+        fake.guest_info = json.dumps({
+            "guestAgentVersion": "7", "userList": [{"userName": "root", "loginTime": 1.5}],
+            "fsInfo": {"disks": [{"diskName": "vda", "mountPoint": "/", "fileSystemType": "ext4"}]},
+        }).encode()
+        await fake.becomes(DomainStatus(state=DomainState.RUNNING, agent_connected=True))
+        await world.until(lambda: world.launchers.of(world.stored).status.agent_connected)  # type: ignore[union-attr]
+        assert (await (await client.get(f"{AT}/guestosinfo")).json())["guestAgentVersion"] == "7"
+        assert (await (await client.get(f"{AT}/userlist")).json())["items"][0]["userName"] == "root"
+        assert (await (await client.get(f"{AT}/filesystemlist")).json())["items"][0]["mountPoint"] == "/"
+        picture = await client.get(f"{AT}/vnc/screenshot")
+        assert picture.content_type == "image/png"
+
+
+async def test_a_client_without_virt_apis_certificate_is_cut_off(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi()).running() as world, TestClient(TestServer(world.tunnel.app())) as client:
+        with pytest.raises(ClientError):
+            await client.get(f"{AT}/guestosinfo")
+
+
+def test_the_name_in_a_certificate() -> None:
+    assert common_name({"subject": ((("organizationName", "x"),), (("commonName", CLIENT_NAME),))}) == CLIENT_NAME
+    assert common_name(None) == common_name({}) == ""
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208

@@ -1,0 +1,107 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from tests.virt.handler.world import vmi
+from virt.api import v1
+from virt.handler.vmi.plan import Action, Plan, Seen, phase_of, plan
+from virt.rpc.messages import DomainState, DomainStatus
+
+NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+S = DomainState
+WITHOUT_ACPI = v1.DomainSpec(features=v1.Features(acpi=v1.FeatureState(enabled=False)))
+
+
+def deleted(seconds_ago: float, **spec: object) -> v1.VirtualMachineInstance:
+    found = vmi("Running", **spec)
+    moment = (NOW - timedelta(seconds=seconds_ago)).isoformat()
+    return replace(found, metadata=replace(found.metadata, deletion_timestamp=moment))
+
+
+@pytest.mark.parametrize(("state", "reason", "phase", "after"), [
+    (S.RUNNING, "Booted", "Scheduled", "Running"),
+    (S.PAUSED, "User", "Scheduled", "Running"),
+    (S.PAUSED, "PostcopyFailed", "Running", "Failed"),
+    (S.SHUTDOWN, "", "Running", "Running"),
+    (S.SHUTOFF, "Shutdown", "Running", "Succeeded"),
+    (S.SHUTOFF, "Saved", "Running", "Succeeded"),
+    (S.SHUTOFF, "Destroyed", "Running", "Failed"),
+    (S.SHUTOFF, "Crashed", "Running", "Failed"),
+    (S.SHUTOFF, "Failed", "Running", "Failed"),
+    (S.SHUTOFF, "Migrated", "Running", "Running"),
+    (S.SHUTOFF, "Unknown", "Running", "Failed"),
+    (S.SHUTOFF, "Unknown", "Scheduled", None),
+    (S.CRASHED, "Panicked", "Running", "Failed"),
+])
+def test_what_a_domain_state_makes_of_the_phase(
+    state: DomainState, reason: str, phase: str, after: str | None
+) -> None:
+    assert phase_of(phase, DomainStatus(state=state, reason=reason), vmi(phase)) == after
+
+
+@pytest.mark.parametrize("spec", [{"termination_grace_period_seconds": 0}, {"domain": WITHOUT_ACPI}])
+def test_a_guest_that_could_not_be_asked_does_not_fail_when_it_is_destroyed(spec: dict[str, object]) -> None:
+    destroyed = DomainStatus(state=S.SHUTOFF, reason="Destroyed")
+    assert phase_of("Running", destroyed, vmi("Running", **spec)) == "Succeeded"
+
+
+def seen(state: DomainState, reason: str = "", **more: object) -> Seen:
+    return Seen(DomainStatus(state=state, reason=reason), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("phase", "what", "expected"), [
+    ("Scheduling", seen(S.NONE), Plan("Scheduling")),
+    ("Scheduled", seen(S.NONE), Plan("Scheduled", Action.START)),
+    ("Scheduled", Seen(None), Plan("Scheduled")),
+    ("Scheduled", seen(S.RUNNING), Plan("Running")),
+    ("Running", seen(S.RUNNING), Plan("Running")),
+    ("Running", seen(S.NONE, connected_s=1), Plan("Running", again_s=5)),
+    ("Failed", seen(S.RUNNING), Plan("Failed", Action.DESTROY)),
+    ("Failed", seen(S.SHUTOFF, "Crashed"), Plan("Failed")),
+    ("Succeeded", Seen(is_connected=False, is_gone=True), Plan("Succeeded")),
+    ("Running", Seen(is_connected=False, silent_s=200), Plan("Running", again_s=5)),
+    ("Running", seen(S.SHUTOFF, "Shutdown", is_connected=False, is_gone=True), Plan("Succeeded")),
+])
+def test_what_is_done_next(phase: str, what: Seen, expected: Plan) -> None:
+    assert plan(vmi(phase), what, NOW) == expected
+
+
+@pytest.mark.parametrize("what", [
+    Seen(is_connected=False, is_gone=True),
+    seen(S.RUNNING, is_connected=False, is_gone=True),
+    Seen(is_connected=False, silent_s=301),
+    seen(S.NONE, connected_s=61),
+])
+def test_a_guest_nobody_can_speak_for_has_failed(what: Seen) -> None:
+    found = plan(vmi("Running"), what, NOW)
+    assert found.phase == "Failed"
+    assert found.why
+
+
+def test_an_unexplained_shutoff_at_the_start_is_waited_out_for_five_minutes() -> None:
+    off = seen(S.SHUTOFF, "")
+    assert plan(vmi("Scheduled"), off, NOW) == Plan("Scheduled", again_s=5)
+    assert plan(vmi("Scheduled"), off, NOW + timedelta(minutes=5)).phase == "Failed"
+
+
+@pytest.mark.parametrize(("ago", "pressed_s", "spec", "action", "again_s"), [
+    (0, None, {}, Action.PRESS_POWER_BUTTON, 5),
+    (2, 2, {}, Action.NOTHING, 3),
+    (6, 5, {}, Action.PRESS_POWER_BUTTON, 5),
+    (28, 6, {}, Action.PRESS_POWER_BUTTON, 2),
+    (30, 2, {}, Action.DESTROY, None),
+    (0, None, {"termination_grace_period_seconds": 0}, Action.DESTROY, None),
+    (31, 1, {"termination_grace_period_seconds": 600}, Action.NOTHING, 4),
+])
+def test_the_power_button_is_pressed_until_the_grace_is_over(
+    ago: float, pressed_s: float | None, spec: dict[str, object], action: Action, again_s: float | None
+) -> None:
+    found = plan(deleted(ago, **spec), seen(S.RUNNING, power_button_s=pressed_s), NOW)
+    assert (found.phase, found.action, found.again_s) == ("Running", action, again_s)
+
+
+def test_a_deleted_vmi_that_has_no_guest_yet_gets_none() -> None:
+    waiting = deleted(0)
+    waiting = replace(waiting, status=replace(waiting.status, phase="Scheduled"))
+    assert plan(waiting, seen(S.NONE), NOW) == Plan("Scheduled")

@@ -1,0 +1,84 @@
+from typing import Any
+
+import pytest
+
+from tests.virt.launcher.design.requests import EMULATED, disk_vmi, prepared
+from virt.launcher import design
+from virt.launcher.design import DiskSource
+from virt.launcher.domain import Disk
+
+QCOW2 = DiskSource("/d/a.qcow2", "qcow2")
+
+
+def only_disk(disk: dict[str, Any], source: DiskSource) -> Disk:
+    domain = design.domain_for(disk_vmi({"name": "a", **disk}), EMULATED, prepared(a=source))
+    assert domain.devices is not None
+    (made,) = domain.devices.disks
+    return made
+
+
+def test_targets_count_per_kind_of_bus() -> None:
+    vmi = disk_vmi(
+        {"name": "a", "disk": {"bus": "virtio"}}, {"name": "b"}, {"name": "c", "disk": {"bus": "scsi"}},
+        {"name": "d", "disk": {"bus": "virtio"}}, {"name": "e", "cdrom": {}},
+    )
+    assert [(each.volume, each.target) for each in design.disk_targets(vmi)] == [
+        ("a", "vda"), ("b", "sda"), ("c", "sdb"), ("d", "vdb"), ("e", "sdc"),
+    ]
+
+
+def test_letters_go_on_after_z() -> None:
+    vmi = disk_vmi(*({"name": f"d{index}", "disk": {"bus": "virtio"}} for index in range(703)))
+    targets = [each.target for each in design.disk_targets(vmi)]
+    assert [targets[index] for index in (0, 25, 26, 51, 52, 701, 702)] == [
+        "vda", "vdz", "vdaa", "vdaz", "vdba", "vdzz", "vdaaa",
+    ]
+
+
+def test_targets_are_those_of_the_domain() -> None:
+    vmi = disk_vmi({"name": "a", "disk": {"bus": "virtio"}}, {"name": "b", "cdrom": {}})
+    domain = design.domain_for(vmi, EMULATED, prepared(a=QCOW2, b=QCOW2))
+    assert domain.devices is not None
+    assert [(design.name_of(disk.alias), disk.target) for disk in domain.devices.disks] == [
+        (each.volume, each.target) for each in design.disk_targets(vmi)
+    ]
+
+
+@pytest.mark.parametrize(("disk", "direct_io", "cache", "io"), [
+    ({}, None, "", ""),
+    ({}, True, "none", ""),
+    ({}, False, "writethrough", ""),
+    ({"cache": "writeback"}, True, "writeback", ""),
+    ({"cache": "none"}, None, "none", ""),
+    ({"io": "native"}, None, "none", "native"),
+    ({"io": "threads"}, False, "writethrough", "threads"),
+    ({"shareable": True}, None, "none", ""),
+])
+def test_cache_and_io(disk: dict[str, Any], direct_io: bool | None, cache: str, io: str) -> None:
+    made = only_disk(disk, DiskSource("/d/a", "raw", direct_io=direct_io))
+    assert (made.cache, made.io) == (cache, io)
+
+
+def test_device_with_direct_io_is_read_natively() -> None:
+    made = only_disk({}, DiskSource("/dev/a", "raw", kind="block", direct_io=True))
+    assert (made.type, made.device_path, made.file, made.cache, made.io) == ("block", "/dev/a", "", "none", "native")
+
+
+@pytest.mark.parametrize(("disk", "source", "field"), [
+    ({"cache": "none"}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.cache"),
+    ({"io": "native"}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.io"),
+    ({"io": "native", "cache": "writeback"}, QCOW2, r"disks\[0\]\.io"),
+    ({"shareable": True, "cache": "writeback"}, QCOW2, r"disks\[0\]\.cache"),
+    ({"shareable": True}, QCOW2, r"disks\[0\]\.shareable: a shared disk must be raw"),
+    ({"shareable": True}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.shareable"),
+    ({"disk": {"bus": "sata"}}, DiskSource("/d/a", "raw", read_only=True), r"disks\[0\]\.disk\.bus"),
+    ({"disk": {"bus": "ide"}}, QCOW2, r"disks\[0\]\.disk\.bus"),
+])
+def test_what_cannot_be_had_is_refused_by_field(disk: dict[str, Any], source: DiskSource, field: str) -> None:
+    with pytest.raises(design.DesignError, match=f"spec.domain.devices.{field}"):
+        only_disk(disk, source)
+
+
+def test_volume_that_is_not_ready_is_named() -> None:
+    with pytest.raises(design.DesignError, match=r"disks\[1\]\.name: volume 'b'"):
+        design.domain_for(disk_vmi({"name": "a"}, {"name": "b"}), EMULATED, prepared(a=QCOW2))

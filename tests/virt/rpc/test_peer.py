@@ -1,0 +1,148 @@
+"""Handler and launcher over a real socket pair."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from virt.rpc.errors import CallTimeout, ConnectionLost, RequestFailed
+from virt.rpc.messages import (
+    Data,
+    Destroy,
+    Done,
+    Event,
+    GuestInfo,
+    Hello,
+    HostFacts,
+    OpenSerial,
+    Pause,
+    Request,
+    Shutdown,
+    SyncVmi,
+)
+from virt.rpc.peer import Peer, Reply
+
+
+async def serve(request: Request, fds: tuple[int, ...]) -> Reply:
+    """A launcher of a few words."""
+    match request:
+        case SyncVmi():
+            said = b"".join(os.read(fd, 100) for fd in fds)
+            for fd in fds:
+                os.close(fd)
+            return Reply(Data(body=said))
+        case OpenSerial():
+            reading, writing = os.pipe()
+            os.write(writing, b"login:")
+            os.close(writing)
+            return Reply(Done(), (reading,))
+        case Pause():
+            await asyncio.sleep(60)
+        case Shutdown():
+            raise RequestFailed("NotRunning", "no domain runs")
+        case Destroy():
+            raise ValueError("a fault of ours")
+        case GuestInfo():
+            return Reply(Data(body=b"x" * 3_000_000))
+    return Reply(Done())
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[Peer, Peer, list[Event]]]:
+    """(handler, launcher, events that the handler heard)"""
+    here, there = socket.socketpair()
+    heard: list[Event] = []
+    handler, launcher = Peer(here, on_event=heard.append), Peer(there, serve=serve)
+    running = [asyncio.create_task(handler.run()), asyncio.create_task(launcher.run())]
+    try:
+        yield handler, launcher, heard
+    finally:
+        handler.close()
+        launcher.close()
+        await asyncio.wait_for(asyncio.gather(*running), 5)
+
+
+async def test_descriptors_travel_both_ways() -> None:
+    async with connected() as (handler, _, _):
+        pipes = [os.pipe() for _ in range(2)]
+        for number, (_, writing) in enumerate(pipes):
+            os.write(writing, b"%d" % number)
+        given = [reading for reading, _ in pipes]
+        request = SyncVmi(vmi=b"{}" * 100_000, interfaces=(), facts=HostFacts(kvm=False))
+        answer, _ = await handler.call(request, given, deadline_s=5)
+        assert answer == Data(body=b"01")
+
+        answer, fds = await handler.call(OpenSerial(), deadline_s=5)
+        assert answer == Done()
+        assert os.read(fds[0], 100) == b"login:"
+        for fd in [*fds, *(fd for pipe in pipes for fd in pipe)]:
+            os.close(fd)                    # the caller's own, also those that were sent
+
+
+async def test_large_answers_and_calls_in_flight_do_not_mix() -> None:
+    async with connected() as (handler, _, _):
+        replies = await asyncio.gather(
+            *(handler.call(GuestInfo(), deadline_s=10) for _ in range(3)),
+            *(handler.call(OpenSerial(), deadline_s=10) for _ in range(5)),
+        )
+        assert [len(reply.answer.body) for reply in replies[:3] if isinstance(reply.answer, Data)] == [3_000_000] * 3
+        for reply in replies[3:]:
+            assert os.read(reply.fds[0], 100) == b"login:"
+            os.close(reply.fds[0])
+
+
+async def test_a_refusal_and_a_fault_reach_the_caller() -> None:
+    async with connected() as (handler, _, _):
+        with pytest.raises(RequestFailed, match="no domain runs") as refused:
+            await handler.call(Shutdown(), deadline_s=5)
+        assert refused.value.code == "NotRunning"
+        with pytest.raises(RequestFailed, match="a fault of ours") as failed:
+            await handler.call(Destroy(), deadline_s=5)
+        assert failed.value.code == "Internal"
+
+
+async def test_a_call_ends_at_its_deadline_and_others_go_on() -> None:
+    async with connected() as (handler, _, _):
+        with pytest.raises(CallTimeout):
+            await handler.call(Pause(), deadline_s=0.05)
+        assert (await handler.call(GuestInfo(), deadline_s=5)).answer
+
+
+async def test_events_arrive_in_order() -> None:
+    async with connected() as (handler, launcher, heard):
+        for pid in range(50):
+            await launcher.tell(Hello(version=1, pid=pid))
+        await handler.call(OpenSerial(), deadline_s=5)
+        assert heard == [Hello(version=1, pid=pid) for pid in range(50)]
+
+
+async def test_calls_fail_when_the_other_side_dies() -> None:
+    async with connected() as (handler, launcher, _):
+        call = asyncio.create_task(handler.call(Pause(), deadline_s=60))
+        await asyncio.sleep(0.05)
+        launcher.close()
+        with pytest.raises(ConnectionLost):
+            await asyncio.wait_for(call, 5)
+        with pytest.raises(ConnectionLost):
+            await handler.call(Pause(), deadline_s=5)
+
+
+async def test_noise_ends_the_connection() -> None:
+    here, there = socket.socketpair()
+    peer = Peer(here)
+    there.sendall(b"\x00\x00\x00\x05GET /")
+    with pytest.raises(ConnectionLost, match="not a message"):
+        await asyncio.wait_for(peer.run(), 5)
+    there.close()
+
+
+async def test_a_message_of_absurd_length_ends_the_connection() -> None:
+    here, there = socket.socketpair()
+    peer = Peer(here)
+    there.sendall(b"\xff\xff\xff\xff")
+    with pytest.raises(ConnectionLost, match="at most"):
+        await asyncio.wait_for(peer.run(), 5)
+    there.close()

@@ -1,0 +1,158 @@
+"""virtctl as people use it: help, wrong use, and commands against a served virt-api."""
+
+import argparse
+import asyncio
+import json
+import os
+import pty
+import socket
+import sys
+import termios
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.virt.apiserver.stand import Stand, handler_pod, running_vmi, stand
+from virt.base import exec as processes
+from virt.virtctl import console, kubeconfig, main, vnc
+from virt.virtctl.console import Ends
+from virt.virtctl.errors import CommandError
+from virt.virtctl.kubeconfig import Flags
+from virt.virtctl.server import Server
+
+
+def kubeconfig_of(api: Stand) -> str:
+    proxy = api.folder / "proxy"
+    document = {
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": api.url, "insecure-skip-tls-verify": True}}],
+        "users": [{"name": "c", "user": {"client-certificate": str(proxy / "tls.crt"),
+                                         "client-key": str(proxy / "tls.key"), "as": "alice"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c", "namespace": "ns"}}],
+    }
+    path = api.folder / "config"
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Stand]:
+    async with stand(tmp_path, handler_pod(), running_vmi()) as served:
+        yield served
+
+
+async def virtctl(api: Stand, *argv: str, keys: bytes = b"") -> processes.Result:
+    return await processes.run(
+        [sys.executable, "-m", "virt.virtctl.main", *argv], input=keys, deadline_s=30, check=False,
+        env={"KUBECONFIG": kubeconfig_of(api)})
+
+
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([], "virtctl") == 0
+    text = capsys.readouterr().out
+    assert all(verb.name in text for verb in main.VERBS)
+    for verb in main.VERBS:
+        with pytest.raises(SystemExit) as ended:
+            main.run([verb.name, "--help"], "kubectl virt")
+        assert ended.value.code == 0
+        assert f"usage: kubectl virt {verb.name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [(["nosuch"], "nosuch"), (["start"], "NAME"), (["start", "a", "b"], "b"), (["start", "a", "--nosuch"], "--nosuch"),
+     (["pause", "foo", "x"], "foo")],
+)
+def test_wrong_use_is_one_line_that_names_it(argv: list[str], named: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        main.run(argv, "virtctl")
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.runs_processes
+async def test_actions_and_the_servers_own_words(api: Stand) -> None:
+    paused = await virtctl(api, "pause", "vmi", "vm1")
+    assert (paused.code, paused.stdout) == (0, "VMI vm1 was scheduled to pause\n")
+    dry = await virtctl(api, "reset", "vm1")
+    assert dry.code == 0
+    assert [call.rpartition("/")[2] for call in api.handler.calls] == ["pause", "reset"]
+    missing = await virtctl(api, "start", "nothing")
+    assert (missing.code, missing.stdout) == (1, "")
+    assert 'virtualmachine.kubevirt.io "nothing" not found' in missing.stderr
+    unforced = await virtctl(api, "stop", "vm1", "--grace-period", "0")
+    assert unforced.stderr == "Must both use --force=true and set --grace-period.\n"
+    version = await virtctl(api, "version", "-o", "json")
+    assert json.loads(version.stdout)["serverVersion"]["gitVersion"] == "v1.8.0"
+
+
+@pytest.mark.runs_processes
+async def test_console_through_pipes(api: Stand) -> None:
+    ended = await virtctl(api, "console", "vm1", keys=b"end")
+    assert (ended.code, ended.stdout) == (0, "bye")
+    assert "Successfully connected to vm1 console" in ended.stderr
+    assert "disconnected" in ended.stderr
+    crashed = await virtctl(api, "console", "vm1", keys=b"crash")
+    assert crashed.code == 1
+
+
+async def test_console_on_a_terminal_ends_with_the_escape_key_and_leaves_it_as_it_was(
+    api: Stand
+) -> None:
+    person, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    try:
+        server = Server(kubeconfig.load(Flags(kubeconfig=kubeconfig_of(api)), {}))
+
+        async def typed() -> None:
+            while termios.tcgetattr(terminal)[3] & termios.ICANON:
+                await asyncio.sleep(0.02)                  # until the console has made it raw
+            os.write(person, b"\x03echo")
+            seen = b""
+            while b"\x03echo" not in seen:
+                seen += await asyncio.to_thread(os.read, person, 100)
+            os.write(person, b"\x1d")
+
+        code, _ = await asyncio.gather(console.connected(server, "vm1", Ends(terminal, terminal), timeout_s=0), typed())
+        assert code == 0
+        assert termios.tcgetattr(terminal) == before
+    finally:
+        os.close(terminal)
+        os.close(person)
+
+
+async def test_a_console_that_never_comes_times_out(tmp_path: Path) -> None:
+    async with stand(tmp_path, running_vmi(phase="Scheduling")) as api:
+        server = Server(kubeconfig.load(Flags(kubeconfig=kubeconfig_of(api)), {}))
+        with pytest.raises(CommandError, match="VMI is not running"):
+            await console.connected(server, "vm1", Ends(0, 1), timeout_s=0)
+
+
+async def test_vnc_proxy_says_its_port_and_carries_bytes(api: Stand) -> None:
+    server = Server(kubeconfig.load(Flags(kubeconfig=kubeconfig_of(api)), {}))
+    port = free_port()
+    given = argparse.Namespace(address="127.0.0.1", port=port, proxy_only=True)
+    serving = asyncio.create_task(vnc.proxied(server, "vm1", given))
+    reader, writer = await connected(port)
+    writer.write(b"RFB")
+    assert await reader.readexactly(3) == b"RFB"
+    writer.write(b"end")
+    assert await reader.readexactly(3) == b"bye"
+    assert await serving == 0
+    writer.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                return await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)

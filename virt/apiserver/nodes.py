@@ -1,0 +1,144 @@
+"""The way to a VMI's node: find the handler's pod, ask it over mutual TLS, or open a stream through it.
+
+Refusals of the handler come through with their code and text, since they are Status objects there too.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Final, Protocol
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from virt.api import codec, conditions, kinds, names, v1
+from virt.api.status import Status, failure
+from virt.apiserver.preconditions import NOT_RUNNING
+from virt.apiserver.refusal import RefusedError, bad_request, internal, unavailable
+from virt.kube.client import Client, Selector
+
+DIAL_S: Final = 10.0
+ANSWER_S: Final = 30.0
+_PHASES: Final = ("Running", "Scheduled")
+
+
+@dataclass(frozen=True)
+class Answer:
+    body: bytes
+    content_type: str
+
+
+class Nodes(Protocol):
+    """``path`` is what follows the VMI's name: ``pause``, ``vnc/screenshot``. All raise RefusedError."""
+
+    async def ask(self, vmi: v1.VirtualMachineInstance, method: str, path: str, *, body: bytes = b"",
+                  query: Mapping[str, str] | None = None) -> Answer: ...
+
+    async def open(self, vmi: v1.VirtualMachineInstance, path: str, *, query: Mapping[str, str] | None = None
+                   ) -> "Stream": ...
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A WebSocket to the handler. :meth:`close` is to be called in any case."""
+
+    socket: aiohttp.ClientWebSocketResponse
+    session: aiohttp.ClientSession
+
+    async def close(self, code: int = 1000) -> None:
+        try:
+            await self.socket.close(code=code)
+        finally:
+            await self.session.close()
+
+
+class Handlers:
+    """The real :class:`Nodes`. ``tls`` gives the context of the moment: ``virt.apiserver.tls.HandlerDoor``."""
+
+    def __init__(
+        self, client: Client, namespace: str, tls: Callable[[], ssl.SSLContext], *, port: int = names.HANDLER_PORT
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._tls = tls
+        self._port = port
+
+    async def ask(self, vmi: v1.VirtualMachineInstance, method: str, path: str, *, body: bytes = b"",
+                  query: Mapping[str, str] | None = None) -> Answer:
+        url = await self._url(vmi, path, query or {})
+        timeout = aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=DIAL_S)
+        headers = {"Content-Type": "application/json"} if body else {}
+        async with (
+            self._reached(vmi),
+            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+            session.request(method, url, data=body or None, headers=headers, ssl=self._tls()) as response,
+        ):
+            content = await response.read()
+            if response.status >= 400:
+                raise RefusedError(refusal(response.status, content))
+            return Answer(content, response.content_type)
+
+    async def open(self, vmi: v1.VirtualMachineInstance, path: str, *, query: Mapping[str, str] | None = None
+                   ) -> Stream:
+        url = await self._url(vmi, path, query or {})
+        refused: list[Status] = []
+
+        # aiohttp drops the body of an answer that is no upgrade, and the handler's reason with it: look before it does.
+        async def look(_: object, __: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
+            if params.response.status >= 400:
+                refused.append(refusal(params.response.status, await params.response.read()))
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(look)
+        session = aiohttp.ClientSession(trace_configs=[trace], trust_env=False)
+        try:
+            async with self._reached(vmi), asyncio.timeout(DIAL_S):
+                try:
+                    socket = await session.ws_connect(
+                        url, protocols=(names.SUBPROTOCOL,), ssl=self._tls(), max_msg_size=0)
+                except aiohttp.WSServerHandshakeError as error:
+                    raise RefusedError(refused[0] if refused else failure(500, error.message)) from error
+        except BaseException:
+            await session.close()
+            raise
+        return Stream(socket, session)
+
+    @asynccontextmanager
+    async def _reached(self, vmi: v1.VirtualMachineInstance) -> AsyncIterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise unavailable(f"the handler on node {vmi.status.node_name!r} does not answer") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise unavailable(f"the handler on node {vmi.status.node_name!r} cannot be reached: {error}") from error
+
+    async def _url(self, vmi: v1.VirtualMachineInstance, path: str, query: Mapping[str, str]) -> URL:
+        host = await self._address(vmi)
+        where = f"/v1/namespaces/{vmi.metadata.namespace}/virtualmachineinstances/{vmi.metadata.name}/{path}"
+        return URL.build(scheme="https", host=host, port=self._port, path=where, query=query)
+
+    async def _address(self, vmi: v1.VirtualMachineInstance) -> str:
+        if vmi.status.phase not in _PHASES or not vmi.status.node_name:
+            raise bad_request(NOT_RUNNING)
+        selector = Selector(
+            labels=f"{names.APP_LABEL}={names.HANDLER}", fields=f"spec.nodeName={vmi.status.node_name}")
+        pods = (await self._client.list(kinds.POD, self._namespace, selector)).items
+        # During a roll-out the old pod may still be there: a ready one first.
+        found = sorted((pod for pod in pods if pod.status.pod_ip and pod.metadata.deletion_timestamp is None),
+                       key=lambda pod: not conditions.is_true(pod.status.conditions, "Ready"))
+        if not found:
+            raise unavailable(f"there is no handler on node {vmi.status.node_name!r}")
+        return found[0].status.pod_ip
+
+
+def refusal(code: int, body: bytes) -> Status:
+    """The handler's Status, or its text in one."""
+    try:
+        answer = codec.decode(body, Status)
+    except msgspec.DecodeError:
+        return failure(code, body[:500].decode(errors="replace").strip() or f"the handler answered {code}")
+    return answer if answer.code else internal(f"the handler answered {code}").status

@@ -1,0 +1,89 @@
+"""What a VMI's state has to be for an action on it. Pure: each function returns nothing or raises RefusedError."""
+
+from virt.api import conditions, kinds, v1
+from virt.apiserver.refusal import RefusedError, bad_request, conflict, forbidden
+
+NOT_RUNNING = "VMI is not running"
+
+
+def console(vmi: v1.VirtualMachineInstance) -> None:
+    """Clients repeat on 400 until the guest is there; a failed VMI is 409, so that they stop."""
+    if vmi.spec.domain.devices.autoattach_serial_console is False:
+        raise bad_request("No serial consoles are present.")
+    if vmi.status.phase == "Failed":
+        raise _conflict(vmi, "VMI is in failed status")
+    if vmi.status.phase != "Running":
+        raise bad_request(NOT_RUNNING)
+
+
+def graphics(vmi: v1.VirtualMachineInstance) -> None:
+    """VNC and screenshots."""
+    if vmi.spec.domain.devices.autoattach_graphics_device is False:
+        raise bad_request("No graphics devices are present.")
+    if vmi.status.phase != "Running":
+        raise bad_request(NOT_RUNNING)
+
+
+def pause(vmi: v1.VirtualMachineInstance) -> None:
+    running(vmi)
+    probe = vmi.spec.liveness_probe
+    if probe is not None and probe.guest_agent_ping is None:
+        raise forbidden(kinds.VMI, vmi.metadata.name, "Pausing VMIs with LivenessProbe is currently not supported")
+    if conditions.is_true(vmi.status.conditions, "Paused"):
+        raise _conflict(vmi, "VMI is already paused")
+
+
+def unpause(vmi: v1.VirtualMachineInstance, vm: v1.VirtualMachine | None) -> None:
+    """``vm``: the owner, if there is one."""
+    running(vmi)
+    if not conditions.is_true(vmi.status.conditions, "Paused"):
+        raise _conflict(vmi, "VMI is not paused")
+    if vm is not None and vm.status.snapshot_in_progress:
+        raise _conflict(vmi, f"cannot unpause while snapshot {vm.status.snapshot_in_progress!r} is in progress")
+
+
+def soft_reboot(vmi: v1.VirtualMachineInstance) -> None:
+    running(vmi)
+    if conditions.is_true(vmi.status.conditions, "Paused"):
+        raise _conflict(vmi, "VMI is paused")
+    features = vmi.spec.domain.features
+    has_acpi = features is None or features.acpi is None or features.acpi.enabled is not False
+    if not has_acpi and not conditions.is_true(vmi.status.conditions, "AgentConnected"):
+        raise _conflict(vmi, "VMI neither have the agent connected nor the ACPI feature enabled")
+
+
+def reset(vmi: v1.VirtualMachineInstance) -> None:
+    if vmi.status.phase != "Running":
+        raise bad_request(NOT_RUNNING)
+
+
+def running(vmi: v1.VirtualMachineInstance) -> None:
+    if vmi.status.phase != "Running":
+        raise _conflict(vmi, NOT_RUNNING)
+
+
+def guest_agent(vmi: v1.VirtualMachineInstance) -> None:
+    running(vmi)
+    if not conditions.is_true(vmi.status.conditions, "AgentConnected"):
+        raise _conflict(vmi, "VMI does not have guest agent connected")
+
+
+def migrate(vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance | None) -> None:
+    if vmi is None or vmi.status.phase != "Running":
+        raise conflict(kinds.VM, vm.metadata.name, "VM is not running")
+
+
+def port_forward(vmi: v1.VirtualMachineInstance) -> str:
+    """The address to dial: the first of the first interface."""
+    if conditions.is_true(vmi.status.conditions, "Paused"):
+        raise _conflict(vmi, "VMI is paused")
+    if vmi.status.phase != "Running":
+        raise bad_request(NOT_RUNNING)
+    address = next((interface.ip_address for interface in vmi.status.interfaces if interface.ip_address), "")
+    if not address:
+        raise bad_request("no network interfaces are present")
+    return address
+
+
+def _conflict(vmi: v1.VirtualMachineInstance, why: str) -> RefusedError:
+    return conflict(kinds.VMI, vmi.metadata.name, why)

@@ -1,0 +1,272 @@
+"""The subresources themselves: read the objects, ask the pure rules, write or ask the node.
+
+Objects are read from the API server each time, never from a cache: a client may have written them a moment ago.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from virt.api import codec, kinds, names, v1
+from virt.api.kinds import Kind
+from virt.api.subresources import (
+    DryRun,
+    MigrateOptions,
+    PauseOptions,
+    RestartOptions,
+    StartOptions,
+    StopOptions,
+    UnpauseOptions,
+)
+from virt.apiserver import preconditions, relay, runstate
+from virt.apiserver.nodes import DIAL_S, Nodes
+from virt.apiserver.refusal import RefusedError, bad_request, conflict, internal, not_implemented, of_api_error
+from virt.kube.client import ApiError, Client, JsonPatch
+
+T = TypeVar("T")
+Options = TypeVar("Options", bound=DryRun)
+
+MAX_OPTIONS: Final = 1 << 20
+_OWNER: Final = "VirtualMachine"
+
+
+class Subresources:
+    """One method for each subresource; ``virt.apiserver.server`` routes to them."""
+
+    def __init__(self, client: Client, nodes: Nodes) -> None:
+        self._client = client
+        self._nodes = nodes
+
+    # --- virtualmachines ---
+
+    async def start(self, request: web.Request) -> web.StreamResponse:
+        options = await _options(request, StartOptions)
+        vm, vmi = await self._machine(request)
+        return await self._written(vm, runstate.start(vm, vmi, options), options)
+
+    async def stop(self, request: web.Request) -> web.StreamResponse:
+        options = await _options(request, StopOptions)
+        vm, vmi = await self._machine(request)
+        return await self._written(vm, runstate.stop(vm, vmi, options), options)
+
+    async def restart(self, request: web.Request) -> web.StreamResponse:
+        options = await _options(request, RestartOptions)
+        vm, vmi = await self._machine(request)
+        return await self._written(vm, runstate.restart(vm, vmi, options), options)
+
+    async def migrate(self, request: web.Request) -> web.StreamResponse:
+        options = await _options(request, MigrateOptions)
+        vm, vmi = await self._machine(request)
+        preconditions.migrate(vm, vmi)
+        migration = v1.VirtualMachineInstanceMigration(
+            metadata=msgspec.structs.replace(
+                v1.VirtualMachineInstanceMigration().metadata, generate_name="kubevirt-migrate-vm-"),
+            spec=v1.VirtualMachineInstanceMigrationSpec(
+                vmi_name=vm.metadata.name, added_node_selector=options.added_node_selector),
+        )
+        try:
+            await self._client.create(kinds.VMIM, migration, vm.metadata.namespace, dry_run=options.is_dry_run)
+        except ApiError as error:
+            raise internal(error.message) from error
+        return web.Response(status=202)
+
+    async def forward_to_machine(self, request: web.Request) -> web.StreamResponse:
+        vm, vmi = await self._machine(request)
+        if vmi is None:
+            raise conflict(kinds.VM, vm.metadata.name, "VM is not running")
+        return await self._forwarded(request, vmi)
+
+    # --- virtualmachineinstances ---
+
+    async def console(self, request: web.Request) -> web.StreamResponse:
+        vmi = await self._instance(request)
+        preconditions.console(vmi)
+        return await self._streamed(request, vmi, "console")
+
+    async def vnc(self, request: web.Request) -> web.StreamResponse:
+        vmi = await self._instance(request)
+        preconditions.graphics(vmi)
+        return await self._streamed(request, vmi, "vnc")
+
+    async def screenshot(self, request: web.Request) -> web.StreamResponse:
+        vmi = await self._instance(request)
+        preconditions.graphics(vmi)
+        return await self._asked(request, vmi, "GET", "vnc/screenshot")
+
+    async def forward(self, request: web.Request) -> web.StreamResponse:
+        return await self._forwarded(request, await self._instance(request))
+
+    async def pause(self, request: web.Request) -> web.StreamResponse:
+        options = await _options(request, PauseOptions)
+        vmi = await self._instance(request)
+        preconditions.pause(vmi)
+        return await self._acted(request, vmi, "pause", options)
+
+    async def unpause(self, request: web.Request) -> web.StreamResponse:
+        options = await _options(request, UnpauseOptions)
+        vmi = await self._instance(request)
+        preconditions.unpause(vmi, await self._owner(vmi))
+        return await self._acted(request, vmi, "unpause", options)
+
+    async def soft_reboot(self, request: web.Request) -> web.StreamResponse:
+        vmi = await self._instance(request)
+        preconditions.soft_reboot(vmi)
+        return await self._acted(request, vmi, "softreboot", DryRun())
+
+    async def reset(self, request: web.Request) -> web.StreamResponse:
+        vmi = await self._instance(request)
+        preconditions.reset(vmi)
+        return await self._acted(request, vmi, "reset", DryRun())
+
+    async def freeze(self, request: web.Request) -> web.StreamResponse:
+        """Also thaws: the last part of the path is the handler's."""
+        vmi = await self._instance(request)
+        preconditions.running(vmi)
+        action = request.path.rpartition("/")[2]
+        await self._nodes.ask(vmi, "PUT", action, body=await _body(request))
+        return web.Response()
+
+    async def guest_question(self, request: web.Request) -> web.StreamResponse:
+        """guestosinfo, userlist and filesystemlist."""
+        vmi = await self._instance(request)
+        preconditions.guest_agent(vmi)
+        return await self._asked(request, vmi, "GET", request.path.rpartition("/")[2])
+
+    async def unbuilt(self, request: web.Request) -> web.StreamResponse:
+        raise not_implemented(request.path.rpartition("/")[2])
+
+    # --- shared ---
+
+    async def _machine(self, request: web.Request) -> tuple[v1.VirtualMachine, v1.VirtualMachineInstance | None]:
+        namespace, name = _place(request)
+        vm = await self._found(kinds.VM, namespace, name)
+        vmi: v1.VirtualMachineInstance | None = await self._maybe(kinds.VMI, namespace, name)
+        return vm, vmi
+
+    async def _instance(self, request: web.Request) -> v1.VirtualMachineInstance:
+        return await self._found(kinds.VMI, *_place(request))
+
+    async def _owner(self, vmi: v1.VirtualMachineInstance) -> v1.VirtualMachine | None:
+        owners = [owner.name for owner in vmi.metadata.owner_references if owner.kind == _OWNER]
+        if not owners:
+            return None
+        vm: v1.VirtualMachine | None = await self._maybe(kinds.VM, vmi.metadata.namespace, owners[0])
+        return vm
+
+    async def _found(self, kind: Kind[T], namespace: str, name: str) -> T:
+        try:
+            return await self._client.get(kind, name, namespace)
+        except ApiError as error:
+            raise of_api_error(error, kind, name) from error
+
+    async def _maybe(self, kind: Kind[Any], namespace: str, name: str) -> Any:
+        try:
+            return await self._found(kind, namespace, name)
+        except RefusedError as error:
+            if error.status.code == 404:
+                return None
+            raise
+
+    async def _written(
+        self, vm: v1.VirtualMachine, writes: tuple[runstate.Write, ...], options: DryRun
+    ) -> web.StreamResponse:
+        meta = vm.metadata
+        for write in writes:
+            try:
+                await self._client.patch(
+                    write.kind, meta.name, JsonPatch(write.operations), namespace=meta.namespace,
+                    subresource=write.subresource, dry_run=options.is_dry_run)
+            except ApiError as error:
+                raise of_api_error(error, write.kind, meta.name) from error
+        return web.Response(status=202)
+
+    async def _acted(
+        self, request: web.Request, vmi: v1.VirtualMachineInstance, action: str, options: DryRun
+    ) -> web.StreamResponse:
+        if not options.is_dry_run:
+            await self._nodes.ask(vmi, "PUT", action)
+        return web.Response()
+
+    async def _asked(
+        self, request: web.Request, vmi: v1.VirtualMachineInstance, method: str, path: str
+    ) -> web.StreamResponse:
+        answer = await self._nodes.ask(vmi, method, path, query=_query(request))
+        return web.Response(body=answer.body, content_type=answer.content_type)
+
+    async def _streamed(
+        self, request: web.Request, vmi: v1.VirtualMachineInstance, path: str
+    ) -> web.StreamResponse:
+        client = _socket(request)
+        stream = await self._nodes.open(vmi, path, query=_query(request))
+        try:
+            await client.prepare(request)
+            await relay.join(client, stream.socket)
+        finally:
+            await stream.close()
+        return client
+
+    async def _forwarded(self, request: web.Request, vmi: v1.VirtualMachineInstance) -> web.StreamResponse:
+        address = preconditions.port_forward(vmi)
+        port, protocol = request.match_info["port"], request.match_info.get("protocol", "tcp")
+        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+            raise bad_request(f"invalid port: {port!r}")
+        if protocol not in ("tcp", "udp"):
+            raise bad_request(f"invalid protocol: {protocol!r}")
+        if protocol == "udp":
+            raise not_implemented("portforward of udp")
+        client = _socket(request, heartbeat_s=relay.HEARTBEAT_S)
+        try:
+            async with asyncio.timeout(DIAL_S):
+                reader, writer = await asyncio.open_connection(address, int(port))
+        except OSError as error:              # TimeoutError is one
+            raise internal(f"dialing VM: {error or 'no answer'}") from error
+        try:
+            await client.prepare(request)
+        except BaseException:
+            writer.close()
+            raise
+        await relay.join_stream(client, reader, writer)
+        return client
+
+
+def _place(request: web.Request) -> tuple[str, str]:
+    return request.match_info["namespace"], request.match_info["name"]
+
+
+def _query(request: web.Request) -> Mapping[str, str]:
+    return dict(request.query)
+
+
+def _socket(request: web.Request, *, heartbeat_s: float | None = None) -> web.WebSocketResponse:
+    """Not yet upgraded, so that errors of what follows are still plain HTTP. Raises when no upgrade is asked for."""
+    socket = web.WebSocketResponse(
+        protocols=(names.SUBPROTOCOL,), compress=False, timeout=relay.CLOSE_S, heartbeat=heartbeat_s)
+    if not socket.can_prepare(request):
+        raise bad_request("a WebSocket upgrade is needed here")
+    return socket
+
+
+async def _body(request: web.Request) -> bytes:
+    data = await request.read()
+    if len(data) > MAX_OPTIONS:
+        raise web.HTTPRequestEntityTooLarge(MAX_OPTIONS, len(data))
+    return data
+
+
+async def _options(request: web.Request, type_: type[Options]) -> Options:
+    """The body as JSON or YAML, whatever its Content-Type says; no body means no options."""
+    data = await _body(request)
+    if not data.strip():
+        return type_()
+    try:
+        try:
+            document: Any = msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            document = yaml.safe_load(data)
+        return codec.from_json({} if document is None else document, type_)
+    except (msgspec.MsgspecError, yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
+        raise bad_request(f"Can not unmarshal Request body to struct, error: {error}") from error

@@ -1,0 +1,140 @@
+"""virt-handler: what a node does for its virtual machines. ``python3 -m virt.cli.handler``, one per node.
+
+Environment: NODE_NAME, POD_NAMESPACE. Flags are for people who run it by hand.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from virt.api import names
+from virt.api.kinds import KUBEVIRT, VMI
+from virt.base import log, service
+from virt.base.clock import RealClock
+from virt.base.errors import VirtError
+from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
+from virt.handler.net.network import PodNetworks
+from virt.handler.node.configuration import Configuration
+from virt.handler.node.heartbeat import Heartbeat
+from virt.handler.node.plugins import DevicePlugins
+from virt.handler.tunnel.server import Tunnel
+from virt.handler.vmi.controller import Node, VmiReconciler
+from virt.kube import http, lightkube_client
+from virt.kube.client import Selector
+from virt.kube.controller import Controller
+from virt.kube.events import EventRecorder
+from virt.kube.informer import Informer
+from virt.kube.objects import key_of
+from virt.kube.workqueue import WorkQueue
+
+WORKERS = 16                  # a pass may wait for a launcher; waiting costs nothing
+SERVER_CERTS = "kubevirt-virt-handler-server-certs"
+
+
+class SettingMissingError(VirtError):
+    """An environment variable that the DaemonSet sets is not there."""
+
+    reference = "setting-missing"
+    hint = "run it as the DaemonSet virt-handler does, or give the flags (--help)"
+
+
+@dataclass(frozen=True)
+class Settings:
+    node: str
+    namespace: str
+    node_dir: Path
+    kubelet_dir: Path
+    certs: Path
+    ca: Path
+
+
+def settings(argv: list[str], env: Mapping[str, str]) -> Settings:
+    """Raises SettingMissingError."""
+    parser = argparse.ArgumentParser(prog="virt-handler", description=__doc__)
+    parser.add_argument("--node", default=env.get("NODE_NAME", ""), help="name of this node ($NODE_NAME)")
+    parser.add_argument(
+        "--namespace", default=env.get("POD_NAMESPACE", names.INSTALL_NAMESPACE), help="where the KubeVirt CR is")
+    parser.add_argument("--node-dir", type=Path, default=Path(names.NODE_DIR))
+    parser.add_argument("--kubelet-dir", type=Path, default=Path("/var/lib/kubelet/device-plugins"))
+    parser.add_argument("--certs", type=Path, default=Path(names.CERTS_DIR) / SERVER_CERTS)
+    parser.add_argument("--ca", type=Path, default=Path(names.CA_FILE))
+    given = parser.parse_args(argv)
+    if not given.node:
+        raise SettingMissingError("no node name: NODE_NAME is not set")
+    return Settings(given.node, given.namespace, given.node_dir, given.kubelet_dir, given.certs, given.ca)
+
+
+async def tasks(chosen: Settings) -> dict[str, service.Task]:
+    """Everything that the handler does at the same time."""
+    client = lightkube_client.connect()
+    clock = RealClock()
+    recorder = EventRecorder(client, "virt-handler", host=chosen.node)
+    configuration = Configuration()
+    crs = Informer(client, KUBEVIRT, namespace=chosen.namespace)
+    crs.on_change(configuration.changed)
+    vmis = Informer(
+        client, VMI, selector=Selector(labels=f"{names.NODE_NAME_LABEL}={chosen.node}"),
+        indexes={POD_INDEX: active_pods},
+    )
+    queue = WorkQueue()
+    launchers = Launchers(
+        vmis.store, queue.add, node=chosen.node, path=chosen.node_dir / "launcher" / "handler.sock")
+    vmis.on_change(launchers.vmi_changed)
+    networks = PodNetworks(chosen.node_dir / "networks")
+    reconciler = VmiReconciler(
+        client, vmis, launchers, networks, recorder, node=Node(chosen.node, configuration.facts), clock=clock)
+    controller = Controller("vmi", reconciler.reconcile, workers=WORKERS, queue=queue)
+    controller.watches(vmis, lambda vmi: [key_of(vmi)])
+
+    plugins = DevicePlugins(chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm)
+    configuration.on_change = plugins.reconsider
+    heartbeat = Heartbeat(
+        client, chosen.node, is_ready=lambda: plugins.is_ready and vmis.synced.is_set(), kvm=configuration.kvm,
+        clock=clock)
+
+    async def serve_devices() -> None:
+        await crs.synced.wait()             # it says whether KVM is to be offered
+        await plugins.run()
+
+    async def work() -> None:
+        await vmis.synced.wait()
+        networks.forget_all_but(frozenset(uid for vmi in vmis.store for uid in vmi.status.active_pods))
+        await controller.run()
+
+    certs = http.Certificates(chosen.certs)
+    peer_certs = http.Certificates(chosen.certs, client_ca=chosen.ca)
+    tunnel = Tunnel(vmis.store, launchers, recorder)
+    health = http.health_app(lambda: vmis.synced.is_set() and crs.synced.is_set())
+    return {
+        "kubevirts": crs.run,
+        "vmis": vmis.run,
+        "events": recorder.run,
+        "launchers": launchers.run,
+        "vmi": work,
+        "devices": serve_devices,
+        "heartbeat": heartbeat.run,
+        "health": lambda: http.serve(health, port=names.API_PORT, certs=certs),
+        "tunnel": lambda: http.serve(tunnel.app(), port=names.HANDLER_PORT, certs=peer_certs),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    try:
+        chosen = settings(sys.argv[1:] if argv is None else argv, os.environ)
+    except SettingMissingError as error:
+        log.setup("virt-handler")
+        log.get("virt.cli.handler").error(str(error), hint=error.hint)
+        return error.exit_code
+
+    async def chosen_tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
+        return await tasks(chosen)
+
+    return service.run("virt-handler", chosen_tasks)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

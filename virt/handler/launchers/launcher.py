@@ -1,0 +1,87 @@
+"""What the handler knows of one launcher: its connection, its domain's last told state, its network."""
+
+from collections.abc import Sequence
+
+from virt.api import v1
+from virt.handler.launchers.process import Process
+from virt.rpc.errors import ConnectionLost
+from virt.rpc.messages import (
+    DiskError,
+    DomainEvent,
+    DomainState,
+    DomainStatus,
+    Event,
+    GuestPanicked,
+    Request,
+    WiredInterface,
+)
+from virt.rpc.peer import Peer, Reply
+
+LIVE_STATES = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTDOWN)
+
+
+class Launcher:
+    """Of one pod. Lives from its first connection until its process has ended, across connections.
+
+    ``vmi`` is the VMI as last seen: events are about it, also when it is gone already. ``wired`` is None until this
+    handler has wired the pod. ``sockets_given``: the launcher holds its DHCP sockets.
+    """
+
+    def __init__(self, key: str, vmi: v1.VirtualMachineInstance, process: Process) -> None:
+        self.key = key
+        self.vmi = vmi
+        self.process = process
+        self.status: DomainStatus | None = None
+        self.wired: tuple[WiredInterface, ...] | None = None
+        self.pod_addresses: tuple[str, ...] = ()
+        self.sockets_given = False
+        self.power_button_at: float | None = None
+        self.notes: list[GuestPanicked | DiskError] = []      # happened, not yet told to people
+        self.is_dead = False
+        self._peer: Peer | None = None
+
+    @property
+    def pod_uid(self) -> str:
+        return self.process.pod_uid
+
+    @property
+    def is_connected(self) -> bool:
+        return self._peer is not None
+
+    @property
+    def has_live_guest(self) -> bool:
+        """Whether there is a guest that could be asked something now."""
+        return self.is_connected and self.status is not None and self.status.state in LIVE_STATES
+
+    def connected(self, peer: Peer) -> None:
+        self.hang_up()
+        self._peer = peer
+        self.status = None          # the first event tells it
+
+    def disconnected(self, peer: Peer) -> bool:
+        """False when another connection has taken its place already."""
+        if self._peer is not peer:
+            return False
+        self._peer = None
+        return True
+
+    def take(self, event: Event) -> None:
+        match event:
+            case DomainEvent(status=status):
+                self.status = status
+            case GuestPanicked() | DiskError():
+                self.notes.append(event)
+                del self.notes[:-16]
+
+    async def call(self, request: Request, fds: Sequence[int] = (), *, deadline_s: float) -> Reply:
+        """As :meth:`virt.rpc.peer.Peer.call`; ConnectionLost also while the launcher is not connected."""
+        if self._peer is None:
+            raise ConnectionLost(f"the launcher of {self.key} is not connected")
+        reply = await self._peer.call(request, fds, deadline_s=deadline_s)
+        if isinstance(reply.answer, DomainStatus):
+            self.status = reply.answer
+        return reply
+
+    def hang_up(self) -> None:
+        if self._peer is not None:
+            self._peer.close()

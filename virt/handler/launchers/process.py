@@ -1,0 +1,89 @@
+"""Who is at the other end of a unix socket: the process, its pod and its network namespace.
+
+Everything is read through one open /proc/PID, so that a pid which is used again by another process cannot deceive: the
+folder stays that of the process that connected, and is empty once that has ended.
+"""
+
+import contextlib
+import os
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from virt.base.errors import VirtError
+from virt.handler.launchers.cgroup import pod_uid
+from virt.rpc.framing import credentials
+
+
+class UnknownProcessError(VirtError):
+    """The process that connected has ended, or belongs to no pod."""
+
+    reference = "unknown-launcher"
+
+
+@dataclass(frozen=True)
+class Process:
+    """``death`` becomes readable when the process ends (a pidfd). Close it with :meth:`close`."""
+
+    pid: int
+    pod_uid: str
+    netns: int
+    death: int
+
+    @property
+    def is_alive(self) -> bool:
+        return not select.select([self.death], [], [], 0)[0]
+
+    def close(self) -> None:
+        for fd in (self.netns, self.death):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+Identify = Callable[[socket.socket], Process]
+
+
+def identify(sock: socket.socket, proc: Path = Path("/proc")) -> Process:
+    """The process that dialled ``sock``. Raises UnknownProcessError."""
+    pid, _, _ = credentials(sock)
+    with contextlib.ExitStack() as opened:
+        try:
+            death = os.pidfd_open(pid)
+            opened.callback(os.close, death)
+            folder = os.open(proc / str(pid), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                with open(os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)) as file:  # noqa: PTH123
+                    uid = pod_uid(file.read())
+                netns = os.open("ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+                opened.callback(os.close, netns)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise UnknownProcessError(f"process {pid}, which connected, cannot be looked at: {error}") from error
+        if uid is None:
+            raise UnknownProcessError(f"process {pid}, which connected, belongs to no pod")
+        if _has_hung_up(sock):
+            raise UnknownProcessError(f"process {pid} went away while it was looked at")
+        opened.pop_all()
+        return Process(pid, uid, netns, death)
+
+
+def pods_with_processes(proc: Path = Path("/proc")) -> frozenset[str]:
+    """UIDs of the pods that have a process on this node, be it only the pause container's."""
+    found = set()
+    for entry in proc.iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                found.add(pod_uid((entry / "cgroup").read_text()))
+    return frozenset(uid for uid in found if uid)
+
+
+def _has_hung_up(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -1,0 +1,272 @@
+"""The node's loop over its VMIs: look at spec, status, launcher and domain; do one step; write the status once.
+
+All decisions are in ``plan`` and ``status``; here are the effects. Events are told to people after what they tell of
+is written, so that a lost race does not tell it twice.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from virt.api import codec, v1
+from virt.api.kinds import VMI
+from virt.base import log
+from virt.base.clock import Clock
+from virt.handler.launchers.launcher import Launcher
+from virt.handler.launchers.process import pods_with_processes
+from virt.handler.launchers.server import Launchers
+from virt.handler.net.model import GuestNic, NetworkPlanError, PodLink
+from virt.handler.net.network import WiredPod
+from virt.handler.net.plan import PRIMARY_LINK
+from virt.handler.vmi import status as statuses
+from virt.handler.vmi.nics import guest_nics, hostname
+from virt.handler.vmi.patch import status_patch
+from virt.handler.vmi.plan import FINAL_PHASES, Action, Plan, Seen, plan
+from virt.kube.client import Client, MergePatch, NotFoundError
+from virt.kube.controller import DONE, Result
+from virt.kube.events import EventRecorder
+from virt.kube.informer import Informer
+from virt.kube.objects import meta_of
+from virt.rpc.errors import ConnectionLost
+from virt.rpc.messages import Destroy, DiskError, HostFacts, Shutdown, SyncVmi
+
+SYNC_DEADLINE_S = 180.0
+ACTION_DEADLINE_S = 30.0
+RECONNECT_S = 1.0
+PROCESS_CHECK_AFTER_S = 10.0   # a launcher that lives dials again within a second or two
+
+_logger = log.get("virt.handler.vmi")
+
+
+class Networks(Protocol):
+    """:class:`virt.handler.net.network.PodNetworks`."""
+
+    async def wire(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic], hostname: str) -> WiredPod: ...
+
+    async def links(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic]) -> dict[str, PodLink]: ...
+
+    def forget(self, pod_uid: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Node:
+    """``facts`` for a launcher that starts now; ``living_pods`` are those with any process on the node."""
+
+    name: str
+    facts: Callable[[], HostFacts]
+    living_pods: Callable[[], frozenset[str]] = pods_with_processes
+
+
+class VmiReconciler:
+    """``reconcile`` for :class:`virt.kube.controller.Controller`; keys are those of VMIs."""
+
+    def __init__(
+        self,
+        client: Client,
+        informer: Informer[v1.VirtualMachineInstance],
+        launchers: Launchers,
+        networks: Networks,
+        recorder: EventRecorder,
+        *,
+        node: Node,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._informer = informer
+        self._launchers = launchers
+        self._networks = networks
+        self._recorder = recorder
+        self._node = node
+        self._clock = clock
+        self._silent_since: dict[str, float] = {}       # by VMI uid
+        self._connected_since: dict[str, float] = {}    # by pod uid
+
+    async def reconcile(self, key: str) -> Result:
+        vmi = self._informer.store.get(key)
+        launcher = self._launchers.of(vmi) if vmi is not None else None
+        await self._clear_away(key, vmi, launcher)
+        if vmi is None:
+            return DONE
+        if launcher is not None:
+            launcher.vmi = vmi
+            self._tell_notes(launcher)
+        todo = plan(vmi, await self._seen(vmi, launcher), self._clock.now())
+        error: Exception | None = None
+        if launcher is not None and todo.action is not Action.NOTHING:
+            try:
+                todo = await self._act(vmi, launcher, todo)
+            except ConnectionLost as lost:
+                _logger.info("launcher went away meanwhile", key=key, error=str(lost))
+                todo = Plan(vmi.status.phase, again_s=RECONNECT_S)
+            except NetworkPlanError as refused:
+                self._recorder.event(vmi, "Warning", "SyncFailed", str(refused))
+                todo, error = Plan("Failed", why=str(refused)), refused
+            except Exception as failed:  # noqa: BLE001  whatever it is, the object must tell it
+                self._recorder.event(vmi, "Warning", "SyncFailed", str(failed))
+                todo, error = Plan(vmi.status.phase), failed
+        await self._write(vmi, launcher, todo, str(error) if error else "")
+        if launcher is not None and launcher.is_dead and not launcher.is_connected:
+            self._bury(launcher)
+        if error is not None and todo.phase not in FINAL_PHASES:
+            raise error                     # the queue tries again, more and more slowly
+        return Result(todo.again_s)
+
+    async def _seen(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> Seen:
+        now = self._clock.monotonic()
+        uid = vmi.metadata.uid
+        if launcher is not None and launcher.is_connected:
+            self._silent_since.pop(uid, None)
+            since = self._connected_since.setdefault(launcher.pod_uid, now)
+            pressed = launcher.power_button_at
+            return Seen(
+                launcher.status, connected_s=now - since, power_button_s=None if pressed is None else now - pressed
+            )
+        if launcher is not None:
+            self._connected_since.pop(launcher.pod_uid, None)
+        if vmi.status.phase not in ("Scheduled", "Running"):
+            return Seen(is_connected=False)
+        silent_s = now - self._silent_since.setdefault(uid, now)
+        is_gone = launcher.is_dead if launcher is not None else False
+        if launcher is None and silent_s >= PROCESS_CHECK_AFTER_S:
+            living = await asyncio.to_thread(self._node.living_pods)
+            is_gone = not any(pod in living for pod, node in vmi.status.active_pods.items() if node == self._node.name)
+        return Seen(
+            launcher.status if launcher is not None else None, is_connected=False, is_gone=is_gone, silent_s=silent_s
+        )
+
+    # --- what a plan asks for ---
+
+    async def _act(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, todo: Plan) -> Plan:
+        match todo.action:
+            case Action.START:
+                await self._start(vmi, launcher)
+                return plan(vmi, Seen(launcher.status), self._clock.now())
+            case Action.PRESS_POWER_BUTTON:
+                if launcher.power_button_at is None:
+                    self._recorder.event(vmi, "Normal", "ShuttingDown", "Signaled Graceful Shutdown")
+                launcher.power_button_at = self._clock.monotonic()
+                await launcher.call(Shutdown(), deadline_s=ACTION_DEADLINE_S)
+            case Action.DESTROY:
+                await launcher.call(Destroy(), deadline_s=ACTION_DEADLINE_S)
+        return todo
+
+    async def _start(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> None:
+        began = self._clock.monotonic()
+        pod = await self._wire(vmi, launcher)
+        wired_at = self._clock.monotonic()
+        request = SyncVmi(vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._node.facts())
+        fds = () if launcher.sockets_given else tuple(sock.fileno() for sock in pod.sockets)
+        try:
+            # Sent means given, whatever the answer: the launcher keeps them for the next try.
+            launcher.sockets_given = True
+            await launcher.call(request, fds, deadline_s=SYNC_DEADLINE_S)
+        except ConnectionLost:
+            launcher.sockets_given = False
+            raise
+        finally:
+            pod.close()
+        _logger.info(
+            "guest started", key=launcher.key, network_s=round(wired_at - began, 3),
+            domain_s=round(self._clock.monotonic() - wired_at, 3),
+        )
+        self._recorder.event(vmi, "Normal", "Created", "VirtualMachineInstance defined.")
+
+    async def _wire(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> WiredPod:
+        nics = guest_nics(vmi)
+        pod = await self._networks.wire(launcher.pod_uid, launcher.process.netns, nics, hostname(vmi))
+        links = await self._networks.links(launcher.pod_uid, launcher.process.netns, nics)
+        addresses = links[PRIMARY_LINK].addresses if PRIMARY_LINK in links else ()
+        launcher.pod_addresses = tuple(address.partition("/")[0] for address in sorted(addresses, key=_ipv4_first))
+        launcher.wired = pod.interfaces
+        return pod
+
+    # --- status and events ---
+
+    async def _write(
+        self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None, todo: Plan, error: str
+    ) -> None:
+        now = self._clock.now()
+        before = vmi.status
+        after = before
+        domain = launcher.status if launcher is not None else None
+        if todo.phase == "Running" and launcher is not None and domain is not None and launcher.has_live_guest:
+            if launcher.wired is None and before.phase == "Scheduled":
+                (await self._wire(vmi, launcher)).close()       # an earlier handler had started the guest
+            network = None
+            if launcher.wired is not None:
+                network = statuses.Network(wired=launcher.wired, pod_addresses=launcher.pod_addresses)
+            after = statuses.running(vmi, domain, network, now)
+        elif todo.phase in FINAL_PHASES:
+            after = statuses.ended(before)
+        if todo.phase != "Scheduled" or error:
+            after = statuses.with_error(after, error, now)
+        after = statuses.with_phase(after, todo.phase, now)
+        patch = status_patch(vmi, after)
+        if patch is None:
+            return
+        try:
+            written = await self._client.patch(
+                VMI, vmi.metadata.name, MergePatch(patch), namespace=vmi.metadata.namespace
+            )
+        except NotFoundError:
+            return                          # gone meanwhile; the informer will tell
+        self._informer.learn(written)
+        if after.phase != before.phase:
+            _logger.info("phase", key=f"{vmi.metadata.namespace}/{vmi.metadata.name}", phase=after.phase, why=todo.why)
+            self._tell_phase(vmi, before.phase, after.phase, todo.why)
+
+    def _tell_phase(self, vmi: v1.VirtualMachineInstance, before: str, after: str, why: str) -> None:
+        match before, after:
+            case _, "Running":
+                self._recorder.event(vmi, "Normal", "Started", "VirtualMachineInstance started.")
+            case _, "Succeeded":
+                self._recorder.event(vmi, "Normal", "Stopped", "The VirtualMachineInstance was shut down.")
+            case "Running", "Failed":
+                self._recorder.event(
+                    vmi, "Warning", "Stopped", "The VirtualMachineInstance crashed." if not why else
+                    f"The VirtualMachineInstance crashed: {why}."
+                )
+
+    def _tell_notes(self, launcher: Launcher) -> None:
+        notes, launcher.notes = launcher.notes, []
+        for note in notes:
+            if isinstance(note, DiskError):
+                self._recorder.event(
+                    launcher.vmi, "Warning", "IOerror", f"volume {note.volume}: {note.reason}; the guest is paused"
+                )
+            else:
+                self._recorder.event(launcher.vmi, "Warning", "GuestPanicked", note.detail or "The guest panicked.")
+
+    # --- what is left over ---
+
+    async def _clear_away(
+        self, key: str, vmi: v1.VirtualMachineInstance | None, current: Launcher | None
+    ) -> None:
+        """Launchers of this key that are not the VMI's: of a VMI that is gone, or of an earlier one of its name."""
+        if vmi is None:
+            self._silent_since = {
+                uid: since for uid, since in self._silent_since.items()
+                if any(meta_of(known).uid == uid for known in self._informer.store)
+            }
+        for launcher in self._launchers.of_key(key):
+            if launcher is current:
+                continue
+            if launcher.is_dead and not launcher.is_connected:
+                self._bury(launcher)
+            elif (vmi is None or launcher.vmi.metadata.uid != vmi.metadata.uid) and launcher.has_live_guest:
+                await launcher.call(Destroy(), deadline_s=ACTION_DEADLINE_S)
+
+    def _bury(self, launcher: Launcher) -> None:
+        self._launchers.drop(launcher)
+        self._networks.forget(launcher.pod_uid)
+        self._connected_since.pop(launcher.pod_uid, None)
+        # About the VMI as it was: it may be gone by now.
+        about = replace(launcher.vmi, metadata=replace(launcher.vmi.metadata, resource_version=""))
+        self._recorder.event(about, "Normal", "Deleted", "The launcher has ended; nothing of it is left on the node.")
+
+
+def _ipv4_first(address: str) -> bool:
+    return ":" in address

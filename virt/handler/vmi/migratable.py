@@ -1,0 +1,80 @@
+"""Whether a VMI could be moved to another node while it runs, and if not, why. Pure.
+
+KubeVirt: the first obstacle found is the reason of condition LiveMigratable.
+"""
+
+from virt.api import v1
+
+POD_BRIDGE_ANNOTATION = "kubevirt.io/allow-pod-bridge-network-live-migration"
+
+
+def condition(vmi: v1.VirtualMachineInstance) -> v1.Condition:
+    obstacle = _network(vmi) or _devices(vmi) or _disks(vmi)
+    if obstacle is None:
+        return v1.Condition(type="LiveMigratable", status="True")
+    reason, message = obstacle
+    return v1.Condition(type="LiveMigratable", status="False", reason=reason, message=message)
+
+
+def method(vmi: v1.VirtualMachineInstance) -> str:
+    """BlockMigration where a disk has to be copied along, else LiveMigration."""
+    is_copied = any(
+        volume.container_disk or volume.cloud_init_no_cloud or volume.cloud_init_config_drive or volume.empty_disk
+        or volume.ephemeral or volume.config_map or volume.secret or volume.downward_api or volume.service_account
+        or volume.sysprep
+        for volume in vmi.spec.volumes
+        if not _is_readonly_cdrom(vmi, volume.name)
+    )
+    return "BlockMigration" if is_copied else "LiveMigration"
+
+
+def _network(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
+    on_pod = {network.name for network in vmi.spec.networks if network.pod is not None}
+    for interface in vmi.spec.domain.devices.interfaces:
+        if interface.name not in on_pod or interface.masquerade is not None or interface.passt_binding is not None:
+            continue
+        if interface.bridge is not None and POD_BRIDGE_ANNOTATION in vmi.metadata.annotations:
+            continue
+        return (
+            "InterfaceNotLiveMigratable",
+            f"interface {interface.name} holds the pod's own address, which cannot move; masquerade can",
+        )
+    return None
+
+
+def _devices(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
+    devices = vmi.spec.domain.devices
+    bound = next(iter([*(each.name for each in devices.host_devices), *(each.name for each in devices.gpus)]), None)
+    if bound is None:
+        return None
+    return "HostDeviceNotLiveMigratable", f"device {bound} is a piece of this node"
+
+
+def _disks(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
+    known = {status.name: status.persistent_volume_claim_info for status in vmi.status.volume_status}
+    for volume in vmi.spec.volumes:
+        claim = _claim(volume)
+        if claim:
+            info = known.get(volume.name)
+            if info is None or "ReadWriteMany" not in info.access_modes:
+                return (
+                    "DisksNotLiveMigratable",
+                    f"volume {volume.name}: claim {claim} is not ReadWriteMany, so a second node may not open it",
+                )
+        if volume.host_disk is not None and not volume.host_disk.shared:
+            return "DisksNotLiveMigratable", f"volume {volume.name} is a file of this node and not marked as shared"
+    reserved = next((disk.name for disk in vmi.spec.domain.devices.disks if disk.lun and disk.lun.reservation), None)
+    if reserved is not None:
+        return "DisksNotLiveMigratable", f"disk {reserved} uses persistent reservation"
+    return None
+
+
+def _claim(volume: v1.Volume) -> str:
+    if volume.persistent_volume_claim is not None:
+        return volume.persistent_volume_claim.claim_name
+    return volume.data_volume.name if volume.data_volume is not None else ""
+
+
+def _is_readonly_cdrom(vmi: v1.VirtualMachineInstance, name: str) -> bool:
+    disk = next((disk for disk in vmi.spec.domain.devices.disks if disk.name == name), None)
+    return disk is not None and disk.cdrom is not None and disk.cdrom.readonly is not False

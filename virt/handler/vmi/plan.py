@@ -1,0 +1,154 @@
+"""What a pass over a VMI does next: domain and launcher as seen on the node -> phase, action, next look. Pure.
+
+KubeVirt: the state machine of a VMI's phases and the shutdown of guests in pkg/virt-handler.
+"""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+from virt.api import v1
+from virt.base.clock import parse_time
+from virt.handler.launchers.launcher import LIVE_STATES
+from virt.rpc.messages import DomainState, DomainStatus
+
+DEFAULT_GRACE_S = 30
+POWER_BUTTON_EVERY_S = 5.0
+LOOK_AGAIN_S = 5.0
+SILENT_LAUNCHER_S = 300.0      # so long a launcher may be away while its process, or something of its pod, lives
+UNKNOWN_SHUTOFF_S = 300.0
+NO_DOMAIN_S = 60.0
+
+FINAL_PHASES = ("Succeeded", "Failed")
+
+
+class Action(enum.Enum):
+    NOTHING = "nothing"
+    START = "start"                # wire the pod, have the domain defined and started
+    PRESS_POWER_BUTTON = "press power button"
+    DESTROY = "destroy"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """``domain`` None: not told yet. ``silent_s``: how long the launcher has not been connected; ``is_gone``: it will
+    never be. ``power_button_s``: time since the last press, None before the first; ``connected_s``: age of the
+    connection."""
+
+    domain: DomainStatus | None = None
+    is_connected: bool = True
+    is_gone: bool = False
+    silent_s: float = 0.0
+    connected_s: float = 0.0
+    power_button_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``phase`` is what the VMI's becomes; ``why`` explains a phase that no domain state explains."""
+
+    phase: str
+    action: Action = Action.NOTHING
+    again_s: float | None = None
+    why: str = ""
+
+
+def plan(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
+    phase = vmi.status.phase
+    domain = seen.domain
+    is_live = seen.is_connected and domain is not None and domain.state in LIVE_STATES
+    if phase in FINAL_PHASES:
+        return Plan(phase, Action.DESTROY if is_live else Action.NOTHING)
+    if phase not in ("Scheduled", "Running"):
+        return Plan(phase)
+    if not seen.is_connected:
+        return _without_launcher(phase, vmi, seen, now)
+    if domain is None:
+        return Plan(phase)                  # its first event is on the way
+    if is_live:
+        return _running(vmi, seen, now)
+    if domain.state is DomainState.NONE:
+        return _without_domain(phase, vmi, seen)
+    return _ended(phase, vmi, domain, now)
+
+
+def phase_of(phase: str, domain: DomainStatus, vmi: v1.VirtualMachineInstance) -> str | None:
+    """The phase that a domain state leads to; None where it is not clear yet."""
+    match domain.state, domain.reason:
+        case DomainState.PAUSED, "PostcopyFailed":
+            return "Failed"
+        case (DomainState.RUNNING | DomainState.PAUSED), _:
+            return "Running"
+        case (DomainState.SHUTDOWN | DomainState.NONE), _:
+            return phase
+        case DomainState.SHUTOFF, "Migrated":
+            return phase
+        case DomainState.SHUTOFF, ("Shutdown" | "Saved" | "FromSnapshot"):
+            return "Succeeded"
+        case DomainState.SHUTOFF, "Destroyed":
+            # With ACPI and a grace period the guest was asked first: killed means that it did not obey in time.
+            return "Failed" if _has_acpi(vmi) and grace_s(vmi) > 0 else "Succeeded"
+        case DomainState.SHUTOFF, ("" | "Unknown") if phase == "Scheduled":
+            return None
+    return "Failed"
+
+
+def grace_s(vmi: v1.VirtualMachineInstance) -> int:
+    given = vmi.spec.termination_grace_period_seconds
+    return DEFAULT_GRACE_S if given is None else max(given, 0)
+
+
+def _has_acpi(vmi: v1.VirtualMachineInstance) -> bool:
+    features = vmi.spec.domain.features
+    return features is None or features.acpi is None or features.acpi.enabled is not False
+
+
+def _without_launcher(phase: str, vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
+    if seen.domain is not None and seen.domain.state in (DomainState.SHUTOFF, DomainState.CRASHED):
+        return _ended(phase, vmi, seen.domain, now)         # its last words
+    if seen.is_gone:
+        return Plan("Failed", why="the launcher has ended without saying how its guest did")
+    if seen.silent_s >= SILENT_LAUNCHER_S:
+        return Plan("Failed", why=f"the launcher has not answered for {seen.silent_s:.0f} s")
+    return Plan(phase, again_s=LOOK_AGAIN_S)
+
+
+def _without_domain(phase: str, vmi: v1.VirtualMachineInstance, seen: Seen) -> Plan:
+    if phase == "Scheduled":
+        if vmi.metadata.deletion_timestamp is not None:
+            return Plan(phase)              # the controller takes the pod away; nothing was started
+        return Plan(phase, Action.START)
+    if seen.connected_s >= NO_DOMAIN_S:
+        return Plan("Failed", why="the launcher has no domain any more")
+    return Plan(phase, again_s=LOOK_AGAIN_S)
+
+
+def _ended(phase: str, vmi: v1.VirtualMachineInstance, domain: DomainStatus, now: datetime) -> Plan:
+    after = phase_of(phase, domain, vmi)
+    if after is not None:
+        return Plan(after)
+    if _since_phase_s(vmi, now) >= UNKNOWN_SHUTOFF_S:
+        return Plan("Failed", why="the guest is off and was never seen running")
+    return Plan(phase, again_s=LOOK_AGAIN_S)
+
+
+def _running(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
+    assert seen.domain is not None
+    phase = phase_of(vmi.status.phase, seen.domain, vmi) or vmi.status.phase
+    if phase == "Failed":
+        return Plan(phase, Action.DESTROY)
+    if vmi.metadata.deletion_timestamp is None:
+        return Plan(phase)
+    grace = grace_s(vmi)
+    left = grace - (now - parse_time(vmi.metadata.deletion_timestamp)).total_seconds()
+    if grace == 0 or left <= 0:
+        return Plan(phase, Action.DESTROY)
+    if seen.power_button_s is None or seen.power_button_s >= POWER_BUTTON_EVERY_S:
+        return Plan(phase, Action.PRESS_POWER_BUTTON, again_s=min(POWER_BUTTON_EVERY_S, left))
+    return Plan(phase, again_s=max(0.1, min(POWER_BUTTON_EVERY_S - seen.power_button_s, left)))
+
+
+def _since_phase_s(vmi: v1.VirtualMachineInstance, now: datetime) -> float:
+    entered = next((entry.phase_transition_timestamp for entry in reversed(vmi.status.phase_transition_timestamps)
+                    if entry.phase == vmi.status.phase), None)
+    return 0.0 if entered is None else (now - parse_time(entered)).total_seconds()

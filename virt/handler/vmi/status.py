@@ -1,0 +1,197 @@
+"""The part of a VMI's status that the node knows: domain state and network -> status. Pure.
+
+Only values that this module owns are touched. An unchanged world gives back an equal status, so that nothing is
+written.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from virt.api import conditions, v1
+from virt.base.clock import rfc3339
+from virt.handler.net.plan import pod_link_name
+from virt.handler.vmi import migratable
+from virt.handler.vmi.nics import queue_count
+from virt.rpc.messages import DiskTarget, DomainState, DomainStatus, GuestInterface, WiredInterface
+
+MAX_GUEST_INTERFACES = 64     # the guest decides what its agent says, and must not blow up the object
+MAX_ADDRESSES = 16
+MAX_TEXT = 256
+
+_PAUSED = {"User": "PausedByUser", "IOError": "PausedIOError", "Migration": "PausedByMigrationMonitor"}
+_PAUSED_MESSAGES = {
+    "PausedByUser": "The guest was paused on request.",
+    "PausedIOError": "The guest was paused because a disk failed.",
+    "PausedByMigrationMonitor": "The guest was paused so that its migration can finish.",
+}
+SYNC_FAILED = "Synchronizing with the Domain failed."
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """What the handler knows of the pod's network: interfaces as wired, and the pod's own addresses."""
+
+    wired: tuple[WiredInterface, ...] = ()
+    pod_addresses: tuple[str, ...] = ()
+
+
+def running(
+    vmi: v1.VirtualMachineInstance, domain: DomainStatus, network: Network | None, now: datetime
+) -> v1.VirtualMachineInstanceStatus:
+    """Status of a VMI whose guest lives; phase and errors aside. ``network`` None keeps what the status says."""
+    status = vmi.status
+    time = rfc3339(now)
+    return replace(
+        status,
+        conditions=_conditions(vmi, domain, time),
+        interfaces=_interfaces(vmi, network, domain.guest_interfaces),
+        guest_os_info=_guest_os(domain),
+        volume_status=_volumes(status.volume_status, domain.disks),
+        machine=v1.Machine(type=domain.machine) if domain.machine else status.machine,
+        migration_method=migratable.method(vmi),
+        fs_freeze_status="frozen" if domain.frozen else "",
+    )
+
+
+def ended(status: v1.VirtualMachineInstanceStatus) -> v1.VirtualMachineInstanceStatus:
+    """Status of a VMI whose guest is off: nothing about a running guest holds any more."""
+    left = status.conditions
+    for gone in ("AgentConnected", "Paused"):
+        left = conditions.without(left, gone)
+    return replace(status, conditions=left, fs_freeze_status="")
+
+
+def with_phase(
+    status: v1.VirtualMachineInstanceStatus, phase: str, now: datetime, reason: str = ""
+) -> v1.VirtualMachineInstanceStatus:
+    if status.phase == phase:
+        return status
+    entered = v1.PhaseTransitionTimestamp(phase=phase, phase_transition_timestamp=rfc3339(now))
+    return replace(
+        status, phase=phase, reason=reason or status.reason,
+        phase_transition_timestamps=(*status.phase_transition_timestamps, entered),
+    )
+
+
+def with_error(
+    status: v1.VirtualMachineInstanceStatus, message: str, now: datetime
+) -> v1.VirtualMachineInstanceStatus:
+    """``message`` "" takes the condition away, if this module had set it."""
+    if message:
+        failed = v1.Condition(type="Synchronized", status="False", reason=SYNC_FAILED, message=message[:1024])
+        return replace(status, conditions=conditions.with_condition(status.conditions, failed, rfc3339(now)))
+    known = conditions.find(status.conditions, "Synchronized")
+    if known is None or known.reason != SYNC_FAILED:
+        return status
+    return replace(status, conditions=conditions.without(status.conditions, "Synchronized"))
+
+
+def _conditions(vmi: v1.VirtualMachineInstance, domain: DomainStatus, now: str) -> tuple[v1.Condition, ...]:
+    found = conditions.with_condition(vmi.status.conditions, migratable.condition(vmi), now)
+    wanted = {
+        "AgentConnected": v1.Condition(type="AgentConnected", status="True") if domain.agent_connected else None,
+        "Paused": _paused(domain),
+        "SoftwareEmulation": _emulation(domain),
+    }
+    for name, condition in wanted.items():
+        if condition is None:
+            found = conditions.without(found, name)
+        else:
+            found = conditions.with_condition(found, condition, now)
+    return found
+
+
+def _paused(domain: DomainStatus) -> v1.Condition | None:
+    reason = _PAUSED.get(domain.reason) if domain.state is DomainState.PAUSED else None
+    if reason is None:
+        return None
+    return v1.Condition(type="Paused", status="True", reason=reason, message=_PAUSED_MESSAGES[reason])
+
+
+def _emulation(domain: DomainStatus) -> v1.Condition | None:
+    if domain.accelerator != "tcg":
+        return None
+    return v1.Condition(
+        type="SoftwareEmulation", status="True", reason="NoUsableKVM",
+        message="The node has no KVM that runs guests, so the guest's processor is emulated in software.",
+    )
+
+
+def _interfaces(
+    vmi: v1.VirtualMachineInstance, network: Network | None, told: Sequence[GuestInterface]
+) -> tuple[v1.VirtualMachineInstanceNetworkInterface, ...]:
+    known = {entry.name: entry for entry in vmi.status.interfaces if entry.name}
+    wired = {entry.name: entry for entry in network.wired} if network else {}
+    by_mac = {entry.mac.lower(): entry for entry in told[:MAX_GUEST_INTERFACES] if entry.mac and entry.name != "lo"}
+    networks = {entry.name: entry for entry in vmi.spec.networks}
+    found = []
+    for interface in vmi.spec.domain.devices.interfaces:
+        if interface.state == "absent":
+            continue
+        before = known.get(interface.name, v1.VirtualMachineInstanceNetworkInterface())
+        mac = wired[interface.name].mac if interface.name in wired else before.mac
+        guest = by_mac.pop(mac.lower(), None)
+        spec = networks.get(interface.name, v1.Network())
+        is_secondary = spec.multus is not None and not spec.multus.default
+        addresses = () if is_secondary else _pod_addresses(network, before)
+        if guest is not None and (is_secondary or (interface.bridge is not None and guest.ips)):
+            addresses = guest.ips[:MAX_ADDRESSES]
+        found.append(v1.VirtualMachineInstanceNetworkInterface(
+            name=interface.name,
+            mac=mac,
+            ip_address=addresses[0] if addresses else "",
+            ip_addresses=addresses,
+            interface_name=guest.name[:MAX_TEXT] if guest else "",
+            pod_interface_name=before.pod_interface_name or pod_link_name(spec.name if is_secondary else ""),
+            info_source=_source(before.info_source, has_guest=guest is not None),
+            queue_count=queue_count(interface, vmi.spec.domain),
+            link_state="down" if interface.state == "down" else "up",
+        ))
+    for guest in by_mac.values():
+        addresses = guest.ips[:MAX_ADDRESSES]
+        found.append(v1.VirtualMachineInstanceNetworkInterface(
+            mac=guest.mac[:MAX_TEXT],
+            ip_address=addresses[0] if addresses else "",
+            ip_addresses=addresses,
+            interface_name=guest.name[:MAX_TEXT],
+            info_source="guest-agent",
+        ))
+    return tuple(found)
+
+
+def _pod_addresses(
+    network: Network | None, before: v1.VirtualMachineInstanceNetworkInterface
+) -> tuple[str, ...]:
+    return network.pod_addresses if network and network.pod_addresses else before.ip_addresses
+
+
+def _source(before: str, *, has_guest: bool) -> str:
+    """``multus-status`` is the controller's word; it stays where it was written."""
+    words = ["domain"]
+    if has_guest:
+        words.append("guest-agent")
+    if "multus-status" in before:
+        words.append("multus-status")
+    return ", ".join(words)
+
+
+def _guest_os(domain: DomainStatus) -> v1.VirtualMachineInstanceGuestOSInfo | None:
+    if not domain.agent_connected or not domain.guest_os:
+        return None
+    return msgspec.convert(
+        {name: text[:MAX_TEXT] for name, text in domain.guest_os.items()}, v1.VirtualMachineInstanceGuestOSInfo
+    )
+
+
+def _volumes(known: tuple[v1.VolumeStatus, ...], disks: Sequence[DiskTarget]) -> tuple[v1.VolumeStatus, ...]:
+    targets = {disk.volume: disk for disk in disks}
+    found = []
+    for entry in known:
+        disk = targets.pop(entry.name, None)
+        found.append(
+            entry if disk is None else replace(entry, target=disk.target, size=disk.size or entry.size)
+        )
+    found += [v1.VolumeStatus(name=disk.volume, target=disk.target, size=disk.size) for disk in targets.values()]
+    return tuple(found)

@@ -1,0 +1,111 @@
+"""Disks and CD-ROMs of the volumes. KubeVirt: pkg/virt-launcher/virtwrap/converter/storage."""
+
+from collections.abc import Mapping
+from string import ascii_lowercase
+
+from virt.api import v1
+from virt.launcher.design.errors import DesignError
+from virt.launcher.design.models import VIRTIO_MODEL, alias
+from virt.launcher.design.request import DiskSource, Request
+from virt.launcher.domain import Devices, Disk, Domain
+from virt.rpc.messages import DiskTarget
+
+_PREFIXES = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
+_DEFAULT_BUS = "sata"
+
+
+def disk_targets(vmi: v1.VirtualMachineInstance) -> tuple[DiskTarget, ...]:
+    """Which device name each volume gets, in the order of the spec; sizes are not known here (0)."""
+    return tuple(DiskTarget(volume=volume, target=target)
+                 for volume, target in _targets(vmi.spec.domain.devices.disks).items())
+
+
+def disks(request: Request) -> Domain:
+    targets = _targets(request.devices.disks)
+    return Domain(devices=Devices(disks=tuple(
+        _disk(f"spec.domain.devices.disks[{index}]", disk, targets[disk.name], request)
+        for index, disk in enumerate(request.devices.disks)
+    )))
+
+
+def bus(disk: v1.Disk) -> str:
+    for target in (disk.disk, disk.cdrom, disk.lun):
+        if target is not None:
+            return target.bus or _DEFAULT_BUS
+    return _DEFAULT_BUS
+
+
+def _targets(disks: tuple[v1.Disk, ...]) -> Mapping[str, str]:
+    counts: dict[str, int] = {}
+    targets = {}
+    for disk in disks:
+        prefix = _PREFIXES.get(bus(disk), "sd")
+        index = counts.get(prefix, 0)
+        counts[prefix] = index + 1
+        targets[disk.name] = prefix + _letters(index)
+    return targets
+
+
+def _letters(index: int) -> str:
+    """0 -> a, 25 -> z, 26 -> aa: as the kernel counts."""
+    text = ""
+    while index >= 0:
+        text = ascii_lowercase[index % 26] + text
+        index = index // 26 - 1
+    return text
+
+
+def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
+    source = request.prepared.disks.get(disk.name)
+    if source is None:
+        raise DesignError(f"{path}.name", f"volume {disk.name!r} was not made ready")
+    if disk.lun is not None:
+        raise DesignError(f"{path}.lun", "LUN pass-through is not supported")
+    where = bus(disk)
+    if where not in _PREFIXES:
+        raise DesignError(f"{path}.disk.bus", f"{where!r} is none of {', '.join(_PREFIXES)}")
+    is_cdrom = disk.cdrom is not None
+    read_only = is_cdrom or source.read_only or bool(disk.disk and disk.disk.readonly)
+    if read_only and not is_cdrom and where == "sata":
+        raise DesignError(f"{path}.disk.bus", f"volume {disk.name!r} is read-only, which SATA disks cannot be")
+    is_block, is_virtio = source.kind == "block", where == "virtio"
+    cache, io = _caching(path, disk, source)
+    return Disk(
+        type="block" if is_block else "file",
+        device="cdrom" if is_cdrom else "disk",
+        model=VIRTIO_MODEL if is_virtio else "",
+        driver="qemu", format=source.format, cache=cache, io=io,
+        error_policy=disk.error_policy or "stop",
+        discard="" if read_only else "unmap",
+        queues=request.vcpus if is_virtio and request.devices.block_multi_queue else None,
+        file="" if is_block else source.path,
+        device_path=source.path if is_block else "",
+        target=target, bus=where,
+        tray="open" if disk.cdrom is not None and disk.cdrom.tray == "open" else "",
+        serial=disk.serial,
+        read_only=read_only,
+        shareable=bool(disk.shareable),
+        boot_order=disk.boot_order,
+        alias=alias(disk.name),
+    )
+
+
+def _caching(path: str, disk: v1.Disk, source: DiskSource) -> tuple[str, str]:
+    """Cache and I/O mode. Native I/O works only past the page cache; a device is best served that way."""
+    cache = disk.cache
+    if disk.shareable:
+        if cache not in ("", "none"):
+            raise DesignError(f"{path}.cache", f"a shared disk needs cache none, not {cache}")
+        if source.format != "raw":
+            raise DesignError(f"{path}.shareable", f"a shared disk must be raw, not {source.format}")
+        cache = "none"
+    if not cache and source.direct_io is not None:
+        cache = "none" if source.direct_io else "writethrough"
+    if not cache and disk.io == "native":
+        cache = "none"
+    if cache == "none" and source.direct_io is False:
+        field = "cache" if disk.cache else "shareable" if disk.shareable else "io"
+        raise DesignError(f"{path}.{field}", f"{source.path} is on a file system without direct I/O")
+    if disk.io == "native" and cache != "none":
+        raise DesignError(f"{path}.io", f"native I/O needs cache none, not {cache}")
+    return cache, disk.io or ("native" if cache == "none" and source.kind == "block" else "")

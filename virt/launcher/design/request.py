@@ -1,0 +1,68 @@
+"""What a domain is designed from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from virt.api import v1
+from virt.launcher.domain import Domain
+from virt.rpc.messages import HostFacts, WiredInterface
+
+
+@dataclass(frozen=True)
+class DiskSource:
+    """What the launcher made ready for a volume.
+
+    ``format``: raw or qcow2; ``kind``: block for a device, else file (cdrom is a file too); ``size``: bytes as the
+    guest will see them, 0 when unknown; ``direct_io``: whether its file system takes O_DIRECT, None when nobody tried.
+    """
+
+    path: str
+    format: str
+    kind: str = "file"
+    read_only: bool = False
+    size: int = 0
+    direct_io: bool | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that the launcher has made ready before the domain is designed: disks by volume name, paths, cards."""
+
+    disks: Mapping[str, DiskSource] = field(default_factory=dict)
+    kernel: str = ""
+    initrd: str = ""
+    interfaces: tuple[WiredInterface, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """The input of every design step."""
+
+    vmi: v1.VirtualMachineInstance
+    facts: HostFacts
+    prepared: Prepared
+
+    @property
+    def spec(self) -> v1.VirtualMachineInstanceSpec:
+        return self.vmi.spec
+
+    @property
+    def asked(self) -> v1.DomainSpec:
+        return self.vmi.spec.domain
+
+    @property
+    def devices(self) -> v1.Devices:
+        return self.vmi.spec.domain.devices
+
+    @property
+    def is_efi(self) -> bool:
+        firmware = self.asked.firmware
+        return bool(firmware and firmware.bootloader and firmware.bootloader.efi)
+
+    @property
+    def vcpus(self) -> int:
+        cpu = self.asked.cpu or v1.CPU()
+        return (cpu.sockets or 1) * (cpu.cores or 1) * (cpu.threads or 1)
+
+
+Step = Callable[[Request], Domain]     # fills some fields of a domain and leaves the others empty

@@ -1,0 +1,94 @@
+"""cloud-init's NoCloud source: an ISO with label cidata.
+
+Files: meta-data, user-data, network-config (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html).
+"""
+
+import base64
+import binascii
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from virt.api.v1 import CloudInitNoCloudSource, VirtualMachineInstance
+from virt.launcher.disks.errors import DiskError
+
+LABEL = "cidata"
+
+
+def files(
+    vmi: VirtualMachineInstance, source: CloudInitNoCloudSource, secrets: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """Name -> content of the ISO's files. ``secrets``: keys of the mounted secrets. Raises ValueError."""
+    wanted = {
+        "user-data": _content("userData", source.user_data, source.user_data_base64, source.secret_ref, secrets),
+        "network-config": _content(
+            "networkData", source.network_data, source.network_data_base64, source.network_data_secret_ref, secrets
+        ),
+    }
+    return {
+        "meta-data": msgspec.json.encode(_meta_data(vmi)),
+        "user-data": wanted["user-data"] or b"",             # cloud-init takes no seed without it
+        **({"network-config": wanted["network-config"]} if wanted["network-config"] else {}),
+    }
+
+
+def _meta_data(vmi: VirtualMachineInstance) -> dict[str, str]:
+    firmware = vmi.spec.domain.firmware
+    return {
+        "instance-id": (firmware.uuid if firmware else "") or f"{vmi.metadata.name}.{vmi.metadata.namespace}",
+        "local-hostname": vmi.spec.hostname or vmi.metadata.name,
+    }
+
+
+def _content(field: str, plain: str, encoded: str, reference: object, secrets: Mapping[str, bytes]) -> bytes | None:
+    if reference is not None:
+        for key in (field.lower(), field):
+            if key in secrets:
+                return secrets[key]
+        raise ValueError(f"the secret has no key {field.lower()}")
+    if encoded:
+        try:
+            return base64.b64decode(encoded, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"{field}Base64: {error}") from error
+    return plain.encode() if plain else None
+
+
+def read_secrets(folder: Path) -> dict[str, bytes]:
+    """The keys of a mounted secret; empty when nothing is mounted."""
+    if not folder.is_dir():
+        return {}
+    keys = (path for path in folder.iterdir() if not path.name.startswith("..") and path.is_file())
+    return {path.name: path.read_bytes() for path in keys}
+
+
+def iso(contents: Mapping[str, bytes], label: str) -> bytes:
+    """An ISO 9660 image with Rock Ridge and Joliet names."""
+    from pycdlib import PyCdlib
+
+    image = PyCdlib()
+    image.new(vol_ident=label, joliet=3, rock_ridge="1.09")
+    for number, (name, content) in enumerate(sorted(contents.items())):
+        image.add_fp(
+            io.BytesIO(content), len(content), f"/FILE{number}.;1", rr_name=name, joliet_path=f"/{name}"
+        )
+    written = io.BytesIO()
+    image.write_fp(written)
+    image.close()
+    return written.getvalue()
+
+
+def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSource, secrets: Path, path: Path) -> int:
+    """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
+    if not path.exists():
+        try:
+            contents = files(vmi, source, read_secrets(secrets))
+        except (OSError, ValueError) as error:
+            raise DiskError(f"volume {volume}: {error}") from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.new")
+        unfinished.write_bytes(iso(contents, LABEL))
+        unfinished.replace(path)
+    return path.stat().st_size

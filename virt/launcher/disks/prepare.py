@@ -1,0 +1,105 @@
+"""All volumes of a VMI, made ready for its design. Doing it again finds what is there already."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from virt.api import names, quantity
+from virt.api.v1 import VirtualMachineInstance, Volume
+from virt.launcher.design import DiskSource
+from virt.launcher.disks import claim, cloudinit, qcow2
+from virt.launcher.disks.container import ContainerFiles
+from virt.launcher.disks.errors import DiskError
+
+
+@dataclass(frozen=True)
+class Boot:
+    """Files of kernelBoot, "" for what the VMI does not have."""
+
+    kernel: str = ""
+    initrd: str = ""
+
+
+@dataclass(frozen=True)
+class Disks:
+    """``ephemeral``: what lives as long as the pod. ``claims``: mounted claims by volume name. ``devices``: where block
+    claims are. ``secrets``: mounted secrets by volume name."""
+
+    ephemeral: Path = Path(names.EPHEMERAL_DISKS_DIR)
+    empty: Path = Path(names.EMPTY_DISKS_DIR)
+    claims: Path = Path(names.VMI_DISKS_DIR)
+    devices: Path = Path("/dev")
+    secrets: Path = Path(names.SECRETS_DIR)
+    containers: ContainerFiles = field(
+        default_factory=lambda: ContainerFiles(Path(names.EPHEMERAL_DISKS_DIR) / "links")
+    )
+
+    async def prepare(self, vmi: VirtualMachineInstance) -> dict[str, DiskSource]:
+        """Disk sources by volume, of the volumes that a disk names. Raises DiskError or RunError."""
+        used = {disk.name for disk in vmi.spec.domain.devices.disks}
+        volumes = [volume for volume in vmi.spec.volumes if volume.name in used]
+        sources = await asyncio.gather(*(self._source(vmi, volume) for volume in volumes))
+        return {volume.name: source for volume, source in zip(volumes, sources, strict=True)}
+
+    async def boot(self, vmi: VirtualMachineInstance) -> Boot:
+        firmware = vmi.spec.domain.firmware
+        kernel_boot = firmware.kernel_boot if firmware else None
+        if kernel_boot is None or kernel_boot.container is None:
+            return Boot()
+        files = await self.containers.files(names.KERNEL_BOOT_VOLUME)
+        return Boot(**{role: str(file.link) for role, file in files.items() if role in ("kernel", "initrd")})
+
+    async def _source(self, vmi: VirtualMachineInstance, volume: Volume) -> DiskSource:
+        if volume.container_disk is not None:
+            return await self._container_disk(volume.name)
+        if volume.empty_disk is not None:
+            return await self._empty_disk(volume.name, quantity.integer(volume.empty_disk.capacity))
+        if volume.cloud_init_no_cloud is not None:
+            path = self.ephemeral / "cloud-init" / volume.name / "noCloud.iso"
+            size = await asyncio.to_thread(
+                cloudinit.prepare, vmi, volume.name, volume.cloud_init_no_cloud, self.secrets / volume.name, path
+            )
+            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
+        if volume.persistent_volume_claim is not None or volume.data_volume is not None:
+            read_only = volume.persistent_volume_claim is not None and volume.persistent_volume_claim.read_only
+            return await asyncio.to_thread(self._claim, vmi, volume.name, read_only)
+        raise DiskError(f"volume {volume.name}: the launcher knows no such kind of volume")
+
+    async def _container_disk(self, volume: str) -> DiskSource:
+        held = (await self.containers.files(volume)).get("disk")
+        if held is None:
+            raise DiskError(f"volume {volume}: its container offers no disk")
+        overlay = self.ephemeral / "disk-data" / volume / "disk.qcow2"
+        await qcow2.create_overlay(
+            overlay, backing=held.link, backing_format=held.image.format, size=held.image.size
+        )
+        direct_io = _takes_direct_io(overlay) and _takes_direct_io(held.link)
+        return DiskSource(str(overlay), "qcow2", size=held.image.size, direct_io=direct_io)
+
+    async def _empty_disk(self, volume: str, capacity: int) -> DiskSource:
+        size = capacity // quantity.MIB * quantity.MIB
+        if size <= 0:
+            raise DiskError(f"volume {volume}: an empty disk of {capacity} bytes is less than 1 MiB")
+        path = self.empty / f"{volume}.qcow2"
+        await qcow2.create_empty(path, size=size)
+        return DiskSource(str(path), "qcow2", size=size, direct_io=_takes_direct_io(path))
+
+    def _claim(self, vmi: VirtualMachineInstance, volume: str, read_only: bool) -> DiskSource:
+        folder, device = self.claims / volume, self.devices / volume
+        if folder.is_dir():
+            wanted = claim.wanted_size(volume, vmi.status.volume_status)
+            path, size = claim.prepare_file(volume, folder, wanted, read_only=read_only)
+            return DiskSource(str(path), "raw", read_only=read_only, size=size, direct_io=_takes_direct_io(path))
+        size = claim.block_size(volume, device)
+        return DiskSource(str(device), "raw", kind="block", read_only=read_only, size=size, direct_io=True)
+
+
+def _takes_direct_io(path: Path, opens: Callable[[str, int], int] = os.open) -> bool:
+    """Some file systems (tmpfs of older kernels, some network ones) refuse O_DIRECT: ask by opening."""
+    with contextlib.suppress(OSError):
+        os.close(opens(str(path), os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC))
+        return True
+    return False

@@ -1,0 +1,192 @@
+"""The one guest of a launcher: what state it is in, as events of the hypervisor tell, and how it is brought down.
+
+Events only say "look": the state that is told is always one that was read (level-triggered).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from virt.base import log
+from virt.launcher.design import name_of
+from virt.launcher.guest_agent import GuestAgent, GuestFacts, Poll
+from virt.launcher.libvirt_conn import (
+    AgentChanged,
+    DiskFailed,
+    Hypervisor,
+    HypervisorError,
+    Notice,
+    Panicked,
+)
+from virt.rpc.messages import DiskError, DomainEvent, DomainState, DomainStatus, Event, GuestPanicked
+
+ENDED = (DomainState.SHUTOFF, DomainState.CRASHED)
+POWER_BUTTON_EVERY_S = 5.0      # as often as KubeVirt presses it
+_CLEAN_ENDS = ("Shutdown", "Destroyed", "Migrated", "Saved", "FromSnapshot")
+_logger = log.get("virt.launcher.guest")
+
+
+class Guest:
+    """Made when the domain runs. ``tell`` brings an event to the handler, if there is one to hear it."""
+
+    def __init__(
+        self, hypervisor: Hypervisor, status: DomainStatus, tell: Callable[[Event], Awaitable[bool]]
+    ) -> None:
+        self.hypervisor = hypervisor
+        self.name = status.domain_name
+        self.agent = GuestAgent(hypervisor, self.name)
+        self.status = status
+        self.ended = asyncio.Event()
+        self.over_was_heard = False
+        self._tell = tell
+        self._look = asyncio.Event()
+        self._outgoing: list[Event] = []
+        self._poll: asyncio.Task[None] | None = None
+        self._thaw: asyncio.TimerHandle | None = None
+        self._pressed_at = float("-inf")
+        self._background: set[asyncio.Task[None]] = set()
+        hypervisor.subscribe(self._hear)
+
+    # --- what happens ---
+
+    def _hear(self, notice: Notice) -> None:
+        if notice.domain != self.name:
+            return
+        match notice:
+            case AgentChanged(connected=connected):
+                self._agent_is(connected=connected)
+            case Panicked():
+                self._outgoing.append(GuestPanicked())
+            case DiskFailed(alias=alias, source=source, reason=reason):
+                self._outgoing.append(DiskError(volume=name_of(alias) or source, reason=reason))
+            case _:
+                pass
+        self._look.set()
+
+    def look_again(self) -> None:
+        self._look.set()
+
+    async def watch(self) -> None:
+        """Read the state whenever something happened and tell what changed; returns when the guest is off."""
+        while not self.ended.is_set():
+            await self._look.wait()
+            self._look.clear()
+            await self.refresh()
+        self._stop_poll()
+
+    async def refresh(self) -> DomainStatus:
+        state, reason = await self.hypervisor.state(self.name)
+        if state == DomainState.NONE and not self.ended.is_set():
+            state, reason = DomainState.SHUTOFF, "Unknown"       # undefined by somebody from within the pod
+        await self._become(msgspec.structs.replace(self.status, state=state, reason=reason))
+        return self.status
+
+    async def _become(self, status: DomainStatus) -> None:
+        changed = status != self.status
+        if status.state != self.status.state or status.reason != self.status.reason:
+            _logger.info("guest", state=status.state.value, reason=status.reason)
+        self.status = status
+        while self._outgoing:
+            await self._tell(self._outgoing.pop(0))
+        if changed:
+            heard = await self._tell(DomainEvent(status=status))
+            self.over_was_heard = heard and status.state in ENDED
+        if status.state in ENDED:
+            self.ended.set()
+
+    @property
+    def exit_code(self) -> int:
+        """Of the launcher: 0 when the guest ended as somebody wanted it to."""
+        return 0 if self.status.state == DomainState.SHUTOFF and self.status.reason in _CLEAN_ENDS else 1
+
+    # --- the agent ---
+
+    def _agent_is(self, *, connected: bool) -> None:
+        self._stop_poll()
+        self.status = msgspec.structs.replace(
+            self.status, agent_connected=connected,
+            agent_version="", agent_commands=(), guest_os={}, guest_interfaces=(),
+        )  # fmt: skip
+        self._spawn(self._say_again())
+        if connected:
+            self._poll = asyncio.create_task(Poll(self.agent, self._learn).run(), name="guest agent poll")
+
+    def _stop_poll(self) -> None:
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
+
+    def _learn(self, facts: GuestFacts) -> None:
+        known = self.status
+        self.status = msgspec.structs.replace(
+            known, agent_version=facts.version or known.agent_version, agent_commands=facts.commands,
+            guest_os=dict(facts.os) or known.guest_os, guest_interfaces=facts.interfaces or known.guest_interfaces,
+        )  # fmt: skip
+        if self.status != known:
+            self._spawn(self._say_again())
+
+    async def _say_again(self) -> None:
+        await self._tell(DomainEvent(status=self.status))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def freeze(self, timeout_s: int) -> None:
+        await self.agent.freeze()
+        self._cancel_thaw()
+        self._thaw = asyncio.get_running_loop().call_later(timeout_s, lambda: self._spawn(self._thaw_by_itself()))
+        await self._become(msgspec.structs.replace(self.status, frozen=True))
+
+    async def thaw(self) -> None:
+        self._cancel_thaw()
+        await self.agent.thaw()
+        await self._become(msgspec.structs.replace(self.status, frozen=False))
+
+    def _cancel_thaw(self) -> None:
+        if self._thaw is not None:
+            self._thaw.cancel()
+            self._thaw = None
+
+    async def _thaw_by_itself(self) -> None:
+        try:
+            await self.thaw()
+        except HypervisorError as error:
+            _logger.error("guest does not thaw", error=str(error))
+            self._thaw = asyncio.get_running_loop().call_later(
+                POWER_BUTTON_EVERY_S, lambda: self._spawn(self._thaw_by_itself())
+            )
+
+    # --- the end ---
+
+    async def press_power_button(self) -> None:
+        """At most every 5 s, whoever asks: handler and SIGTERM come together, the guest sees one press."""
+        now = asyncio.get_running_loop().time()
+        if now - self._pressed_at < POWER_BUTTON_EVERY_S * 0.9:
+            return
+        self._pressed_at = now
+        _logger.info("power button")
+        await self.hypervisor.press_power_button(self.name)
+
+    async def destroy(self) -> None:
+        await self.hypervisor.destroy(self.name)
+        await self.refresh()
+
+    async def bring_down(self, grace_s: float) -> None:
+        """Power button until the guest is off or ``grace_s`` have passed, then the end by force."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_s
+        while not self.ended.is_set() and (left := deadline - loop.time()) > 0:
+            try:
+                await self.press_power_button()
+            except HypervisorError as error:
+                _logger.warning("power button", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, POWER_BUTTON_EVERY_S)):
+                    await self.ended.wait()
+        if not self.ended.is_set():
+            _logger.warning("guest is still up after its grace period", grace_s=grace_s)
+            await self.destroy()

@@ -1,0 +1,37 @@
+"""The one door to libvirt: what the launcher needs of it as a protocol, its errors, and the real thing."""
+
+from virt.launcher.libvirt_conn.api import (
+    AgentChanged,
+    DiskFailed,
+    Hypervisor,
+    Lifecycle,
+    Notice,
+    Panicked,
+    Rebooted,
+)
+from virt.launcher.libvirt_conn.errors import (
+    AgentError,
+    HypervisorError,
+    HypervisorLost,
+    InvalidDomain,
+    NoAgent,
+    NoDevice,
+    NotRunning,
+)
+
+__all__ = [
+    "AgentChanged",
+    "AgentError",
+    "DiskFailed",
+    "Hypervisor",
+    "HypervisorError",
+    "HypervisorLost",
+    "InvalidDomain",
+    "Lifecycle",
+    "NoAgent",
+    "NoDevice",
+    "NotRunning",
+    "Notice",
+    "Panicked",
+    "Rebooted",
+]

@@ -1,0 +1,97 @@
+"""What the launcher asks of a hypervisor, and what it hears from it.
+
+Every method names its domain and raises a subclass of :class:`~virt.launcher.libvirt_conn.errors.HypervisorError`. None
+blocks the event loop. Two implementations keep tests/contracts/test_hypervisor.py: libvirt and the fake.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from virt.rpc.messages import DomainState
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """The state changed; ask for it. Events may be late, so they carry no state of their own."""
+
+    domain: str
+
+
+@dataclass(frozen=True)
+class Rebooted:
+    """The guest was reset, by itself or from outside; it stays the same domain."""
+
+    domain: str
+
+
+@dataclass(frozen=True)
+class AgentChanged:
+    domain: str
+    connected: bool
+
+
+@dataclass(frozen=True)
+class Panicked:
+    domain: str
+
+
+@dataclass(frozen=True)
+class DiskFailed:
+    """The guest was paused by an I/O error. ``alias`` is the device's ("ua-root"), ``source`` its file."""
+
+    domain: str
+    alias: str
+    source: str
+    reason: str
+
+
+Notice = Lifecycle | Rebooted | AgentChanged | Panicked | DiskFailed
+
+
+class Hypervisor(Protocol):
+    def subscribe(self, listener: Callable[[Notice], None]) -> None:
+        """Hear of everything from now on. The listener is called on the event loop and must not block."""
+        ...
+
+    async def create(self, xml: str, *, paused: bool = False) -> str:
+        """Define the domain and start it; its name. Raises InvalidDomain, and then no domain is left defined."""
+        ...
+
+    async def state(self, domain: str) -> tuple[DomainState, str]:
+        """State and reason in the words of :class:`virt.rpc.messages.DomainStatus`; NONE: no such domain."""
+        ...
+
+    async def describe(self, domain: str) -> str:
+        """The domain's XML as it runs."""
+        ...
+
+    async def press_power_button(self, domain: str) -> None:
+        """ACPI; what the guest makes of it is its own affair."""
+        ...
+
+    async def destroy(self, domain: str) -> None:
+        """Returns when the guest is off; a domain that is off already is no error."""
+        ...
+
+    async def suspend(self, domain: str) -> None: ...
+
+    async def resume(self, domain: str) -> None: ...
+
+    async def reset(self, domain: str) -> None: ...
+
+    async def reboot(self, domain: str, *, by_agent: bool) -> None: ...
+
+    async def screenshot(self, domain: str) -> bytes:
+        """A picture in the format that QEMU chooses: PNG or PPM. Raises NoDevice."""
+        ...
+
+    async def agent_command(self, domain: str, command: str, *, timeout_s: int) -> str:
+        """Pass JSON to the guest agent, return its JSON answer. Raises NoAgent or AgentError."""
+        ...
+
+    async def set_guest_time(self, domain: str) -> None:
+        """Set the guest's clock from the host's, by the agent."""
+        ...
+
+    async def close(self) -> None: ...

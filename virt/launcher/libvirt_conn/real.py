@@ -1,0 +1,251 @@
+"""libvirt behind :class:`~virt.launcher.libvirt_conn.api.Hypervisor`.
+
+Threads: libvirt's own event loop runs in one, where its callbacks may only hand over to ours (call_soon_threadsafe).
+Calls block, so they run in a small pool; those to the guest agent wait for as long as the guest likes and have threads
+of their own, so that a silent agent never holds up a shutdown.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import libvirt
+import libvirt_qemu
+
+from virt.base import log
+from virt.launcher.libvirt_conn import errors, words
+from virt.launcher.libvirt_conn.api import AgentChanged, DiskFailed, Lifecycle, Notice, Panicked, Rebooted
+from virt.rpc.messages import DomainState
+
+T = TypeVar("T")
+_logger = log.get("virt.launcher.libvirt_conn")
+
+# VIR_ERR_*: newer than the oldest binding that the tests run with
+_AGENT_COMMAND_TIMEOUT = 112
+_AGENT_COMMAND_FAILED = 113
+_CLASSES: dict[int, type[errors.HypervisorError]] = {
+    libvirt.VIR_ERR_NO_DOMAIN: errors.NotRunning,
+    libvirt.VIR_ERR_OPERATION_INVALID: errors.NotRunning,
+    libvirt.VIR_ERR_XML_ERROR: errors.InvalidDomain,
+    libvirt.VIR_ERR_XML_DETAIL: errors.InvalidDomain,
+    libvirt.VIR_ERR_XML_INVALID_SCHEMA: errors.InvalidDomain,
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: errors.InvalidDomain,
+    libvirt.VIR_ERR_AGENT_UNRESPONSIVE: errors.NoAgent,
+    libvirt.VIR_ERR_AGENT_UNSYNCED: errors.NoAgent,
+    _AGENT_COMMAND_TIMEOUT: errors.NoAgent,
+    _AGENT_COMMAND_FAILED: errors.AgentError,
+}
+_LOST_CODES = (libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN)
+_LOST_DOMAINS = (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
+
+
+@contextmanager
+def _translated(default: type[errors.HypervisorError] = errors.HypervisorError) -> Iterator[None]:
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        code, text = error.get_error_code(), str(error)
+        if code in _LOST_CODES or (code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_error_domain() in _LOST_DOMAINS):
+            raise errors.HypervisorLost(text) from error
+        raise _CLASSES.get(code, default)(text) from error
+
+
+_event_thread: threading.Thread | None = None
+
+
+def _run_events_once() -> None:
+    """libvirt's event loop is the process's: registered before the first connection is opened, never stopped."""
+    global _event_thread
+    if _event_thread is not None:
+        return
+    libvirt.virEventRegisterDefaultImpl()
+    libvirt.registerErrorHandler(lambda *_: None, None)      # errors come as exceptions; no copies on standard error
+
+    def forever() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    _event_thread = threading.Thread(target=forever, name="libvirt-events", daemon=True)
+    _event_thread.start()
+
+
+class Libvirt:
+    """One connection. Made by :meth:`open`."""
+
+    def __init__(self, connection: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._connection = connection
+        self._loop = loop
+        self._calls = ThreadPoolExecutor(3, "libvirt")
+        self._agent_calls = ThreadPoolExecutor(2, "libvirt-agent")
+        self._listeners: list[Callable[[Notice], None]] = []
+        self.lost = asyncio.Event()
+
+    @classmethod
+    async def open(cls, uri: str) -> "Libvirt":
+        """Raises HypervisorLost when nobody serves there."""
+        loop = asyncio.get_running_loop()
+        _run_events_once()
+
+        def connect() -> Any:
+            with _translated(errors.HypervisorLost):
+                return libvirt.open(uri)
+
+        opened = cls(await loop.run_in_executor(None, connect), loop)
+        opened._register()
+        return opened
+
+    def _register(self) -> None:
+        connection, hand_over = self._connection, self._hand_over
+
+        def lifecycle(_conn: Any, domain: Any, event: int, _detail: int, _data: Any) -> None:
+            if event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
+                hand_over(Panicked(domain.name()))
+            hand_over(Lifecycle(domain.name()))
+
+        def rebooted(_conn: Any, domain: Any, _data: Any) -> None:
+            hand_over(Rebooted(domain.name()))
+
+        def agent(_conn: Any, domain: Any, state: int, _reason: int, _data: Any) -> None:
+            connected = libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
+            hand_over(AgentChanged(domain.name(), state == connected))
+
+        def disk_failed(_conn: Any, domain: Any, *about: Any) -> None:
+            source, alias, action, reason = about[:4]
+            if action == libvirt.VIR_DOMAIN_EVENT_IO_ERROR_PAUSE:
+                hand_over(DiskFailed(domain.name(), alias or "", source or "", reason or ""))
+
+        def closed(_conn: Any, _reason: int, _data: Any) -> None:
+            self._loop.call_soon_threadsafe(self.lost.set)
+
+        for event, callback in (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, rebooted),
+            (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, agent),
+            (libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, disk_failed),
+        ):
+            try:
+                connection.domainEventRegisterAny(None, event, callback, None)
+            except libvirt.libvirtError as error:        # the test driver has no agent
+                _logger.info("no such events", number=event, error=str(error))
+        try:
+            connection.registerCloseCallback(closed, None)
+            connection.setKeepAlive(5, 6)
+        except libvirt.libvirtError as error:
+            _logger.info("no sign of a lost connection", error=str(error))
+
+    def _hand_over(self, notice: Notice) -> None:
+        def deliver() -> None:
+            for listener in self._listeners:
+                listener(notice)
+
+        self._loop.call_soon_threadsafe(deliver)
+
+    def subscribe(self, listener: Callable[[Notice], None]) -> None:
+        self._listeners.append(listener)
+
+    async def _call(
+        self,
+        work: Callable[[], T],
+        default: type[errors.HypervisorError] = errors.HypervisorError,
+        pool: ThreadPoolExecutor | None = None,
+    ) -> T:
+        def guarded() -> T:
+            with _translated(default):
+                return work()
+
+        return await self._loop.run_in_executor(pool or self._calls, guarded)
+
+    def _find(self, domain: str) -> Any:
+        return self._connection.lookupByName(domain)
+
+    async def create(self, xml: str, *, paused: bool = False) -> str:
+        def work() -> str:
+            defined = self._connection.defineXMLFlags(xml, 0)
+            try:
+                defined.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
+            except libvirt.libvirtError:
+                # Later calls into libvirt would clear the error that matters; the exception has it.
+                try:
+                    defined.undefineFlags(0)
+                except libvirt.libvirtError as error:
+                    _logger.warning("domain stays defined", error=str(error))
+                raise
+            return str(defined.name())
+
+        return await self._call(work, errors.InvalidDomain)
+
+    async def state(self, domain: str) -> tuple[DomainState, str]:
+        try:
+            state, reason = await self._call(lambda: self._find(domain).state())
+        except errors.NotRunning:
+            return DomainState.NONE, ""
+        return words.state_and_reason(state, reason)
+
+    async def describe(self, domain: str) -> str:
+        return str(await self._call(lambda: self._find(domain).XMLDesc(0)))
+
+    async def press_power_button(self, domain: str) -> None:
+        await self._call(lambda: self._find(domain).shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN))
+
+    async def destroy(self, domain: str) -> None:
+        def work() -> None:
+            found = self._find(domain)
+            if found.isActive():
+                found.destroyFlags(0)
+
+        with suppress(errors.NotRunning):              # it ended by itself in between
+            await self._call(work)
+
+    async def suspend(self, domain: str) -> None:
+        await self._call(lambda: self._find(domain).suspend())
+
+    async def resume(self, domain: str) -> None:
+        await self._call(lambda: self._find(domain).resume())
+
+    async def reset(self, domain: str) -> None:
+        await self._call(lambda: self._find(domain).reset(0))
+
+    async def reboot(self, domain: str, *, by_agent: bool) -> None:
+        how = libvirt.VIR_DOMAIN_REBOOT_GUEST_AGENT if by_agent else libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN
+        await self._call(lambda: self._find(domain).reboot(how), pool=self._agent_calls if by_agent else None)
+
+    async def screenshot(self, domain: str) -> bytes:
+        def work() -> bytes:
+            stream = self._connection.newStream(0)
+            chunks: list[bytes] = []
+            try:
+                self._find(domain).screenshot(stream, 0, 0)
+                while chunk := stream.recv(262120):
+                    chunks.append(chunk)
+                stream.finish()
+            except BaseException:
+                stream.abort()
+                raise
+            return b"".join(chunks)
+
+        return await self._call(work, errors.NoDevice)
+
+    async def agent_command(self, domain: str, command: str, *, timeout_s: int) -> str:
+        def work() -> str:
+            return str(libvirt_qemu.qemuAgentCommand(self._find(domain), command, timeout_s, 0))
+
+        try:
+            return await self._call(work, errors.AgentError, self._agent_calls)
+        except errors.HypervisorError as error:
+            name = json.loads(command).get("execute", "")
+            raise type(error)(f"guest agent, {name}: {error}") from error
+
+    async def set_guest_time(self, domain: str) -> None:
+        await self._call(
+            lambda: self._find(domain).setTime(flags=libvirt.VIR_DOMAIN_TIME_SYNC), errors.AgentError, self._agent_calls
+        )
+
+    async def close(self) -> None:
+        self._listeners.clear()
+        await self._call(self._connection.close)
+        self._calls.shutdown(wait=False)
+        self._agent_calls.shutdown(wait=False)

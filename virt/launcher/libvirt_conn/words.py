@@ -1,0 +1,43 @@
+"""libvirt's numbers as the words of :class:`virt.rpc.messages.DomainStatus`. The numbers are libvirt's ABI
+(include/libvirt/libvirt-domain.h), so they are written here and no import of the library is needed."""
+
+from collections.abc import Mapping
+
+from virt.rpc.messages import DomainState
+
+_STATES: Mapping[int, DomainState] = {
+    0: DomainState.NONE,
+    1: DomainState.RUNNING,
+    2: DomainState.RUNNING,          # blocked: waits for a resource, of no meaning with QEMU
+    3: DomainState.PAUSED,
+    4: DomainState.SHUTDOWN,
+    5: DomainState.SHUTOFF,
+    6: DomainState.CRASHED,
+    7: DomainState.RUNNING,          # suspended by the guest's power management: it wakes by itself
+}
+_PAUSED = (
+    "Unknown", "User", "Migration", "Save", "Dump", "IOError", "Watchdog", "FromSnapshot", "ShuttingDown", "Snapshot",
+    "Crashed", "StartingUp", "Postcopy", "PostcopyFailed", "APIError",
+)  # fmt: skip
+_SHUTOFF = (
+    "Unknown", "Shutdown", "Destroyed", "Crashed", "Migrated", "Saved", "Failed", "FromSnapshot", "Daemon",
+)  # fmt: skip
+_CRASHED = ("Unknown", "Panicked")
+_REASONS: Mapping[DomainState, tuple[str, ...]] = {
+    DomainState.PAUSED: _PAUSED,
+    DomainState.SHUTOFF: _SHUTOFF,
+    DomainState.CRASHED: _CRASHED,
+}
+
+
+def state_and_reason(state: int, reason: int) -> tuple[DomainState, str]:
+    """Unknown numbers of a newer libvirt become NONE and "Unknown".
+
+    >>> state_and_reason(5, 1)
+    (<DomainState.SHUTOFF: 'Shutoff'>, 'Shutdown')
+    """
+    known = _STATES.get(state, DomainState.NONE)
+    words = _REASONS.get(known, ())
+    if not words:
+        return known, ""
+    return known, words[reason] if 0 <= reason < len(words) else "Unknown"

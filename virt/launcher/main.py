@@ -1,0 +1,138 @@
+"""The launcher's life: libvirt up, handler greeted, one guest, its end, its own end.
+
+Exit status: 0 when the guest ended as somebody wanted, or was never asked for before SIGTERM; 1 for a guest that
+crashed, a daemon that died, or a start that nobody asked for in time.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import random
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from virt.api import names
+from virt.base import log
+from virt.base.errors import VirtError
+from virt.launcher.daemons import Daemons, Paths
+from virt.launcher.disks import Disks
+from virt.launcher.libvirt_conn import Hypervisor
+from virt.launcher.link import HandlerLink
+from virt.launcher.manager import Manager
+
+_NEWS_S = 60.0                  # how long the news of the guest's end waits for a handler that is away
+_logger = log.get("virt.launcher.main")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``pod_uid``: libvirt's host uuid, "" for one by chance. ``start_timeout_s``: for the first SyncVmi."""
+
+    pod_uid: str = ""
+    start_timeout_s: float = 300.0
+    handler_socket: str = names.LAUNCHER_HANDLER_SOCKET
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        return cls(
+            pod_uid=os.environ.get("POD_UID", ""),
+            # Some of it by chance: launchers of a node that lost its handler do not all end at once.
+            start_timeout_s=float(os.environ.get("VIRT_LAUNCHER_START_TIMEOUT_S", 240 + random.uniform(0, 120))),
+            handler_socket=os.environ.get("VIRT_LAUNCHER_HANDLER_SOCKET", names.LAUNCHER_HANDLER_SOCKET),
+        )
+
+
+def main() -> int:
+    log.setup("virt-launcher")
+    try:
+        with _alive():
+            return asyncio.run(_live(Settings.from_environment()))
+    except VirtError as error:
+        _logger.error("ended", error=str(error), hint=error.hint)
+        return 1
+
+
+@contextlib.contextmanager
+def _alive():  # type: ignore[no-untyped-def]
+    """The lock that tells the log reader that the launcher lives; the kernel gives it up with us, however we end."""
+    path = Path(names.LAUNCHER_ALIVE_LOCK)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+async def _live(settings: Settings) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    hypervisor: asyncio.Future[Hypervisor] = loop.create_future()
+    daemons = Daemons(Paths())
+
+    async def tell(event: object) -> bool:
+        return await link.tell(event)  # type: ignore[arg-type]
+
+    manager = Manager(hypervisor, Disks(), tell)
+    link = HandlerLink(manager.serve, lambda: manager.status, pid=os.getpid(), path=settings.handler_socket)
+    tasks = {
+        asyncio.create_task(link.run(), name="link"),
+        asyncio.create_task(_libvirt(daemons, settings, hypervisor), name="libvirt"),
+        asyncio.create_task(_start_deadline(manager, settings.start_timeout_s), name="start deadline"),
+    }
+    over = asyncio.create_task(manager.over.wait(), name="over")
+    stopping = asyncio.create_task(_terminate(stop, manager, link), name="stop")
+    try:
+        done, _ = await asyncio.wait({over, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {over}:
+            task.result()                        # raises why it ended
+        await _bring_news(manager, link)
+        return manager.guest.exit_code if manager.guest else 0
+    finally:
+        for task in (over, stopping, *tasks):
+            task.cancel()
+        await asyncio.gather(over, stopping, *tasks, return_exceptions=True)
+        manager.close()
+        await daemons.stop()
+
+
+async def _libvirt(daemons: Daemons, settings: Settings, hypervisor: asyncio.Future[Hypervisor]) -> None:
+    hypervisor.set_result(await daemons.start(settings.pod_uid))
+    _logger.info("libvirt is up")
+    await daemons.watch()
+
+
+async def _start_deadline(manager: Manager, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await manager.synced.wait()
+    except TimeoutError:
+        raise NobodyAsked(f"virt-handler asked for no guest within {timeout_s:.0f} s") from None
+    await asyncio.Event().wait()                 # for ever: the task is cancelled
+
+
+class NobodyAsked(VirtError):
+    """No SyncVmi came in time."""
+
+    reference = "launcher-connection"
+    hint = "look at the log of virt-handler on this node"
+
+
+async def _terminate(stop: asyncio.Event, manager: Manager, link: HandlerLink) -> None:
+    await stop.wait()
+    _logger.info("SIGTERM", grace_s=manager.grace_s)
+    await manager.terminate(handler_leads=link.is_connected)
+
+
+async def _bring_news(manager: Manager, link: HandlerLink) -> None:
+    """Each connection starts with the state, so a connection is enough."""
+    guest = manager.guest
+    if guest is None or guest.over_was_heard:
+        return
+    try:
+        async with asyncio.timeout(_NEWS_S):
+            await link.wait_connected()
+    except TimeoutError:
+        _logger.warning("nobody heard of the guest's end")

@@ -1,0 +1,66 @@
+"""Whether an object still is what the operator wants, and the patch that makes it so again. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from virt.operator.resources import SERVICE, Json, Wanted
+
+_EMPTY: tuple[Any, ...] = (None, {}, [], (), "", False, 0)
+_IDENTITY = ("apiVersion", "kind", "metadata", "status")
+
+
+def covers(actual: Any, wanted: Any) -> bool:
+    """Whether all of ``wanted`` is in ``actual``. What the API server adds as defaults to maps does not count.
+
+    >>> covers({"a": 1, "b": [{"x": 1, "y": 2}]}, {"b": [{"x": 1}], "c": {}})
+    True
+    >>> covers({"b": [1, 2]}, {"b": [1]})
+    False
+    """
+    if isinstance(wanted, Mapping):
+        if not isinstance(actual, Mapping):
+            return actual is None and not wanted
+        return all(
+            covers(actual[key], value) if key in actual else value in _EMPTY for key, value in wanted.items()
+        )
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return (
+            isinstance(actual, Sequence) and len(actual) == len(wanted)
+            and all(covers(one, other) for one, other in zip(actual, wanted, strict=True))
+        )
+    return bool(actual == wanted)
+
+
+def is_current(existing: Json, wanted: Wanted, recorded_generation: int) -> bool:
+    """``recorded_generation``: the one after our last write (0: unknown). It tells of additions that ``covers`` allows.
+
+    Objects that have no generation (roles, services ...) are compared by content alone.
+    """
+    generation = existing["metadata"].get("generation", 0)
+    return generation in (0, recorded_generation) and covers(existing, wanted.document)
+
+
+def repair(existing: Json, wanted: Wanted) -> list[Json]:
+    """A JSON patch: our labels and annotations beside those of others, every other part as a whole."""
+    operations: list[Json] = []
+    for part in ("labels", "annotations"):
+        ours = wanted.document["metadata"].get(part, {})
+        theirs = existing["metadata"].get(part)
+        if theirs is None:
+            operations.append({"op": "add", "path": f"/metadata/{part}", "value": dict(ours)})
+        else:
+            operations += [
+                {"op": "add", "path": f"/metadata/{part}/{_escaped(key)}", "value": value}
+                for key, value in ours.items() if theirs.get(key) != value
+            ]
+    for part, value in wanted.document.items():
+        if part in _IDENTITY or (part in existing and existing[part] == value):
+            continue
+        if wanted.kind is SERVICE and part == "spec":
+            value = {**existing.get("spec", {}), **value}         # the cluster IP stays
+        operations.append({"op": "add", "path": f"/{part}", "value": value})
+    return operations
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,54 @@
+"""WebSockets to subresources. aiohttp is loaded with this module, so import it only where a stream is needed."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, Final
+
+import aiohttp
+
+from virt.virtctl.errors import ServerError
+from virt.virtctl.kubeconfig import Access
+from virt.virtctl.server import refusal, unreachable
+
+SUBPROTOCOL: Final = "plain.kubevirt.io"
+DIAL_S: Final = 40.0
+ABNORMAL: Final = 1006
+
+Socket = aiohttp.ClientWebSocketResponse
+
+
+@asynccontextmanager
+async def stream(access: Access, path: str) -> AsyncIterator[Socket]:
+    """Raises ServerError with the server's text when there is no upgrade."""
+    said: list[str] = []
+
+    # aiohttp drops the body of an answer that is no upgrade, and the reason with it: look before it does.
+    async def look(_: object, __: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
+        if params.response.status >= 400:
+            said.append(refusal(params.response.status, await params.response.read()))
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(look)
+    options: dict[str, Any] = {"ssl": access.tls if access.tls is not None else True}
+    if access.server_hostname:
+        options["server_hostname"] = access.server_hostname
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=DIAL_S)
+    async with aiohttp.ClientSession(trace_configs=[trace], timeout=timeout) as session:
+        try:
+            socket = await session.ws_connect(
+                access.server + path, protocols=(SUBPROTOCOL,), headers=list(access.headers), max_msg_size=0, **options)
+        except aiohttp.WSServerHandshakeError as error:
+            raise ServerError(error.status, said[0] if said else error.message) from error
+        except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
+            raise unreachable(access, error) from error
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
+
+def ended_badly(socket: Socket) -> bool:
+    """Whether the other side went away without a proper end."""
+    return socket.close_code not in (None, 1000, 1001)

@@ -1,0 +1,116 @@
+"""virtctl vnc: the screen of a guest, through a local port that a viewer connects to."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from virt.base import exec as processes
+from virt.virtctl.errors import CommandError
+from virt.virtctl.lifecycle import VMI
+from virt.virtctl.server import Server
+from virt.virtctl.streams import Socket, ended_badly, stream
+
+LISTEN_S: Final = 60.0
+VIEWING_S: Final = 30 * 86400.0
+CHUNK: Final = 32 * 1024
+# Program and the form of its argument.
+VIEWERS: Final = (
+    ("remote-viewer", "vnc://127.0.0.1:{port}"), ("vncviewer", "127.0.0.1::{port}"), ("vinagre", "127.0.0.1:{port}"),
+    ("gvncviewer", "127.0.0.1::{port}"),
+)
+
+
+def vnc(server: Server, given: Namespace) -> int:
+    """``given.target``: a name, or ``screenshot`` and a name."""
+    if len(given.target) == 2 and given.target[0] == "screenshot":
+        return screenshot(server, given.target[1], given.file)
+    if len(given.target) != 1:
+        raise CommandError(f"vnc takes one name, or `screenshot` and a name; got {' '.join(given.target)!r}")
+    return asyncio.run(proxied(server, given.target[0], given))
+
+
+def screenshot(server: Server, name: str, file: str) -> int:
+    if not file:
+        raise CommandError("screenshot needs --file, or --file - for standard output")
+    picture = server.call("GET", server.subresource(VMI, name, "vnc/screenshot"))
+    if file == "-":
+        sys.stdout.buffer.write(picture)
+    else:
+        Path(file).write_bytes(picture)
+    return 0
+
+
+def viewer(port: int) -> tuple[str, ...]:
+    """Raises CommandError when no viewer is installed."""
+    for program, form in VIEWERS:
+        if shutil.which(program):
+            return (program, form.format(port=port))
+    raise CommandError("no VNC viewer found: install one of " + ", ".join(program for program, _ in VIEWERS)
+                       + ", or use --proxy-only and connect one yourself")
+
+
+async def proxied(server: Server, name: str, given: Namespace) -> int:
+    # The guest first: a viewer without a screen helps nobody.
+    async with stream(server.access, server.subresource(VMI, name, "vnc")) as socket:
+        arrived: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
+            asyncio.get_running_loop().create_future())
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if arrived.done():
+                writer.close()                  # one screen, one viewer
+            else:
+                arrived.set_result((reader, writer))
+
+        try:
+            listener = await asyncio.start_server(accept, given.address, given.port)
+        except OSError as error:
+            raise CommandError(f"cannot listen on {given.address}:{given.port}: {error.strerror}") from error
+        port = int(listener.sockets[0].getsockname()[1])
+        shown = None
+        try:
+            if given.proxy_only:
+                print(json.dumps({"port": port}, separators=(",", ":")), flush=True)
+            else:
+                shown = asyncio.create_task(
+                    processes.run(viewer(port), deadline_s=VIEWING_S, env=dict(os.environ), check=False))
+            try:
+                async with asyncio.timeout(LISTEN_S):
+                    reader, writer = await arrived
+            except TimeoutError:
+                raise CommandError(f"no viewer connected within {LISTEN_S:.0f} s") from None
+            listener.close()
+            await _joined(socket, reader, writer)
+        finally:
+            listener.close()
+            if shown is not None:
+                shown.cancel()
+                await asyncio.gather(shown, return_exceptions=True)
+    return 1 if ended_badly(socket) else 0
+
+
+async def _joined(socket: Socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def up() -> None:
+        while data := await reader.read(CHUNK):
+            await socket.send_bytes(data)
+
+    async def down() -> None:
+        async for message in socket:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                writer.write(message.data)
+                await writer.drain()
+
+    tasks = [asyncio.create_task(up()), asyncio.create_task(down())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        writer.close()
