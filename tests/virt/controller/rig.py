@@ -72,7 +72,7 @@ class Rig:
 
     async def until(self, look: Callable[[], T | None]) -> T:
         """Wait for a truthy answer. The fake clock stands still meanwhile, real time passes a little."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 found = look()
                 if found:
@@ -94,7 +94,7 @@ class Rig:
         return await self.until(look)
 
     async def launcher(self) -> core.Pod:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 pod = await self.pod()
                 if pod is not None and pod.metadata.deletion_timestamp is None:

@@ -77,6 +77,17 @@ def test_a_launcher_that_outlives_its_guest_is_deleted_in_the_end() -> None:
     assert plan(over, NOW + timedelta(days=1)) == ()
 
 
+def test_the_handler_kills_a_guest_without_a_grace_period_before_its_pod_is_told() -> None:
+    given = vmi("Running", leaving=True)
+    killed = v1.VirtualMachineInstance(
+        metadata=given.metadata, status=given.status,
+        spec=v1.VirtualMachineInstanceSpec(termination_grace_period_seconds=0))
+    world = World(killed, (UP,))
+    assert plan(world, NOW) == ()
+    assert look_again_s(world, NOW) == 5.1
+    assert plan(world, NOW + timedelta(seconds=5)) == (DeletePod(UP),)
+
+
 @pytest.mark.parametrize(("world", "phase"), [
     (World(vmi("")), "Pending"),
     (World(vmi("Pending")), "Pending"),
