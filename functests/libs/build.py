@@ -16,7 +16,7 @@ def kernel_boot_vmi(cluster: Cluster, name: str, *, kernel_args: str = "", memor
     """The cheapest guest: ``tiny`` straight from kernel and initrd, no disk, masquerade, killed at once on deletion."""
     image = cluster.images["tiny-kernel"]
     boot: Manifest = {
-        "kernelArgs": ("console=ttyS0 " + kernel_args).strip(),
+        "kernelArgs": f"{image['kernel_args']} {kernel_args}".strip(),
         "container": {
             "image": image["reference"],
             "kernelPath": image["kernel_path"],

@@ -32,7 +32,6 @@ from virt.kube.objects import key_of
 from virt.kube.workqueue import WorkQueue
 
 WORKERS = 16                  # a pass may wait for a launcher; waiting costs nothing
-SERVER_CERTS = "kubevirt-virt-handler-server-certs"
 
 
 class SettingMissingError(VirtError):
@@ -60,7 +59,7 @@ def settings(argv: list[str], env: Mapping[str, str]) -> Settings:
         "--namespace", default=env.get("POD_NAMESPACE", names.INSTALL_NAMESPACE), help="where the KubeVirt CR is")
     parser.add_argument("--node-dir", type=Path, default=Path(names.NODE_DIR))
     parser.add_argument("--kubelet-dir", type=Path, default=Path("/var/lib/kubelet/device-plugins"))
-    parser.add_argument("--certs", type=Path, default=Path(names.CERTS_DIR) / SERVER_CERTS)
+    parser.add_argument("--certs", type=Path, default=Path(names.CERTS_DIR) / names.HANDLER_CERTS)
     parser.add_argument("--ca", type=Path, default=Path(names.CA_FILE))
     given = parser.parse_args(argv)
     if not given.node:

@@ -16,7 +16,7 @@ from virt.api.names import OPERATOR_FINALIZER
 from virt.base import log
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.base.errors import VirtError
-from virt.kube.client import ApiError, ConflictError, MergePatch
+from virt.kube.client import ApiError, ConflictError, MergePatch, NotFoundError
 from virt.kube.controller import DONE, Controller, Result
 from virt.kube.events import EventRecorder
 from virt.kube.objects import key_of
@@ -39,6 +39,10 @@ _logger = log.get("virt.operator")
 GenerationKey = tuple[str, str, str, str]
 
 
+class _GoneError(Exception):
+    """The KubeVirt object is there no more."""
+
+
 class Installer:
     """``reconcile(key)`` for the KubeVirt object of ``world.namespace``."""
 
@@ -52,6 +56,7 @@ class Installer:
         self._clock = clock or RealClock()
         machine = platform.machine()
         self._architecture = architecture or ARCHITECTURES.get(machine, machine)
+        self._lacked = ""                   # what the log said last
         self._made: tuple[Target, Material, Strategy] | None = None
 
     def controller(self) -> Controller:
@@ -72,6 +77,12 @@ class Installer:
                 loop.queue.add(key_of(cr))
 
     async def reconcile(self, key: str) -> Result:
+        try:
+            return await self._reconcile(key)
+        except _GoneError:
+            return DONE                 # removed already, and the cache does not know yet
+
+    async def _reconcile(self, key: str) -> Result:
         cr = self._world.kubevirts.store.get(key)
         if cr is None:
             return DONE
@@ -110,9 +121,11 @@ class Installer:
             after = status.created(after, self._now())
         if lacks:
             after = status.in_progress(after, aim, self._now())
-            _logger.info("waiting", lacks=lacks)
         else:
             after = status.ready(after, aim, self._now())
+        if lacks != self._lacked:
+            _logger.info("waiting" if lacks else "all ready", lacks=lacks)
+            self._lacked = lacks
         await self._write(cr, _recorded(after, generations))
         due_s = (renewed.wake_at - self._clock.now()).total_seconds()
         return Result(requeue_after_s=max(_SHORTEST_WAIT_S, due_s))
@@ -214,21 +227,24 @@ class Installer:
         patch = MergePatch({
             "metadata": {"finalizers": list(finalizers), "resourceVersion": meta.resource_version}
         })
-        return self._learnt(await self._world.client.patch(KUBEVIRT, meta.name, patch, namespace=meta.namespace))
+        return await self._patch(cr, patch)
 
     async def _write(self, cr: v1.KubeVirt, wanted: v1.KubeVirtStatus) -> v1.KubeVirt:
         """Write the status if it differs. Nobody else writes it, so there is no race to lose."""
         if wanted == cr.status:
             return cr
-        meta = cr.metadata
-        patch = MergePatch({"status": codec.to_json(wanted)})
-        return self._learnt(await self._world.client.patch(
-            KUBEVIRT, meta.name, patch, namespace=meta.namespace, subresource="status"
-        ))
+        return await self._patch(cr, MergePatch({"status": codec.to_json(wanted)}), "status")
 
-    def _learnt(self, cr: v1.KubeVirt) -> v1.KubeVirt:
-        self._world.kubevirts.learn(cr)
-        return cr
+    async def _patch(self, cr: v1.KubeVirt, patch: MergePatch, subresource: str = "") -> v1.KubeVirt:
+        meta = cr.metadata
+        try:
+            after = await self._world.client.patch(
+                KUBEVIRT, meta.name, patch, namespace=meta.namespace, subresource=subresource
+            )
+        except NotFoundError as error:
+            raise _GoneError from error
+        self._world.kubevirts.learn(after)
+        return after
 
     def _now(self) -> str:
         return rfc3339(self._clock.now())

@@ -6,7 +6,7 @@ from typing import Any
 from virt.api import core
 from virt.api.kinds import KUBEVIRT, NODE, POD, Kind
 from virt.base import log
-from virt.kube.client import Client, ConflictError, DeleteOptions, JsonPatch, Selector
+from virt.kube.client import Client, ConflictError, DeleteOptions, JsonPatch, NotFoundError, Selector
 from virt.kube.informer import Informer
 from virt.kube.objects import key_for
 from virt.operator import drift, stamps
@@ -89,11 +89,15 @@ class World:
 
     async def remove(self, removal: Removal) -> None:
         """Patch and delete as the plan says; what is gone already is no error."""
+        namespace = removal.namespace or None
         if removal.patch is not None:
-            await self.client.patch(removal.kind, removal.name, removal.patch, namespace=removal.namespace or None)
+            try:
+                await self.client.patch(removal.kind, removal.name, removal.patch, namespace=namespace)
+            except NotFoundError:
+                return
         if removal.delete:
             options = DeleteOptions(grace_period_s=0, propagation="Background")
-            await self.client.delete(removal.kind, removal.name, removal.namespace or None, options)
+            await self.client.delete(removal.kind, removal.name, namespace, options)
         _logger.info(
             "deleted" if removal.delete else "released",
             object=f"{removal.kind.name} {key_for(removal.namespace, removal.name)}",

@@ -39,6 +39,7 @@ IMAGES: Mapping[str, Image] = {
             "kernel_path": "/boot/vmlinux",        # starts at once; the packed one is for firmware that insists on it
             "packed_kernel_path": "/boot/vmlinuz",
             "initrd_path": "/boot/initrd",
+            "kernel_args": tiny.ARGUMENTS,
             "memory": "128Mi",
         },
     ),

@@ -16,6 +16,9 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _SETUP_SECTORS, _PAYLOAD = 0x1F1, 0x248       # offsets in the boot protocol's header
 _SIGNATURE = b"~Module signature appended~\n"
 
+# Devices of virtio, of Red Hat, of Intel, and those that are known by their class; the table is read by each boot.
+_DEVICES = ("virtio:", "scsi:", "pci:v00001AF4", "pci:v00001B36", "pci:v00008086", "pci:v*")
+
 # What a guest may meet on its buses, then file systems, then links that tests make.
 MODULES = (
     "virtio_blk", "virtio_net", "virtio_scsi", "virtio_balloon", "virtio_rng", "virtio_input", "virtio_mem",
@@ -60,6 +63,38 @@ def depends(module: bytes) -> list[str]:
     """
     found = re.search(rb"\0depends=([^\0]*)\0", module)
     return [name for name in found.group(1).decode().split(",") if name] if found else []
+
+
+def aliases(module: bytes) -> list[str]:
+    """Patterns of the devices that it drives.
+
+    >>> aliases(b"\\0alias=virtio:d00000002v*\\0alias=fs-vfat\\0")
+    ['virtio:d00000002v*', 'fs-vfat']
+    """
+    return [found.decode() for found in re.findall(rb"(?<=\0)alias=([^\0]*)(?=\0)", module)]
+
+
+def order(name: str, needs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The module and all it needs, each after what itself needs.
+
+    >>> order("a", {"a": ["b", "c"], "b": ["c"], "c": []})
+    ['c', 'b', 'a']
+    """
+    found: list[str] = []
+    for other in needs[name]:
+        found += [one for one in order(other, needs) if one not in found]
+    return [*found, name]
+
+
+def coldplug(known: Mapping[str, Sequence[str]], needs: Mapping[str, Sequence[str]]) -> str:
+    """The table of recipes/guests/tiny/start.c: a line per device that QEMU has, with what to load in order."""
+    lines = [
+        " ".join([pattern, *order(name, needs)])
+        for name, patterns in sorted(known.items())
+        for pattern in patterns
+        if pattern.startswith(_DEVICES)
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def closure(wanted: Sequence[str], needs: Mapping[str, Sequence[str]]) -> list[str]:

@@ -3,11 +3,14 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.fakes.launcher import FakeLauncher
 from tests.virt.handler.world import MAC, POD_IP, POD_UID, World, vmi
-from virt.api import conditions
-from virt.api.kinds import VMI
+from virt.api import conditions, core, names
+from virt.api.kinds import POD, VMI
 from virt.handler.net.model import NetworkPlanError
+from virt.handler.vmi import controller
 from virt.kube.client import ConflictError
 from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import (
@@ -210,3 +213,28 @@ async def test_agent_pause_and_disk_errors_show(tmp_path: Path) -> None:
         await fake.becomes(RUNNING)
         await world.until(lambda: conditions.find(world.stored.status.conditions, "AgentConnected") is None)
         assert world.kube.peek(VMI, "vm", "ns").status.guest_os_info is None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("pod_phase", "phase"), [("Succeeded", "Succeeded"), ("Failed", "Failed")])
+async def test_an_end_that_no_handler_saw_is_read_from_the_pod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pod_phase: str, phase: str
+) -> None:
+    monkeypatch.setattr(controller, "PROCESS_CHECK_AFTER_S", 0.0)
+    world = World(tmp_path, vmi("Running"))
+    world.living_pods = frozenset()
+    world.kube.put(POD, core.Pod(
+        metadata=core.ObjectMeta(
+            name="virt-launcher-vm", namespace="ns", uid=POD_UID, labels={names.CREATED_BY_LABEL: "vmi-uid"}),
+        status=core.PodStatus(phase=pod_phase),
+    ))
+    async with world.running():
+        await world.phase(phase)
+
+
+async def test_a_silent_launcher_whose_pod_lives_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "PROCESS_CHECK_AFTER_S", 0.0)
+    async with World(tmp_path, vmi("Running")).running() as world:
+        await asyncio.sleep(0.2)
+        assert not world.kube.writes

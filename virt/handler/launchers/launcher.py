@@ -36,6 +36,8 @@ class Launcher:
         self.pod_addresses: tuple[str, ...] = ()
         self.sockets_given = False
         self.power_button_at: float | None = None
+        self.resumes = 0                            # after I/O errors
+        self.stopped_at: float | None = None
         self.notes: list[GuestPanicked | DiskError] = []      # happened, not yet told to people
         self.is_dead = False
         self._peer: Peer | None = None

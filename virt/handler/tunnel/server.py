@@ -44,7 +44,6 @@ from virt.rpc.messages import (
 )
 from virt.rpc.peer import Reply
 
-CLIENT_NAME = "kubevirt.io:system:client:virt-handler"
 DEADLINE_S = 10.0
 ROOT = "/v1/namespaces/{namespace}/virtualmachineinstances/{name}"
 
@@ -264,7 +263,7 @@ async def _only_api(
 ) -> web.StreamResponse:
     transport = request.transport
     name = common_name(transport.get_extra_info("peercert") if transport is not None else None)
-    if name != CLIENT_NAME:
+    if name != names.HANDLER_CLIENT_NAME:
         _logger.warning("client refused", common_name=name, remote=request.remote)
         if transport is not None:
             transport.abort()

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from virt.api import codec, v1
-from virt.api.kinds import VMI
+from virt.api import codec, names, v1
+from virt.api.kinds import POD, VMI
 from virt.base import log
 from virt.base.clock import Clock
 from virt.handler.launchers.launcher import Launcher
@@ -24,18 +24,19 @@ from virt.handler.net.plan import PRIMARY_LINK
 from virt.handler.vmi import status as statuses
 from virt.handler.vmi.nics import guest_nics, hostname
 from virt.handler.vmi.patch import status_patch
-from virt.handler.vmi.plan import FINAL_PHASES, Action, Plan, Seen, plan
-from virt.kube.client import Client, MergePatch, NotFoundError
+from virt.handler.vmi.plan import FINAL_PHASES, Action, Plan, Seen, is_stopped_by_a_disk, plan
+from virt.kube.client import Client, MergePatch, NotFoundError, Selector
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 from virt.kube.objects import meta_of
 from virt.rpc.errors import ConnectionLost
-from virt.rpc.messages import Destroy, DiskError, HostFacts, Shutdown, SyncVmi
+from virt.rpc.messages import Destroy, DiskError, DomainState, DomainStatus, HostFacts, Shutdown, SyncVmi, Unpause
 
 SYNC_DEADLINE_S = 180.0
 ACTION_DEADLINE_S = 30.0
 RECONNECT_S = 1.0
+GOOD_AFTER_S = 360.0           # a guest that ran so long after an I/O error has got over it
 PROCESS_CHECK_AFTER_S = 10.0   # a launcher that lives dials again within a second or two
 
 _logger = log.get("virt.handler.vmi")
@@ -122,20 +123,39 @@ class VmiReconciler:
             since = self._connected_since.setdefault(launcher.pod_uid, now)
             pressed = launcher.power_button_at
             return Seen(
-                launcher.status, connected_s=now - since, power_button_s=None if pressed is None else now - pressed
+                launcher.status, connected_s=now - since, power_button_s=None if pressed is None else now - pressed,
+                resumes=launcher.resumes, stopped_s=self._stopped_s(launcher, now),
             )
         if launcher is not None:
             self._connected_since.pop(launcher.pod_uid, None)
         if vmi.status.phase not in ("Scheduled", "Running"):
             return Seen(is_connected=False)
         silent_s = now - self._silent_since.setdefault(uid, now)
-        is_gone = launcher.is_dead if launcher is not None else False
-        if launcher is None and silent_s >= PROCESS_CHECK_AFTER_S:
-            living = await asyncio.to_thread(self._node.living_pods)
-            is_gone = not any(pod in living for pod, node in vmi.status.active_pods.items() if node == self._node.name)
-        return Seen(
-            launcher.status if launcher is not None else None, is_connected=False, is_gone=is_gone, silent_s=silent_s
-        )
+        if launcher is not None:
+            return Seen(launcher.status, is_connected=False, is_gone=launcher.is_dead, silent_s=silent_s)
+        if silent_s < PROCESS_CHECK_AFTER_S:
+            return Seen(is_connected=False, silent_s=silent_s)
+        living = await asyncio.to_thread(self._node.living_pods)
+        is_gone = not any(pod in living for pod, node in vmi.status.active_pods.items() if node == self._node.name)
+        last_words = await self._last_words(vmi) if is_gone else None
+        return Seen(last_words, is_connected=False, is_gone=is_gone, silent_s=silent_s)
+
+    async def _last_words(self, vmi: v1.VirtualMachineInstance) -> DomainStatus | None:
+        """Of a launcher that ended while no handler was there: its pod's phase tells whether its guest ended well."""
+        selector = Selector(labels=f"{names.CREATED_BY_LABEL}={vmi.metadata.uid}")
+        pods = (await self._client.list(POD, vmi.metadata.namespace, selector)).items
+        ended_well = any(pod.metadata.uid in vmi.status.active_pods and pod.status.phase == "Succeeded" for pod in pods)
+        return DomainStatus(state=DomainState.SHUTOFF, reason="Shutdown") if ended_well else None
+
+    def _stopped_s(self, launcher: Launcher, now: float) -> float:
+        """For how long an I/O error has stopped the guest, counted from the last try to go on."""
+        if launcher.status is not None and is_stopped_by_a_disk(launcher.status):
+            if launcher.stopped_at is None:
+                launcher.stopped_at = now
+            return now - launcher.stopped_at
+        if launcher.stopped_at is not None and now - launcher.stopped_at > GOOD_AFTER_S:
+            launcher.stopped_at, launcher.resumes = None, 0
+        return 0.0
 
     # --- what a plan asks for ---
 
@@ -149,6 +169,10 @@ class VmiReconciler:
                     self._recorder.event(vmi, "Normal", "ShuttingDown", "Signaled Graceful Shutdown")
                 launcher.power_button_at = self._clock.monotonic()
                 await launcher.call(Shutdown(), deadline_s=ACTION_DEADLINE_S)
+            case Action.RESUME:
+                launcher.resumes += 1
+                launcher.stopped_at = self._clock.monotonic()
+                await launcher.call(Unpause(), deadline_s=ACTION_DEADLINE_S)
             case Action.DESTROY:
                 await launcher.call(Destroy(), deadline_s=ACTION_DEADLINE_S)
         return todo
@@ -216,15 +240,15 @@ class VmiReconciler:
         self._informer.learn(written)
         if after.phase != before.phase:
             _logger.info("phase", key=f"{vmi.metadata.namespace}/{vmi.metadata.name}", phase=after.phase, why=todo.why)
-            self._tell_phase(vmi, before.phase, after.phase, todo.why)
+            self._tell_phase(vmi, after.phase, todo.why, is_told=bool(error))
 
-    def _tell_phase(self, vmi: v1.VirtualMachineInstance, before: str, after: str, why: str) -> None:
-        match before, after:
-            case _, "Running":
+    def _tell_phase(self, vmi: v1.VirtualMachineInstance, after: str, why: str, *, is_told: bool) -> None:
+        match after:
+            case "Running":
                 self._recorder.event(vmi, "Normal", "Started", "VirtualMachineInstance started.")
-            case _, "Succeeded":
+            case "Succeeded":
                 self._recorder.event(vmi, "Normal", "Stopped", "The VirtualMachineInstance was shut down.")
-            case "Running", "Failed":
+            case "Failed" if not is_told:
                 self._recorder.event(
                     vmi, "Warning", "Stopped", "The VirtualMachineInstance crashed." if not why else
                     f"The VirtualMachineInstance crashed: {why}."

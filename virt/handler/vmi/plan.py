@@ -18,6 +18,7 @@ LOOK_AGAIN_S = 5.0
 SILENT_LAUNCHER_S = 300.0      # so long a launcher may be away while its process, or something of its pod, lives
 UNKNOWN_SHUTOFF_S = 300.0
 NO_DOMAIN_S = 60.0
+RESUME_S = (10.0, 20.0, 40.0, 80.0, 160.0, 180.0)      # pauses before tries after an I/O error; the last repeats
 
 FINAL_PHASES = ("Succeeded", "Failed")
 
@@ -26,6 +27,7 @@ class Action(enum.Enum):
     NOTHING = "nothing"
     START = "start"                # wire the pod, have the domain defined and started
     PRESS_POWER_BUTTON = "press power button"
+    RESUME = "resume"              # after an I/O error: the disk may work again
     DESTROY = "destroy"
 
 
@@ -33,7 +35,8 @@ class Action(enum.Enum):
 class Seen:
     """``domain`` None: not told yet. ``silent_s``: how long the launcher has not been connected; ``is_gone``: it will
     never be. ``power_button_s``: time since the last press, None before the first; ``connected_s``: age of the
-    connection."""
+    connection. ``resumes``: tries to go on after I/O errors so far; ``stopped_s``: time since the last one, or since
+    the guest was first seen stopped by one."""
 
     domain: DomainStatus | None = None
     is_connected: bool = True
@@ -41,6 +44,8 @@ class Seen:
     silent_s: float = 0.0
     connected_s: float = 0.0
     power_button_s: float | None = None
+    resumes: int = 0
+    stopped_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def _running(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
     if phase == "Failed":
         return Plan(phase, Action.DESTROY)
     if vmi.metadata.deletion_timestamp is None:
-        return Plan(phase)
+        return _stopped_by_a_disk(phase, seen) if is_stopped_by_a_disk(seen.domain) else Plan(phase)
     grace = grace_s(vmi)
     left = grace - (now - parse_time(vmi.metadata.deletion_timestamp)).total_seconds()
     if grace == 0 or left <= 0:
@@ -146,6 +151,15 @@ def _running(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
     if seen.power_button_s is None or seen.power_button_s >= POWER_BUTTON_EVERY_S:
         return Plan(phase, Action.PRESS_POWER_BUTTON, again_s=min(POWER_BUTTON_EVERY_S, left))
     return Plan(phase, again_s=max(0.1, min(POWER_BUTTON_EVERY_S - seen.power_button_s, left)))
+
+
+def is_stopped_by_a_disk(domain: DomainStatus) -> bool:
+    return domain.state is DomainState.PAUSED and domain.reason == "IOError"
+
+
+def _stopped_by_a_disk(phase: str, seen: Seen) -> Plan:
+    left = RESUME_S[min(seen.resumes, len(RESUME_S) - 1)] - seen.stopped_s
+    return Plan(phase, Action.RESUME, LOOK_AGAIN_S) if left <= 0 else Plan(phase, again_s=left)
 
 
 def _since_phase_s(vmi: v1.VirtualMachineInstance, now: datetime) -> float:

@@ -27,6 +27,11 @@ _PAUSED_MESSAGES = {
     "PausedIOError": "The guest was paused because a disk failed.",
     "PausedByMigrationMonitor": "The guest was paused so that its migration can finish.",
 }
+# What the agent must be able to do, or a person is told that it is too old.
+_AGENT_COMMANDS = frozenset({
+    "guest-ping", "guest-get-time", "guest-info", "guest-shutdown", "guest-network-get-interfaces", "guest-get-fsinfo",
+    "guest-get-host-name", "guest-get-users", "guest-get-timezone", "guest-get-osinfo",
+})
 SYNC_FAILED = "Synchronizing with the Domain failed."
 
 
@@ -58,7 +63,7 @@ def running(
 def ended(status: v1.VirtualMachineInstanceStatus) -> v1.VirtualMachineInstanceStatus:
     """Status of a VMI whose guest is off: nothing about a running guest holds any more."""
     left = status.conditions
-    for gone in ("AgentConnected", "Paused"):
+    for gone in ("AgentConnected", "AgentVersionNotSupported", "Paused"):
         left = conditions.without(left, gone)
     return replace(status, conditions=left, fs_freeze_status="")
 
@@ -92,6 +97,7 @@ def _conditions(vmi: v1.VirtualMachineInstance, domain: DomainStatus, now: str) 
     found = conditions.with_condition(vmi.status.conditions, migratable.condition(vmi), now)
     wanted = {
         "AgentConnected": v1.Condition(type="AgentConnected", status="True") if domain.agent_connected else None,
+        "AgentVersionNotSupported": _agent_too_old(domain),
         "Paused": _paused(domain),
         "SoftwareEmulation": _emulation(domain),
     }
@@ -108,6 +114,16 @@ def _paused(domain: DomainStatus) -> v1.Condition | None:
     if reason is None:
         return None
     return v1.Condition(type="Paused", status="True", reason=reason, message=_PAUSED_MESSAGES[reason])
+
+
+def _agent_too_old(domain: DomainStatus) -> v1.Condition | None:
+    missing = sorted(_AGENT_COMMANDS.difference(domain.agent_commands))
+    if not domain.agent_connected or not domain.agent_commands or not missing:
+        return None
+    return v1.Condition(
+        type="AgentVersionNotSupported", status="True",
+        reason=f"The guest agent lacks basic commands: {', '.join(missing)}",
+    )
 
 
 def _emulation(domain: DomainStatus) -> v1.Condition | None:

@@ -67,7 +67,9 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
     is_cdrom = disk.cdrom is not None
     read_only = is_cdrom or source.read_only or bool(disk.disk and disk.disk.readonly)
     if read_only and not is_cdrom and where == "sata":
-        raise DesignError(f"{path}.disk.bus", f"volume {disk.name!r} is read-only, which SATA disks cannot be")
+        if not _is_generated(disk.name, request):
+            raise DesignError(f"{path}.disk.bus", f"volume {disk.name!r} is read-only, which SATA disks cannot be")
+        read_only = False
     is_block, is_virtio = source.kind == "block", where == "virtio"
     cache, io = _caching(path, disk, source)
     return Disk(
@@ -88,6 +90,12 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
         boot_order=disk.boot_order,
         alias=alias(disk.name),
     )
+
+
+def _is_generated(name: str, request: Request) -> bool:
+    """Whether the launcher made the volume's image for this guest alone: then it does no harm when the guest writes."""
+    volume = next((each for each in request.spec.volumes if each.name == name), v1.Volume())
+    return volume.cloud_init_no_cloud is not None or volume.cloud_init_config_drive is not None
 
 
 def _caching(path: str, disk: v1.Disk, source: DiskSource) -> tuple[str, str]:

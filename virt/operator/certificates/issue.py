@@ -42,15 +42,15 @@ class Subject:
 def subject(secret: str, namespace: str) -> Subject:
     """Who the certificate in ``secret`` is for."""
     clients = {
-        plan.HANDLER_SERVER_CERTS: "kubevirt.io:system:node:virt-handler",
-        plan.HANDLER_CLIENT_CERTS: "kubevirt.io:system:client:virt-handler",
+        names.HANDLER_CERTS: names.HANDLER_NAME,
+        names.HANDLER_CLIENT_CERTS: names.HANDLER_CLIENT_NAME,
         plan.HANDLER_MIGRATION_CERTS: "kubevirt.io:system:client:migration",
     }
     services = {
-        plan.OPERATOR_CERTS: names.OPERATOR_SERVICE, plan.API_CERTS: names.API_SERVICE,
+        plan.OPERATOR_CERTS: names.OPERATOR_SERVICE, names.API_CERTS: names.API_SERVICE,
         plan.CONTROLLER_CERTS: "virt-controller",
     }
-    service = services.get(secret, "virt-handler")
+    service = services.get(secret, names.HANDLER)
     full = f"{service}.{namespace}.pod.cluster.local"
     whole = (full, service, *(f"{service}.{namespace}{end}" for end in ("", ".svc", ".svc.cluster.local")))
     return Subject(clients.get(secret, full), whole)

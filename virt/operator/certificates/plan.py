@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from virt.api import duration, v1
+from virt.api.names import API_CERTS, HANDLER_CERTS, HANDLER_CLIENT_CERTS
 
 CA = "kubevirt-ca"
 OPERATOR_CERTS = "kubevirt-operator-certs"
-API_CERTS = "kubevirt-virt-api-certs"
 CONTROLLER_CERTS = "kubevirt-controller-certs"
-HANDLER_SERVER_CERTS = "kubevirt-virt-handler-server-certs"
-HANDLER_CLIENT_CERTS = "kubevirt-virt-handler-certs"
 HANDLER_MIGRATION_CERTS = "kubevirt-virt-handler-migration-client-certs"
 LEAVES = (
-    OPERATOR_CERTS, API_CERTS, CONTROLLER_CERTS, HANDLER_SERVER_CERTS, HANDLER_CLIENT_CERTS, HANDLER_MIGRATION_CERTS,
+    OPERATOR_CERTS, API_CERTS, CONTROLLER_CERTS, HANDLER_CERTS, HANDLER_CLIENT_CERTS, HANDLER_MIGRATION_CERTS,
 )
 
 BACKDATE = timedelta(minutes=1)         # clocks of nodes differ a little

@@ -4,20 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from virt.api import codec, names
-from virt.operator.certificates.plan import (
-    API_CERTS,
-    CONTROLLER_CERTS,
-    HANDLER_CLIENT_CERTS,
-    HANDLER_MIGRATION_CERTS,
-    HANDLER_SERVER_CERTS,
-)
+from virt.operator.certificates.plan import CONTROLLER_CERTS, HANDLER_MIGRATION_CERTS
 from virt.operator.resources import Json
 from virt.operator.strategy import network
 from virt.operator.strategy.placement import INFRA, WORKLOADS, placed
 from virt.operator.target import Target, placement
 
 CONTROLLER = "virt-controller"
-HANDLER = "virt-handler"
+HANDLER = names.HANDLER
 PRIORITY_CLASS = "kubevirt-cluster-critical"
 DEVICE_PLUGINS_DIR = "/var/lib/kubelet/device-plugins"
 _USER = 1001
@@ -26,7 +20,8 @@ _CA_DIR = names.CA_FILE.rpartition("/")[0]
 
 def api(target: Target) -> Json:
     container = _container(target, "api", target.images.api, memory="150Mi")
-    pod = _pod(target, container, names.API_ACCOUNT, (API_CERTS, HANDLER_CLIENT_CERTS))
+    container["env"].append({"name": "KUBEVIRT_VERSION", "value": target.version})      # what /version answers
+    pod = _pod(target, container, names.API_ACCOUNT, (names.API_CERTS, names.HANDLER_CLIENT_CERTS))
     return _deployment(target, names.API_SERVICE, pod, target.api_replicas)
 
 
@@ -42,7 +37,7 @@ def handler(target: Target) -> Json:
     container["ports"].append({"name": "console", "containerPort": names.HANDLER_PORT, "protocol": "TCP"})
     container["securityContext"] = {"privileged": True}
     folders = ((names.NODE_DIR, "Bidirectional"), (DEVICE_PLUGINS_DIR, None))
-    certs = (HANDLER_SERVER_CERTS, HANDLER_CLIENT_CERTS, HANDLER_MIGRATION_CERTS)
+    certs = (names.HANDLER_CERTS, names.HANDLER_CLIENT_CERTS, HANDLER_MIGRATION_CERTS)
     pod = _pod(target, container, names.HANDLER_ACCOUNT, certs)
     for folder, propagation in folders:
         name = folder.rpartition("/")[2]

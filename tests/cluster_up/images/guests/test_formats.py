@@ -94,3 +94,9 @@ def test_modules_come_with_what_they_need() -> None:
 def test_a_disk_has_room_behind_its_files() -> None:
     assert disk.size_mib(0) * 2**20 > 8 * 2**20
     assert disk.size_mib(32 * 2**20) % 8 == 0
+
+
+def test_the_cold_plug_table_names_drivers_after_what_they_need() -> None:
+    known = {"net": ["virtio:d00000001v*", "fs-net", "acpi*:X:*"], "disk": ["pci:v0000AAAAd*", "virtio:d00000002v*"]}
+    table = kernel.coldplug(known, {"net": ["failover"], "failover": [], "disk": []})
+    assert table == "virtio:d00000002v* disk\nvirtio:d00000001v* failover net\n"

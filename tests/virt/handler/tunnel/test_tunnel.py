@@ -4,17 +4,20 @@ import asyncio
 import json
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from tests.fakes.authority import Authority
 from tests.fakes.launcher import FakeLauncher
 from tests.virt.handler.world import World, vmi
-from virt.handler.tunnel.server import CLIENT_NAME, common_name
+from virt.api import names
+from virt.handler.tunnel.server import common_name
+from virt.kube import http
 from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import DomainState, DomainStatus, Freeze, OpenSerial, Pause, Unpause
 
@@ -202,14 +205,50 @@ async def test_questions_to_the_agent(tmp_path: Path) -> None:
         assert picture.content_type == "image/png"
 
 
-async def test_a_client_without_virt_apis_certificate_is_cut_off(tmp_path: Path) -> None:
-    async with World(tmp_path, vmi()).running() as world, TestClient(TestServer(world.tunnel.app())) as client:
-        with pytest.raises(ClientError):
-            await client.get(f"{AT}/guestosinfo")
+async def test_only_virt_apis_certificate_opens_the_door(tmp_path: Path) -> None:
+    authority = Authority("kubevirt.io")
+    bundle = tmp_path / "ca-bundle"
+    bundle.write_text(authority.pem)
+    server = authority.issue(tmp_path / "server", names.HANDLER_NAME)
+    clients = {
+        "api": authority.issue(tmp_path / "api", names.HANDLER_CLIENT_NAME),
+        "controller": authority.issue(tmp_path / "controller", "virt-controller.kubevirt.pod.cluster.local"),
+        "foreign": Authority("kubevirt.io").issue(tmp_path / "foreign", names.HANDLER_CLIENT_NAME),
+    }
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with World(tmp_path / "node", vmi()).running() as world:
+        await world.launcher()
+        await world.phase("Running")
+        certs = http.Certificates(server, client_ca=bundle)
+        serving = asyncio.create_task(http.serve(world.tunnel.app(), port=port, certs=certs, host="127.0.0.1"))
+        await asyncio.sleep(0.1)
+        try:
+            async def status(context: ssl.SSLContext) -> int | None:
+                try:
+                    async with ClientSession() as session, session.put(
+                        f"https://127.0.0.1:{port}{AT}/pause", ssl=context
+                    ) as answer:
+                        return answer.status
+                except ClientError:
+                    return None
+
+            seen = {
+                name: await status(http.Certificates(folder, client_ca=bundle).client)
+                for name, folder in clients.items()
+            }
+            anonymous = ssl.create_default_context(cafile=str(bundle))
+            anonymous.check_hostname = False
+            seen["none"] = await status(anonymous)
+            assert seen == {"api": 200, "controller": None, "foreign": None, "none": None}
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
 
 
 def test_the_name_in_a_certificate() -> None:
-    assert common_name({"subject": ((("organizationName", "x"),), (("commonName", CLIENT_NAME),))}) == CLIENT_NAME
+    assert common_name({"subject": ((("organizationName", "x"),), (("commonName", "y"),))}) == "y"
     assert common_name(None) == common_name({}) == ""
 
 

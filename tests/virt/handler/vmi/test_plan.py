@@ -105,3 +105,14 @@ def test_a_deleted_vmi_that_has_no_guest_yet_gets_none() -> None:
     waiting = deleted(0)
     waiting = replace(waiting, status=replace(waiting.status, phase="Scheduled"))
     assert plan(waiting, seen(S.NONE), NOW) == Plan("Scheduled")
+
+
+@pytest.mark.parametrize(("resumes", "stopped_s", "action", "again_s"), [
+    (0, 0, Action.NOTHING, 10), (0, 10, Action.RESUME, 5), (1, 10, Action.NOTHING, 10), (9, 180, Action.RESUME, 5),
+])
+def test_a_guest_that_a_disk_stopped_is_tried_again_more_and_more_slowly(
+    resumes: int, stopped_s: float, action: Action, again_s: float
+) -> None:
+    found = plan(vmi("Running"), seen(S.PAUSED, "IOError", resumes=resumes, stopped_s=stopped_s), NOW)
+    assert (found.phase, found.action, found.again_s) == ("Running", action, again_s)
+    assert plan(vmi("Running"), seen(S.PAUSED, "User", stopped_s=1000), NOW) == Plan("Running")

@@ -136,3 +136,13 @@ def test_the_first_obstacle_to_a_migration_is_named(spec: dict[str, Any], reason
 def test_disks_of_the_node_have_to_be_copied(volume: v1.Volume, disk: v1.Disk, method: str) -> None:
     found = vmi(volumes=(volume,), domain=v1.DomainSpec(devices=v1.Devices(disks=(disk,))))
     assert migratable.method(found) == method
+
+
+@pytest.mark.parametrize(("commands", "is_told"), [
+    ((), False), (tuple(status._AGENT_COMMANDS), False), (tuple(status._AGENT_COMMANDS - {"guest-get-users"}), True),
+])
+def test_an_agent_that_can_too_little_is_told(commands: tuple[str, ...], is_told: bool) -> None:
+    domain = replace(DOMAIN, agent_connected=True, agent_commands=commands)
+    found = conditions.find(
+        status.running(vmi("Running"), domain, NETWORK, NOW).conditions, "AgentVersionNotSupported")
+    assert (found is not None and "guest-get-users" in found.reason) == is_told

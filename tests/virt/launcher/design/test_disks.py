@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tests.virt.launcher.design.requests import EMULATED, disk_vmi, prepared
+from tests.virt.launcher.design.requests import EMULATED, disk_vmi, prepared, vmi
 from virt.launcher import design
 from virt.launcher.design import DiskSource
 from virt.launcher.domain import Disk
@@ -18,29 +18,29 @@ def only_disk(disk: dict[str, Any], source: DiskSource) -> Disk:
 
 
 def test_targets_count_per_kind_of_bus() -> None:
-    vmi = disk_vmi(
+    given = disk_vmi(
         {"name": "a", "disk": {"bus": "virtio"}}, {"name": "b"}, {"name": "c", "disk": {"bus": "scsi"}},
         {"name": "d", "disk": {"bus": "virtio"}}, {"name": "e", "cdrom": {}},
     )
-    assert [(each.volume, each.target) for each in design.disk_targets(vmi)] == [
+    assert [(each.volume, each.target) for each in design.disk_targets(given)] == [
         ("a", "vda"), ("b", "sda"), ("c", "sdb"), ("d", "vdb"), ("e", "sdc"),
     ]
 
 
 def test_letters_go_on_after_z() -> None:
-    vmi = disk_vmi(*({"name": f"d{index}", "disk": {"bus": "virtio"}} for index in range(703)))
-    targets = [each.target for each in design.disk_targets(vmi)]
+    given = disk_vmi(*({"name": f"d{index}", "disk": {"bus": "virtio"}} for index in range(703)))
+    targets = [each.target for each in design.disk_targets(given)]
     assert [targets[index] for index in (0, 25, 26, 51, 52, 701, 702)] == [
         "vda", "vdz", "vdaa", "vdaz", "vdba", "vdzz", "vdaaa",
     ]
 
 
 def test_targets_are_those_of_the_domain() -> None:
-    vmi = disk_vmi({"name": "a", "disk": {"bus": "virtio"}}, {"name": "b", "cdrom": {}})
-    domain = design.domain_for(vmi, EMULATED, prepared(a=QCOW2, b=QCOW2))
+    given = disk_vmi({"name": "a", "disk": {"bus": "virtio"}}, {"name": "b", "cdrom": {}})
+    domain = design.domain_for(given, EMULATED, prepared(a=QCOW2, b=QCOW2))
     assert domain.devices is not None
     assert [(design.name_of(disk.alias), disk.target) for disk in domain.devices.disks] == [
-        (each.volume, each.target) for each in design.disk_targets(vmi)
+        (each.volume, each.target) for each in design.disk_targets(given)
     ]
 
 
@@ -77,6 +77,14 @@ def test_device_with_direct_io_is_read_natively() -> None:
 def test_what_cannot_be_had_is_refused_by_field(disk: dict[str, Any], source: DiskSource, field: str) -> None:
     with pytest.raises(design.DesignError, match=f"spec.domain.devices.{field}"):
         only_disk(disk, source)
+
+
+def test_image_made_for_the_guest_may_be_a_sata_disk() -> None:
+    """The bus that a volume gets which no disk names; SATA has no read-only disks."""
+    given = vmi({"devices": {"autoattachPodInterface": False}}, volumes=[{"name": "a", "cloudInitNoCloud": {}}])
+    domain = design.domain_for(given, EMULATED, prepared(a=DiskSource("/d/a.iso", "raw", read_only=True)))
+    assert domain.devices is not None
+    assert [(disk.bus, disk.read_only) for disk in domain.devices.disks] == [("sata", False)]
 
 
 def test_volume_that_is_not_ready_is_named() -> None:
