@@ -2,6 +2,6 @@
 
 from functests.fixtures.calibration import calibrated
 from functests.fixtures.cluster import admin, capable, cluster, nodes
-from functests.fixtures.space import evidence, space
+from functests.fixtures.space import closed, evidence, space
 
-__all__ = ["admin", "calibrated", "capable", "cluster", "evidence", "nodes", "space"]
+__all__ = ["admin", "calibrated", "capable", "closed", "cluster", "evidence", "nodes", "space"]

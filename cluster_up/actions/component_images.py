@@ -2,12 +2,12 @@
 
 from cluster_up import docker, paths
 from cluster_up.actions.step import Run, Step
-from cluster_up.images import components
+from cluster_up.images import components, registry
 
 
 def _references(run: Run) -> dict[str, str]:
-    registry, root = f"localhost:{run.state.registry_port}", paths.source_root()
-    return {one.name: f"{registry}/{components.name_of(one, root)}" for one in components.COMPONENTS}
+    host, root = f"localhost:{run.state.registry_port}", paths.source_root()
+    return {one.name: f"{host}/{components.name_of(one, root)}" for one in components.COMPONENTS}
 
 
 def _is_done(run: Run) -> bool:
@@ -19,9 +19,10 @@ def _perform(run: Run) -> None:
         reference = _references(run)[component.name]
         if run.state.component_images.get(component.name) == reference:
             continue
-        image = components.build(component, paths.source_root(), run.report.detail)
-        run.report.detail(f"pushing {reference}")
-        docker.push(image, reference)
+        if not registry.has(run.state.registry_port, components.name_of(component, paths.source_root())):
+            image = components.build(component, paths.source_root(), run.report.detail)
+            run.report.detail(f"pushing {reference}")
+            docker.push(image, reference)
         run.remember(component_images={**run.state.component_images, component.name: reference})
 
 

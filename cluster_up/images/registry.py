@@ -1,4 +1,8 @@
-"""The cluster's own registry: a container on the nodes' network, published on this machine's loopback only."""
+"""The cluster's own registry: a container on the nodes' network, published on this machine's loopback only.
+
+What it stores is in the cache, named by content, so a new cluster finds what an earlier one pushed: compressing and
+sending the launcher's layers takes longer than anything else of a warm `up`.
+"""
 
 import shutil
 import socket
@@ -19,6 +23,18 @@ storage:
   delete: {enabled: true}
 http: {addr: ":5000"}
 """
+
+
+def store() -> Path:
+    """Folder of the layers and manifests of all clusters' registries."""
+    return paths.cache_root() / "registry"
+
+
+def has(port: int, name: str) -> bool:
+    """Whether the registry on ``port`` holds ``name:tag`` with all its layers' names."""
+    repository, _, tag = name.partition(":")
+    accepted = "application/vnd.docker.distribution.manifest.v2+json"
+    return _answers(port, f"/v2/{repository}/manifests/{tag}", "--head", "--header", f"Accept: {accepted}")
 
 
 def free_port() -> int:
@@ -55,15 +71,16 @@ def port_of(name: str) -> int | None:
 
 
 def is_ready(port: int) -> bool:
-    done = host.run(
-        ["curl", "--silent", "--output", "/dev/null", "--max-time", "2", "--fail", f"http://127.0.0.1:{port}/v2/"],
-        deadline_s=5, check=False,
-    )  # fmt: skip
-    return done.code == 0
+    return _answers(port, "/v2/")
+
+
+def _answers(port: int, path: str, *words: str) -> bool:
+    argv = ["curl", "--silent", "--output", "/dev/null", "--max-time", "2", "--fail", *words]
+    return host.run([*argv, f"http://127.0.0.1:{port}{path}"], deadline_s=5, check=False).code == 0
 
 
 def start(name: str, network: str, port: int, log: Callable[[str], None]) -> None:
-    """Make network, volume and container anew; images that were pushed before are in the volume still."""
+    """Make network and container anew; images that were pushed before are in the cache still."""
     container = registry_host(name)
     label = f"{docker.LABEL}={name}"
     reference = image(log)
@@ -73,23 +90,21 @@ def start(name: str, network: str, port: int, log: Callable[[str], None]) -> Non
         docker.run("rm", "--force", container)
     docker.run(
         "run", "--detach", "--name", container, "--label", label, "--network", network, "--restart", "always",
-        "--publish", f"127.0.0.1:{port}:5000", "--volume", f"{container}:/var/lib/registry", reference,
+        "--publish", f"127.0.0.1:{port}:5000", "--volume", f"{store()}:/var/lib/registry", reference,
     )  # fmt: skip
 
 
 def exists(name: str, network: str) -> bool:
     """Whether anything of it is there, running or not."""
     container = registry_host(name)
-    things = (("container", container), ("volume", container), ("network", network))
+    things = (("container", container), ("network", network))
     return any(docker.inspect(kind, thing) for kind, thing in things)
 
 
 def remove(name: str, network: str) -> None:
-    """Take container, volume and network away; nothing happens where nothing is."""
+    """Take container and network away; nothing happens where nothing is."""
     container = registry_host(name)
     if docker.inspect("container", container):
         docker.run("rm", "--force", "--volumes", container)
-    if docker.inspect("volume", container):
-        docker.run("volume", "rm", container)
     if docker.inspect("network", network):
         docker.run("network", "rm", network)

@@ -14,7 +14,6 @@ SUBRESOURCES = "subresources.kubevirt.io"
 READ = ("get", "list", "watch")
 ALL = (*READ, "create", "update", "patch", "delete", "deletecollection")
 WRITE = ALL[:-1]
-NONE: tuple[str, ...] = ()
 ROLES = ("admin", "edit", "view")
 
 # Resources of kubevirt.io -> verbs of admin, edit, view.
@@ -24,7 +23,8 @@ RESOURCES: dict[str, tuple[tuple[str, ...], ...]] = {
     "virtualmachineinstancepresets": (ALL, WRITE, READ),
     "virtualmachineinstancereplicasets": (ALL, WRITE, READ),
     "virtualmachineinstancemigrations": (READ, READ, READ),
-    "kubevirts": (NONE, ("get", "list"), ("get", "list")),
+    # Kubernetes aggregates edit into admin, so that admin has this too (docs/decisions/0041).
+    "kubevirts": (("get", "list"),) * 3,
 }
 
 # (resource, subresources) -> (the one verb there is, the roles that have it). What is not listed nobody may.

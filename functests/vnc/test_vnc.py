@@ -11,11 +11,12 @@ from functests.libs.vnc import VERSION, Vnc
 @pytest.mark.case("VNC-001")
 def test_the_screen_shows_what_the_guest_draws(space: Space, cluster: Cluster) -> None:
     """
-    Preconditions: a running guest in text mode.
+    Preconditions: a running guest in text mode, booted from its disk: a kernel that QEMU starts directly (PVH) is told
+        of no screen, and the firmware's last picture stays.
     Steps: connect, take a picture, fill the guest's tty1 with full cells, take another.
     Expected: RFB 3.8, security None, the VMI's name, 720x400; more than 30 % of the pixels differ then.
     """
-    _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    _, shell = space.boot(build.disk_boot_vmi(cluster, "vm"))
     shell.succeed("printf '\\033[2J\\033[H' > /dev/tty1")
     with Vnc(space.rest, space.name, "vm") as vnc:
         assert vnc.server_version == VERSION
