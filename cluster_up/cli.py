@@ -75,6 +75,12 @@ def sync(name: Name = None, config: File = None) -> None:
 
 
 @app.command()
+def guests(name: Name = None, config: File = None) -> None:
+    """Build and push the guest images that `up` leaves for later (debian). `up` starts this by itself."""
+    commands.guests(_loaded(name, config).config.name)
+
+
+@app.command()
 def status(name: Name = None, config: File = None, output: As = Output.TEXT) -> None:
     """What runs, and whether it is well. Fails where there is no cluster or a part of it is broken."""
     found = commands.status(_loaded(name, config).config.name)

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from cluster_up import doctor as doctors
-from cluster_up import lock, paths, progress
+from cluster_up import later, lock, paths, progress
 from cluster_up import logs as collecting
 from cluster_up import state as states
 from cluster_up import status as statuses
@@ -37,6 +37,9 @@ def up(config: Config, *, until: str | None, force: bool) -> None:
         plan.run_steps(plan.until(plan.UP, until), run)
         report.line(f"cluster {config.name!r} is up after {progress.seconds_text(time.monotonic() - started)}")
         report.line(f"  export KUBECONFIG={run.state.kubeconfig or run.provider.kubeconfig}")
+        if until is None and later.start(run.state):
+            names = ", ".join(later.missing(run.state))
+            report.line(f"  still building in the background, see guests.log: {names}")
 
 
 def sync(name: str) -> None:
@@ -47,6 +50,12 @@ def sync(name: str) -> None:
         worked = plan.run_steps(plan.SYNC, Run(_config_of(state), state, KindProvider(name, report.detail), report))
         took = progress.seconds_text(time.monotonic() - started)
         report.line(f"cluster {name!r} has the newest code after {took}" if worked else f"nothing to do ({took})")
+
+
+def guests(name: str) -> None:
+    """The guest images that ``up`` leaves for later. No lock is held while they are made."""
+    with progress.reporter() as report:
+        later.make(_known(name), report.line)
 
 
 def down(name: str) -> None:
@@ -61,6 +70,7 @@ def down(name: str) -> None:
             report.line(f"no cluster {name!r}: nothing to do")
             return
         with report.step(f"taking cluster {name!r} away", None):
+            later.stop(name)
             if existence is not Existence.FOREIGN:
                 provider.delete()
             registry.remove(name, provider.network)

@@ -8,6 +8,7 @@ from cluster_up import exec as host
 from cluster_up.images.recipe import digest, made
 
 _UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
+LEAVE_OUT = tuple(f"--dpkgopt=path-exclude={pattern}" for pattern in _UNREAD)
 _VERSION = "1"                        # raise it when the arguments below change what comes out
 
 
@@ -23,8 +24,7 @@ def root_tar(
 
     def fetch(place: Path) -> None:
         log(f"Debian {suite} for {thing}: {len(packages)} packages and what they need")
-        leave_out = [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNREAD]
-        argv = ["mmdebstrap", f"--variant={variant}", f"--include={','.join(packages)}", *leave_out, suite]
+        argv = ["mmdebstrap", f"--variant={variant}", f"--include={','.join(packages)}", *LEAVE_OUT, suite]
         host.run([*argv, place / "root.tar"], deadline_s=1800, on_line=log)
 
     return made(f"root-{thing}", identity(suite, packages, variant), fetch) / "root.tar"

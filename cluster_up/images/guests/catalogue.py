@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster_up import docker
-from cluster_up.images.guests import container, tiny
+from cluster_up.images.guests import container, debian_guest, tiny
 
 Log = Callable[[str], None]
 
@@ -47,10 +47,14 @@ IMAGES: Mapping[str, Image] = {
         {"/disk/disk.img": "disk.img"}, tiny.identity, tiny.files,
         {"form": "disk", "format": "raw", "firmware": "bios", "memory": "128Mi"},
     ),
+    "debian": Image(
+        {"/disk/disk.qcow2": "disk.qcow2"}, debian_guest.identity, debian_guest.files,
+        {"form": "disk", "format": "qcow2", "firmware": "bios", "memory": "512Mi"},
+    ),
 }  # fmt: skip
 
 EARLY = ("tiny-kernel", "tiny")       # what a first login needs
-LATER: tuple[str, ...] = ()
+LATER = ("debian",)
 
 
 def reference(name: str, registry: str) -> str:

@@ -1,0 +1,90 @@
+"""Guest images that a first login does not need: made by a process of its own after ``up``, ended by ``down``.
+
+The process holds the cluster's lock only for the moment in which it writes what it made into the state.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cluster_up import exec as host
+from cluster_up import lock, paths
+from cluster_up import state as states
+from cluster_up.errors import Busy
+from cluster_up.images import guests
+from cluster_up.state import State
+from virt.base import waiting
+
+_LOCK_S = 3600.0          # another command may be at work for long
+_END_S = 15.0
+
+
+def missing(state: State) -> list[str]:
+    """Names of the images that the cluster does not have yet, or has from another recipe."""
+    registry = f"localhost:{state.registry_port}"
+    return [
+        name for name in guests.LATER
+        if state.guest_images.get(name, {}).get("reference") != guests.reference(name, registry)
+    ]  # fmt: skip
+
+
+def start(state: State) -> bool:
+    """Start the process unless it runs or has nothing to do; says whether it was started."""
+    if not missing(state) or _running(state.name):
+        return False
+    argv = [sys.executable, "-m", "cluster_up", "guests", "--name", state.name]
+    pid = host.start_daemon(argv, log=paths.cluster_folder(state.name) / "guests.log")
+    _pid_file(state.name).write_text(str(pid))
+    return True
+
+
+def stop(name: str) -> None:
+    """End the process and what it started, if it runs."""
+    pid = _running(name)
+    if pid is None:
+        return
+    os.kill(pid, signal.SIGTERM)
+    try:
+        waiting.wait_for(lambda: _running(name), lambda left: left is None, deadline_s=_END_S, what="the builder's end")
+    except waiting.WaitTimeout:
+        os.kill(pid, signal.SIGKILL)
+
+
+def make(state: State, log: Callable[[str], None]) -> None:
+    """Make and push what is missing. A cluster that is gone by then is left alone. SIGTERM ends it cleanly."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in missing(state):
+        made = guests.build((name,), guests.Context(registry=f"localhost:{state.registry_port}", log=log))
+        remember = partial(_remember, state.name, made)
+        waiting.wait_for(remember, bool, deadline_s=_LOCK_S, what="the cluster's lock")
+
+
+def _remember(name: str, made: dict[str, dict[str, Any]]) -> bool:
+    try:
+        with lock.held(name):
+            newest = states.read(name)
+            if newest is not None:
+                states.write(msgspec.structs.replace(newest, guest_images={**newest.guest_images, **made}))
+            return True
+    except Busy:
+        return False
+
+
+def _pid_file(name: str) -> Path:
+    return paths.cluster_folder(name) / "guests.pid"
+
+
+def _running(name: str) -> int | None:
+    """The process id, if it is still the process that was started."""
+    try:
+        pid = int(_pid_file(name).read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if b"guests" in words and name.encode() in words else None
