@@ -134,7 +134,7 @@ def test_impossible_cloud_init_is_refused(space: Space, cluster: Cluster) -> Non
 def test_networks_and_interfaces_must_match(space: Space, cluster: Cluster) -> None:
     """
     Preconditions: a VMI that is admitted (the control).
-    Steps: create it with an interface without network, a network without interface, two of one, networks of no type.
+    Steps: create it with an interface without network, a network without interface, two of one, two of the pod.
     Expected: 422 at the field of each.
     """
     nics, networks = "spec.domain.devices.interfaces", "spec.networks"
@@ -142,9 +142,11 @@ def test_networks_and_interfaces_must_match(space: Space, cluster: Cluster) -> N
     other = {"name": "other", "masquerade": {}}
     misses = refusal.misses(space, _vmi(cluster), [
         ("interface without network", f"{nics}[1].name", _devices(interfaces=[NIC, other])),
-        ("network without interface", f"{networks}[1].name", _spec(networks=[pod, {"name": "other", "pod": {}}])),
+        ("network without interface", f"{networks}[0].name", _devices(interfaces=None)),
         ("two interfaces of one network", f"{nics}[1].name", _devices(interfaces=[NIC, NIC])),
-        ("no type", f"{networks}[0]", _spec(networks=[{"name": "default"}])),
+        ("two pod networks", "spec.interfaces",
+         {"spec": {"networks": [pod, {"name": "other", "pod": {}}],
+                   "domain": {"devices": {"interfaces": [NIC, other]}}}}),
     ])  # fmt: skip
     assert not misses, "\n".join(misses)
 
