@@ -123,37 +123,3 @@ def test_a_qemu_that_stands_still_is_not_a_dead_one(space: Space, cluster: Clust
     witness.check(still_s=25)
     assert space.vmi("vm")["status"]["phase"] == "Running"
     assert condition(space.vmi("vm"), "Synchronized").get("status", "True") == "True", space.vmi("vm")["status"]
-
-
-@pytest.mark.case("SEC-029")
-def test_a_killed_log_reader_does_no_harm(space: Space, cluster: Cluster, nodes: Nodes) -> None:
-    """
-    Preconditions: a running VMI with a witness.
-    Steps: SIGKILL the log reader of its pod; print a line on the console.
-    Expected: it comes back, the phase never leaves Running, Ready is True again, the guest goes on, its log has the
-        line.
-    """
-    vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
-    witness = Witness(shell)
-    pod = space.pod(vmi)
-    node = nodes[vmi["status"]["nodeName"]]
-    reader = _program(node, pod["metadata"]["uid"], "log-tail")
-    with Watch(space.rest, kubevirt_path(VMI, space.name)) as watch:
-        node.run(f"kill -9 {reader.pid}")
-        patience.eventually(
-            "another log reader runs",
-            lambda: [
-                each.pid
-                for each in node.processes(pod["metadata"]["uid"])
-                if each.argv and each.argv[0].endswith("log-tail")
-            ],
-            lambda pids: bool(pids) and reader.pid not in pids,
-            within_s=60,
-        )
-        space.wait_condition("vm", "Ready", "True", within_s=60)
-        shell.succeed("echo later-$((6*7))")
-        path = core_path("pods", space.name, pod["metadata"]["name"]) + "/log?container=guest-console-log"
-        patience.eventually("the log goes on", lambda: space.rest.get(path).text, lambda text: "later-42" in text)
-        seen = {obj["status"].get("phase") for _, obj in watch.seen("vm")}
-    assert seen == {"Running"}, seen
-    witness.check()
