@@ -60,7 +60,7 @@ def test_the_state_file_says_what_there_is(cluster: Cluster, admin: Rest, nodes:
 
     registry = commands.fetch(f"http://localhost:{state.registry_port}/v2/_catalog")
     pushed = json.loads(registry)["repositories"]
-    assert {"virt", "virt-launcher"} <= set(pushed), pushed
+    assert set(state.component_images) <= set(pushed), pushed
 
     classes = {item["metadata"]["name"] for item in admin.get("/apis/storage.k8s.io/v1/storageclasses").ok()["items"]}
     doctor = json.loads(commands.cluster_up("doctor", "-o", "json").stdout)
@@ -71,11 +71,11 @@ def test_the_state_file_says_what_there_is(cluster: Cluster, admin: Rest, nodes:
     assert (can.sriov, can.netpol, can.snapshot) == (False, False, False), can
 
     pods = admin.get("/api/v1/namespaces/kubevirt/pods").ok()["items"]
-    image = state.component_images["virt"]
+    images = {reference for name, reference in state.component_images.items() if name != "virt-launcher"}
     used = {container["image"] for pod in pods for container in pod["spec"]["containers"]}
-    assert used == {image}, used
+    assert used == images, used
     running = {status["imageID"].rpartition("@")[2] for pod in pods for status in pod["status"]["containerStatuses"]}
-    assert running == {_digest(state.registry_port, image)}, running
+    assert running == {_digest(state.registry_port, image) for image in images}, running
 
 
 def _digest(port: int, reference: str) -> str:
