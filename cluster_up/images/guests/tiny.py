@@ -30,6 +30,7 @@ _RECIPE = RECIPES / "guests"
 _LINKS = {
     "bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64",
     "usr/sbin/mkfs.ext4": "mke2fs", "usr/sbin/fsck.ext4": "e2fsck", "etc/mtab": "/proc/mounts",
+    "usr/sbin/modprobe": "../bin/busybox",      # where the kernel looks for it, to mount a file system of a module
 }  # fmt: skip
 _TABLES = ("coldplug", "modules.alias", "modules.builtin", "modules.dep", "modules.symbols")
 _FOLDERS = ("dev", "etc/dropbear", "home/user", "mnt", "proc", "root/.ssh", "run", "sys", "tmp", "var/log")
