@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from cluster_up.actions.step import Run, Step
-from cluster_up.errors import ForeignCluster
+from cluster_up.errors import ForeignCluster, StepFailed
+from cluster_up.exec import RunError
 from cluster_up.providers.api import Existence, NodeView
 from virt.base import waiting
 
 _API_S = 180.0
+_PORT_TAKEN = ("port is already allocated", "address already in use")     # Docker's words
 
 
 def _is_done(run: Run) -> bool:
@@ -37,7 +39,7 @@ def _perform(run: Run) -> None:
         run.report.detail("an interrupted creation is taken away first")
         run.provider.delete()
     if existence is Existence.OURS:
-        run.provider.start()
+        _start(run)
     else:
         # Nothing that an earlier cluster of this name had is in the new one.
         run.remember(applied={}, nodes=())
@@ -55,6 +57,16 @@ def _perform(run: Run) -> None:
     waiting.wait_for(
         lambda: _silent(run), lambda nodes: not nodes, deadline_s=_API_S, every_s=0.5, what="word of each node",
     )  # fmt: skip
+
+
+def _start(run: Run) -> None:
+    try:
+        run.provider.start()
+    except RunError as error:
+        if any(text in str(error) for text in _PORT_TAKEN):
+            hint = "end the program that has the port (`ss -ltnp` names it), or begin anew: `down`, `up`"
+            raise StepFailed(f"a node's port is taken by another program: {error}", hint=hint) from error
+        raise
 
 
 STEP = Step("cluster", "nodes and control plane", _is_done, _perform)
