@@ -23,7 +23,7 @@ _ROOT = Path(__file__).parents[1]
 _CONTROLLER_FILE = _ROOT / "virt" / "controller" / "__init__.py"
 _SHARED_FILE = _ROOT / "virt" / "base" / "__init__.py"
 _LEASE = "/apis/coordination.k8s.io/v1/namespaces/kubevirt/leases/virt-controller"
-_PODS = "/api/v1/namespaces/kubevirt/pods"
+_PODS = "/api/v1/namespaces/kubevirt/pods?labelSelector=kubevirt.io%3Dvirt-controller"
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def sync() -> float:
 
 def controller_s(admin: rest.Rest, space: kube.Space, vm: dict[str, object]) -> dict[str, float]:
     """From the change to the new pod's first work: a status that only a reconcile writes."""
-    old = {pod["metadata"]["name"] for pod in admin.get(_PODS, labelSelector="kubevirt.io=virt-controller").ok()["items"]}
+    old = {pod["metadata"]["name"] for pod in admin.get(_PODS).ok()["items"]}
     started = time.monotonic()
     with one_line_more(_CONTROLLER_FILE), ThreadPoolExecutor(1) as others:
         synced = others.submit(sync)              # it returns when all pods are ready and the old ones gone
