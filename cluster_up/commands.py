@@ -44,9 +44,13 @@ def _up(config: Config, state: State, folder: Path, until: str | None) -> None:
         started = time.monotonic()
         run = Run(config, state, KindProvider(config.name, report.detail), report)
         plan.run_steps(plan.until(plan.UP, until), run)
-        report.line(f"cluster {config.name!r} is up after {progress.seconds_text(time.monotonic() - started)}")
-        report.line(f"  export KUBECONFIG={run.state.kubeconfig or run.provider.kubeconfig}")
-        if until is None and later.start(run.state):
+        took = progress.seconds_text(time.monotonic() - started)
+        if until is not None:
+            report.line(f"cluster {config.name!r}: every step up to {until} is done after {took}")
+            return
+        report.line(f"cluster {config.name!r} is up after {took}")
+        report.line(f"  export KUBECONFIG={run.state.kubeconfig}")
+        if later.start(run.state):
             names = ", ".join(later.missing(run.state))
             report.line(f"  still building in the background, see guests.log: {names}")
 

@@ -85,9 +85,10 @@ def start(name: str, network: str, port: int, log: Callable[[str], None]) -> Non
     container = registry_host(name)
     label = f"{docker.LABEL}={name}"
     reference = image(log)
-    if not _ours("network", network, name):
+    has_network, has_container = _ours("network", network, name), _ours("container", container, name)
+    if not has_network:
         docker.run("network", "create", "--label", label, network)
-    if _ours("container", container, name):
+    if has_container:
         docker.run("rm", "--force", container)
     if not is_free(port):
         raise StepFailed(

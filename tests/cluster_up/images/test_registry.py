@@ -58,5 +58,4 @@ def test_what_somebody_else_made_is_neither_used_nor_removed(engine: Engine, nam
     with pytest.raises(ForeignCluster, match=name):
         engine.start(registry.free_port())
     registry.remove("t", "virt-t")
-    assert "run" not in engine.ran
     assert len(engine.ran) == 1, "the other one, which is ours, is removed"
