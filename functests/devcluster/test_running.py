@@ -127,7 +127,7 @@ def test_a_sync_without_a_change_does_nothing(cluster: Cluster, admin: Rest, nod
     """
     state = states.read(cluster.name)
     assert state is not None
-    tags = f"http://localhost:{state.registry_port}/v2/virt/tags/list"
+    repositories = f"http://localhost:{state.registry_port}/v2"
 
     def look() -> dict[str, Any]:
         collections = ("deployments", "daemonsets")
@@ -137,7 +137,10 @@ def test_a_sync_without_a_change_does_nothing(cluster: Cluster, admin: Rest, nod
             for item in admin.get(f"/apis/apps/v1/namespaces/kubevirt/{plural}").ok()["items"]
         }
         (kubevirt,) = admin.get("/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts").ok()["items"]
-        pushed = sorted(json.loads(commands.fetch(tags))["tags"])
+        pushed = {
+            name: sorted(json.loads(commands.fetch(f"{repositories}/{name}/tags/list"))["tags"])
+            for name in state.component_images
+        }
         return {
             **_untouched(cluster, admin, nodes),
             "owned": versions,
