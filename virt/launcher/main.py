@@ -17,6 +17,7 @@ from pathlib import Path
 from virt.api import names
 from virt.base import log
 from virt.base.errors import VirtError
+from virt.launcher import capabilities
 from virt.launcher.daemon import Daemon, Paths
 from virt.launcher.disks.container import ContainerFiles
 from virt.launcher.draft import DraftingProcess
@@ -73,7 +74,9 @@ async def _live(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     hypervisor: asyncio.Future[Hypervisor] = loop.create_future()
-    daemon = Daemon(Paths())
+    paths = Paths()
+    capabilities.adopt(Path(names.LAUNCHER_CAPABILITIES_DIR), paths.cache)
+    daemon = Daemon(paths)
 
     async def tell(event: Event) -> bool:
         return await link.tell(event)            # the two know each other; one of them has to come first
