@@ -85,6 +85,9 @@ def _running(name: str) -> int | None:
     try:
         pid = int(_pid_file(name).read_text())
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, ValueError):
         return None
+    if words == [b""] and state != "Z":
+        return pid              # between exec and its first instruction a process has no words yet
     return pid if b"guests" in words and name.encode() in words else None

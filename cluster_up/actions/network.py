@@ -38,12 +38,13 @@ def routes(node: Node, nodes: Sequence[Node]) -> str:
     return "".join(f"{other.pod_cidr} {other.address}\n" for other in nodes if other.name != node.name)
 
 
-def script(node: Node, nodes: Sequence[Node], cluster_cidr: str) -> str:
+def script(node: Node, nodes: Sequence[Node], cluster_cidr: str, service_cidr: str) -> str:
     """What a node runs to take part in the pod network. Running it again changes nothing."""
     files = {
         f"/{_SCRIPT}": (_FILES / _SCRIPT).read_bytes(),
         f"/{_UNIT}": (_FILES / _UNIT).read_bytes(),
         "/etc/pod-network/cidr": cluster_cidr.encode() + b"\n",
+        "/etc/pod-network/services": service_cidr.encode() + b"\n",
         "/etc/pod-network/routes": routes(node, nodes).encode(),
         "/etc/cni/net.d/10-pods.conflist": json.dumps(conflist(node.pod_cidr), indent=1).encode() + b"\n",
     }
@@ -55,7 +56,11 @@ def script(node: Node, nodes: Sequence[Node], cluster_cidr: str) -> str:
 
 
 def _identity(run: Run, nodes: Sequence[Node]) -> str:
-    return digest(*(script(node, nodes, str(run.config.pod_cidr)) for node in nodes))
+    return digest(*(_script(run, node, nodes) for node in nodes))
+
+
+def _script(run: Run, node: Node, nodes: Sequence[Node]) -> str:
+    return script(node, nodes, str(run.config.pod_cidr), str(run.config.service_cidr))
 
 
 def _is_done(run: Run) -> bool:
@@ -75,7 +80,7 @@ def _perform(run: Run) -> None:
     )  # fmt: skip
     nodes = tuple(Node(name=v.name, role=v.role, address=v.address, pod_cidr=cidrs[v.name]) for v in views)
     for node in nodes:
-        run.provider.run(node.name, script(node, nodes, str(run.config.pod_cidr)))
+        run.provider.run(node.name, _script(run, node, nodes))
     run.report.detail("waiting for the nodes to be ready")
     waiting.wait_for(run.kube.all_nodes_ready, bool, deadline_s=_READY_S, every_s=0.5, what="all nodes to be Ready")
     run.remember(nodes=nodes)

@@ -101,10 +101,12 @@ def test_a_second_up_leaves_everything_alone(space: Space, cluster: Cluster, adm
     Steps: up.
     Expected: exit 0 within 15 s; each step already done; same containers, pods and guest.
     """
+    up = ("up", "--name", cluster.name, "--workers", str(len(cluster.workers)))
+    assert commands.cluster_up(*up).code == 0, "the newest code is not on the cluster"
     _, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
     same = shell.succeed("cat /proc/sys/kernel/random/boot_id")
     before = _untouched(cluster, admin, nodes)
-    done = commands.cluster_up("up", "--name", cluster.name, "--workers", str(len(cluster.workers)))
+    done = commands.cluster_up(*up)
     assert done.code == 0, done.stderr
     assert done.seconds <= 15, f"up took {done.seconds:.1f} s"
     steps = re.findall(r"^- (.*)$", done.stderr, re.MULTILINE)

@@ -210,7 +210,7 @@ def test_bridge_binding_gives_the_guest_the_pods_address(space: Space, cluster: 
     assert pod["status"]["podIP"] in [entry["local"] for entry in links["eth0"]["addr_info"]]
     assert "UP" not in links["eth0"]["flags"]
     assert links["eth0"]["address"] == shell.succeed("cat /sys/class/net/eth0/address")
-    assert node.run_in(pid, "cat /proc/sys/net/ipv4/conf/k6t-eth0/arp_ignore").strip() == "1"
+    assert node.run_in(pid, "cat /proc/sys/net/ipv4/conf/all/arp_ignore").strip() == "1"
     migratable = condition(space.wait_condition("vm", "LiveMigratable", "False"), "LiveMigratable")
     assert migratable["reason"] == "InterfaceNotLiveMigratable"
 

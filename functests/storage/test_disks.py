@@ -12,7 +12,8 @@ from functests.libs.nodes import Nodes
 from functests.libs.rest import VMI, kubevirt_path
 from functests.libs.watch import Watch
 
-EPHEMERAL = "/var/run/kubevirt-ephemeral-disks"
+# Below /proc/PID/root: /var/run is an absolute link there and would lead into the node's own /run.
+EPHEMERAL = "/run/kubevirt-ephemeral-disks"
 
 
 def _restart(space: Space, name: str, uid: str) -> Console:
@@ -99,7 +100,7 @@ def test_a_blank_claim_becomes_a_disk_that_keeps_its_content(space: Space, clust
     vmi, shell = space.boot(build.vm_of(build.with_disk(build.kernel_boot_vmi(cluster, "vm"), "data", source)))
     node = nodes[vmi["status"]["nodeName"]]
     qemu = node.qemu(space.pod(vmi)["metadata"]["uid"])
-    image = f"/proc/{qemu.pid}/root/var/run/kubevirt-private/vmi-disks/data/disk.img"
+    image = f"/proc/{qemu.pid}/root/run/kubevirt-private/vmi-disks/data/disk.img"
     size, blocks, owner = (int(part) for part in node.run(f"stat -c '%s %b %u' {image}").split())
     assert owner == 107
     assert blocks * 512 < size, f"disk.img is not sparse: {blocks} blocks for {size} bytes"

@@ -27,14 +27,19 @@ def is_false(conditions: Iterable[C], type_: str) -> bool:
 def with_condition(conditions: tuple[C, ...], new: C, now: str) -> tuple[C, ...]:
     """``conditions`` with ``new`` in place of the one of its type, or at the end.
 
-    ``now`` (RFC 3339) becomes its transition time when the status changed; else the old times stay, so that setting
-    the same condition again gives back an equal tuple and causes no write.
+    ``now`` (RFC 3339) becomes both of its times when the status changed; else the old times stay, so that setting the
+    same condition again gives back an equal tuple and causes no write. The probe time is never left null: clients look
+    for the key, and a merge patch cannot write a null.
     """
     old = find(conditions, new.type)
+    if old is None or old.status != new.status:
+        new = msgspec.structs.replace(new, last_transition_time=now, last_probe_time=now)
+    else:
+        new = msgspec.structs.replace(
+            new, last_transition_time=old.last_transition_time, last_probe_time=old.last_probe_time or now
+        )
     if old is None:
-        return (*conditions, msgspec.structs.replace(new, last_transition_time=now))
-    changed_at = old.last_transition_time if old.status == new.status else now
-    new = msgspec.structs.replace(new, last_transition_time=changed_at, last_probe_time=old.last_probe_time)
+        return (*conditions, new)
     return tuple(new if condition.type == new.type else condition for condition in conditions)
 
 

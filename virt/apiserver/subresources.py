@@ -4,7 +4,7 @@ Objects are read from the API server each time, never from a cache: a client may
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -32,6 +32,9 @@ Options = TypeVar("Options", bound=DryRun)
 
 MAX_OPTIONS: Final = 1 << 20
 _OWNER: Final = "VirtualMachine"
+_TRIES: Final = 5               # lost races that a caller need not hear of
+
+Decision = Callable[[v1.VirtualMachine, v1.VirtualMachineInstance | None], tuple[runstate.Write, ...]]
 
 
 class Subresources:
@@ -45,18 +48,15 @@ class Subresources:
 
     async def start(self, request: web.Request) -> web.StreamResponse:
         options = await _options(request, StartOptions)
-        vm, vmi = await self._machine(request)
-        return await self._written(vm, runstate.start(vm, vmi, options), options)
+        return await self._changed(request, lambda vm, vmi: runstate.start(vm, vmi, options), options)
 
     async def stop(self, request: web.Request) -> web.StreamResponse:
         options = await _options(request, StopOptions)
-        vm, vmi = await self._machine(request)
-        return await self._written(vm, runstate.stop(vm, vmi, options), options)
+        return await self._changed(request, lambda vm, vmi: runstate.stop(vm, vmi, options), options)
 
     async def restart(self, request: web.Request) -> web.StreamResponse:
         options = await _options(request, RestartOptions)
-        vm, vmi = await self._machine(request)
-        return await self._written(vm, runstate.restart(vm, vmi, options), options)
+        return await self._changed(request, lambda vm, vmi: runstate.restart(vm, vmi, options), options)
 
     async def migrate(self, request: web.Request) -> web.StreamResponse:
         options = await _options(request, MigrateOptions)
@@ -171,9 +171,24 @@ class Subresources:
                 return None
             raise
 
+    async def _changed(self, request: web.Request, decide: Decision, options: DryRun) -> web.StreamResponse:
+        """Read, decide, write; again from the start when somebody else wrote in between, as the controller does."""
+        tries_left = _TRIES
+        while True:
+            vm, vmi = await self._machine(request)
+            writes = decide(vm, vmi)
+            tries_left -= 1
+            try:
+                await self._written(vm, writes, options)
+            except RefusedError as error:
+                if error.status.code != 409 or not tries_left:
+                    raise
+            else:
+                return web.Response(status=202)
+
     async def _written(
         self, vm: v1.VirtualMachine, writes: tuple[runstate.Write, ...], options: DryRun
-    ) -> web.StreamResponse:
+    ) -> None:
         meta = vm.metadata
         for write in writes:
             try:
@@ -182,7 +197,6 @@ class Subresources:
                     subresource=write.subresource, dry_run=options.is_dry_run)
             except ApiError as error:
                 raise of_api_error(error, write.kind, meta.name) from error
-        return web.Response(status=202)
 
     async def _acted(
         self, request: web.Request, vmi: v1.VirtualMachineInstance, action: str, options: DryRun

@@ -104,7 +104,8 @@ class Manager:
             return
         for interface, fd in zip(leased, fds, strict=True):
             assert interface.lease is not None
-            server = dhcp.Server(fd, interface.lease, interface.mac)
+            lease = dhcp.with_names(interface.lease, dhcp.RESOLV_CONF.read_text())
+            server = dhcp.Server(fd, lease, interface.mac)
             server.start()
             self._servers.append(server)
 

@@ -23,9 +23,10 @@ def test_sources_stay_as_they_are_between_pods() -> None:
 
 
 def test_the_script_writes_its_files_whole() -> None:
-    text = script(NODES[1], NODES, "10.244.0.0/16")
+    text = script(NODES[1], NODES, "10.244.0.0/16", "10.96.0.0/16")
     found = re.findall(r"echo (\S+) \| base64 -d > (\S+)", text)
     written = {path: base64.b64decode(data).decode() for data, path in found}
     assert written["/etc/pod-network/cidr"] == "10.244.0.0/16\n"
+    assert written["/etc/pod-network/services"] == "10.96.0.0/16\n"
     assert written["/etc/pod-network/routes"] == routes(NODES[1], NODES)
     assert text.rstrip().endswith("systemctl restart pod-network")

@@ -11,22 +11,24 @@ from pathlib import Path
 
 import msgspec
 
+from virt.api import names
 from virt.api.v1 import CloudInitNoCloudSource, VirtualMachineInstance
 from virt.launcher.disks.errors import DiskError
 
 LABEL = "cidata"
 
 
-def files(
-    vmi: VirtualMachineInstance, source: CloudInitNoCloudSource, secrets: Mapping[str, bytes]
-) -> dict[str, bytes]:
-    """Name -> content of the ISO's files. ``secrets``: keys of the mounted secrets. Raises ValueError."""
+def files(vmi: VirtualMachineInstance, source: CloudInitNoCloudSource, secrets: Path) -> dict[str, bytes]:
+    """Name -> content of the ISO's files. ``secrets``: where the volume's are mounted. Raises ValueError, OSError."""
     wanted = {
-        "user-data": _content("userData", source.user_data, source.user_data_base64, source.secret_ref, secrets),
-        "network-config": _content(
-            "networkData", source.network_data, source.network_data_base64, source.network_data_secret_ref, secrets
+        "user-data": _content(
+            "userData", source.user_data, source.user_data_base64, source.secret_ref, secrets / names.USER_SECRET
         ),
-    }
+        "network-config": _content(
+            "networkData", source.network_data, source.network_data_base64, source.network_data_secret_ref,
+            secrets / names.NETWORK_SECRET,
+        ),
+    }  # fmt: skip
     return {
         "meta-data": msgspec.json.encode(_meta_data(vmi)),
         "user-data": wanted["user-data"] or b"",             # cloud-init takes no seed without it
@@ -42,11 +44,11 @@ def _meta_data(vmi: VirtualMachineInstance) -> dict[str, str]:
     }
 
 
-def _content(field: str, plain: str, encoded: str, reference: object, secrets: Mapping[str, bytes]) -> bytes | None:
+def _content(field: str, plain: str, encoded: str, reference: object, secret: Path) -> bytes | None:
     if reference is not None:
         for key in (field.lower(), field):
-            if key in secrets:
-                return secrets[key]
+            if (secret / key).is_file():
+                return (secret / key).read_bytes()
         raise ValueError(f"the secret has no key {field.lower()}")
     if encoded:
         try:
@@ -54,14 +56,6 @@ def _content(field: str, plain: str, encoded: str, reference: object, secrets: M
         except binascii.Error as error:
             raise ValueError(f"{field}Base64: {error}") from error
     return plain.encode() if plain else None
-
-
-def read_secrets(folder: Path) -> dict[str, bytes]:
-    """The keys of a mounted secret; empty when nothing is mounted."""
-    if not folder.is_dir():
-        return {}
-    keys = (path for path in folder.iterdir() if not path.name.startswith("..") and path.is_file())
-    return {path.name: path.read_bytes() for path in keys}
 
 
 def iso(contents: Mapping[str, bytes], label: str) -> bytes:
@@ -84,7 +78,7 @@ def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSo
     """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
     if not path.exists():
         try:
-            contents = files(vmi, source, read_secrets(secrets))
+            contents = files(vmi, source, secrets)
         except (OSError, ValueError) as error:
             raise DiskError(f"volume {volume}: {error}") from error
         path.parent.mkdir(parents=True, exist_ok=True)

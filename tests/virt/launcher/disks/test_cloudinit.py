@@ -20,9 +20,9 @@ VMI = v1.VirtualMachineInstance(
 )
 
 
-def test_inline_data_and_meta_data() -> None:
+def test_inline_data_and_meta_data(tmp_path: Path) -> None:
     source = v1.CloudInitNoCloudSource(user_data="#cloud-config\n", network_data_base64="dmVyc2lvbjogMgo=")
-    files = cloudinit.files(VMI, source, {})
+    files = cloudinit.files(VMI, source, tmp_path)
     assert files["user-data"] == b"#cloud-config\n"
     assert files["network-config"] == b"version: 2\n"
     assert json.loads(files["meta-data"]) == {
@@ -31,10 +31,22 @@ def test_inline_data_and_meta_data() -> None:
 
 
 @pytest.mark.parametrize("key", ["userdata", "userData"])
-def test_secrets_are_read_by_either_key(key: str) -> None:
-    files = cloudinit.files(VMI, v1.CloudInitNoCloudSource(secret_ref=REFERENCE), {key: b"secret"})
+def test_secrets_are_read_by_either_key(key: str, tmp_path: Path) -> None:
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / key).write_bytes(b"secret")
+    files = cloudinit.files(VMI, v1.CloudInitNoCloudSource(secret_ref=REFERENCE), tmp_path)
     assert files["user-data"] == b"secret"
     assert "network-config" not in files
+
+
+def test_two_secrets_with_one_key_do_not_mix(tmp_path: Path) -> None:
+    for role in ("user", "network"):
+        (tmp_path / role).mkdir()
+        for key in ("userdata", "networkdata"):
+            (tmp_path / role / key).write_text(f"{key} of {role}")
+    source = v1.CloudInitNoCloudSource(secret_ref=REFERENCE, network_data_secret_ref=REFERENCE)
+    files = cloudinit.files(VMI, source, tmp_path)
+    assert (files["user-data"], files["network-config"]) == (b"userdata of user", b"networkdata of network")
 
 
 def test_a_secret_without_the_key_is_an_error_that_names_the_volume(tmp_path: Path) -> None:

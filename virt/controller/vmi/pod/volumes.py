@@ -83,13 +83,16 @@ def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -
             path = f"{names.VMI_DISKS_DIR}/{volume.name}"
             yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=read_only))
     cloud_init = volume.cloud_init_no_cloud or volume.cloud_init_config_drive
-    references = (cloud_init.network_data_secret_ref, cloud_init.secret_ref) if cloud_init is not None else ()
-    secrets = tuple(dict.fromkeys(reference.name for reference in references if reference is not None))
-    if secrets:
-        # All keys of both in one folder; of two secrets with the same key the one for user data wins, being last.
-        source = core.Volume(name=name, projected=core.ProjectedVolumeSource(sources=tuple(
-            core.VolumeProjection(secret=core.ProjectedItems(name=secret)) for secret in secrets)))
-        path = f"{names.SECRETS_DIR}/{volume.name}"
+    if cloud_init is not None:
+        yield from _secret(volume.name, names.USER_SECRET, cloud_init.secret_ref)
+        yield from _secret(volume.name, names.NETWORK_SECRET, cloud_init.network_data_secret_ref)
+
+
+def _secret(volume: str, role: str, reference: core.LocalObjectReference | None) -> Iterator[PodVolume]:
+    if reference is not None:
+        name = naming.bounded(f"vol-{volume}-{role}")
+        source = core.Volume(name=name, secret=core.SecretVolumeSource(secret_name=reference.name))
+        path = f"{names.SECRETS_DIR}/{volume}/{role}"
         yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=True))
 
 
