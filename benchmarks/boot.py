@@ -96,7 +96,8 @@ def one_vmi(
     said = handler_said(space, vmi["status"]["nodeName"], f"{space.name}/{name}")
     at = {
         "pod": pods.first(name), "launcher": min(map(guest.started_at, launchers)),
-        "connected": said["launcher connected"], "defined": said["guest started"], "scheduled": instances.first(name, "Scheduled"),
+        "connected": said["launcher connected"], "defined": said["guest started"],
+        "scheduled": instances.first(name, "Scheduled"),
         "qemu": guest.started_at(guest.qemu.pid), "running": instances.first(name, "Running"), "userspace": userspace,
     }  # fmt: skip
     return {phase: when - created for phase, when in at.items()}, guest
