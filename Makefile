@@ -1,5 +1,6 @@
 # Targets are one line each; whatever needs an `if` is Python.
 PYTHON := .venv/bin/python
+READY := .venv/made
 WORKERS := 2
 # One test at a time to each worker: tests marked serial are sent last, and take the cluster for themselves.
 PARALLEL := -n $(WORKERS) --maxschedchunk 1
@@ -8,36 +9,36 @@ NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
 .DEFAULT_GOAL := help
 .PHONY: bootstrap check cluster-down cluster-logs cluster-sync cluster-up doctor functest help lint status test unit
 
-bootstrap: $(PYTHON)  ## make .venv with the pinned packages
+bootstrap: $(READY)  ## make .venv with the pinned packages
 
-$(PYTHON): requirements.lock scripts/bootstrap
+$(READY): requirements.lock scripts/bootstrap
 	scripts/bootstrap
 
-cluster-up: $(PYTHON)  ## bring the dev cluster up
+cluster-up: $(READY)  ## bring the dev cluster up
 	$(PYTHON) -m cluster_up up
 
-cluster-down: $(PYTHON)  ## take it away
+cluster-down: $(READY)  ## take it away
 	$(PYTHON) -m cluster_up down
 
-cluster-sync: $(PYTHON)  ## roll out what changed in the source
+cluster-sync: $(READY)  ## roll out what changed in the source
 	$(PYTHON) -m cluster_up sync
 
-cluster-logs: $(PYTHON)  ## collect logs into artifacts/logs
+cluster-logs: $(READY)  ## collect logs into artifacts/logs
 	$(PYTHON) -m cluster_up logs
 
-status: $(PYTHON)  ## what runs
+status: $(READY)  ## what runs
 	$(PYTHON) -m cluster_up status
 
-doctor: $(PYTHON)  ## what this machine has and lacks
+doctor: $(READY)  ## what this machine has and lacks
 	$(PYTHON) -m cluster_up doctor
 
-lint: $(PYTHON)  ## ruff, mypy, import contracts
+lint: $(READY)  ## ruff, mypy, import contracts
 	.venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
 
-unit: $(PYTHON)  ## unit tests
+unit: $(READY)  ## unit tests
 	$(PYTHON) -m pytest tests
 
-functest: $(PYTHON)  ## functional tests on a running cluster; FILTER=expression
+functest: $(READY)  ## functional tests on a running cluster; FILTER=expression
 	$(PYTHON) -m pytest functests $(PARALLEL) $(if $(FILTER),-k '$(FILTER)')
 
 check: lint unit  ## what every change must pass
