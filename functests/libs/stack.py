@@ -10,6 +10,7 @@ from functests.libs.cluster import Cluster
 from functests.libs.kube import Object, condition
 from functests.libs.nodes import Node, Nodes, Process
 from functests.libs.rest import Rest, core_path
+from virt.api import quantity
 
 NAMESPACE = "kubevirt"
 API, CONTROLLER, HANDLER, OPERATOR = "virt-api", "virt-controller", "virt-handler", "virt-operator"
@@ -116,7 +117,7 @@ class Stack:
 
     def devices(self, name: str, resource: str = TUN) -> int:
         """How many devices the kubelet of that node has to give."""
-        return int(self.node(name)["status"]["allocatable"].get(resource, "0"))
+        return quantity.integer(self.node(name)["status"]["allocatable"].get(resource, "0"))
 
     # --- all ---
 
