@@ -9,7 +9,7 @@ import pytest
 from functests.libs import turns
 from functests.libs.failure import FAILURE
 
-pytest_plugins = ["functests.scheduling.plugin", "pytester"]
+pytest_plugins = ["functests.scheduling.plugin"]
 
 FUNCTESTS = Path(__file__).parent / "functests"
 FUNCTEST_TIMEOUT_S = 420      # several boots on a slow machine; unit tests keep the limit of pyproject.toml

@@ -3,5 +3,6 @@
 from functests.fixtures.calibration import calibrated
 from functests.fixtures.cluster import admin, can, capable, cluster, nodes
 from functests.fixtures.space import closed, evidence, space
+from functests.fixtures.stack import stack
 
-__all__ = ["admin", "calibrated", "can", "capable", "closed", "cluster", "evidence", "nodes", "space"]
+__all__ = ["admin", "calibrated", "can", "capable", "closed", "cluster", "evidence", "nodes", "space", "stack"]

@@ -119,11 +119,10 @@ class Controller:
         """A run whose account does not hold has failed, whatever its tests say."""
         if self.view is not None:
             self.view.stop()
-        result = yield
         self.run.finish()
         if self.run.faults() and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        return result
+        return (yield)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         faults = self.run.faults()

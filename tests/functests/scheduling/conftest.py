@@ -23,7 +23,16 @@ def told(request):
     with STORY.open("a") as story:
         story.write(f"end {request.node.name} {time.time()}\\n")
 """
-INI = "[pytest]\nasyncio_default_fixture_loop_scope = function\nmarkers =\n  case(id)\n  demand(): x\n  serial: x\n  disruptive: x\n  needs(): x\n"
+INI = """
+[pytest]
+asyncio_default_fixture_loop_scope = function
+markers =
+  case(id): x
+  demand(): x
+  needs(): x
+  serial: x
+  disruptive: x
+"""
 
 
 @dataclass

@@ -25,7 +25,7 @@ batches = st.lists(st.tuples(demands, lengths), max_size=16).map(
 
 
 def job(key: str, seconds: float = 0, **taken: int) -> Job:
-    return Job(key, Demand(**taken), seconds)
+    return Job(key, Demand(**taken), seconds)  # type: ignore[arg-type]
 
 
 def overcommitted(admission: Admission) -> list[str]:
