@@ -1,13 +1,15 @@
 # Targets are one line each; whatever needs an `if` is Python.
 PYTHON := .venv/bin/python
 READY := .venv/made
-WORKERS := 2
-# One test at a time to each worker: tests marked serial are sent last, and take the cluster for themselves.
-PARALLEL := -n $(WORKERS) --maxschedchunk 1
+# auto: as many as this machine can use; tests are admitted one by one (functests/scheduling).
+WORKERS := auto
+PARALLEL := -n $(WORKERS)
+N := 20
 NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
 
 .DEFAULT_GOAL := help
-.PHONY: bootstrap check cluster-down cluster-logs cluster-sync cluster-up doctor functest help lint status test unit
+.PHONY: bootstrap check cluster-down cluster-logs cluster-sync cluster-up doctor functest functest-changed
+.PHONY: functest-flake help lint status test unit
 
 bootstrap: $(READY)  ## make .venv with the pinned packages
 
@@ -38,8 +40,14 @@ lint: $(READY)  ## ruff, mypy, import contracts
 unit: $(READY)  ## unit tests
 	$(PYTHON) -m pytest tests
 
-functest: $(READY)  ## functional tests on a running cluster; FILTER=expression
-	$(PYTHON) -m pytest functests $(PARALLEL) $(if $(FILTER),-k '$(FILTER)')
+functest: $(READY)  ## functional tests on a running cluster; LANE=tier1 FILTER=expression WORKERS=4
+	$(PYTHON) -m pytest functests $(PARALLEL) $(if $(LANE),--lane $(LANE)) $(if $(FILTER),-k '$(FILTER)')
+
+functest-flake: $(READY)  ## one test many times: TEST=functests/console/test_console.py N=20
+	$(PYTHON) -m pytest $(TEST) $(PARALLEL) --repeat $(N)
+
+functest-changed: $(READY)  ## tests that a change touches or affects, five times in random order; BASE=main
+	$(PYTHON) -m functests.scheduling.changed $(if $(BASE),--base $(BASE)) -- $(PARALLEL)
 
 check: lint unit  ## what every change must pass
 
