@@ -3,5 +3,6 @@
 from functests.fixtures.calibration import calibrated
 from functests.fixtures.cluster import admin, capable, cluster, nodes
 from functests.fixtures.space import closed, evidence, space
+from functests.fixtures.stack import stack
 
-__all__ = ["admin", "calibrated", "capable", "closed", "cluster", "evidence", "nodes", "space"]
+__all__ = ["admin", "calibrated", "capable", "closed", "cluster", "evidence", "nodes", "space", "stack"]

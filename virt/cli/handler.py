@@ -16,6 +16,7 @@ from virt.api.kinds import KUBEVIRT, VMI
 from virt.base import log, service
 from virt.base.clock import RealClock
 from virt.base.errors import VirtError
+from virt.handler.devices import files
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
 from virt.handler.net.network import PodNetworks
 from virt.handler.node.configuration import Configuration
@@ -89,6 +90,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     controller = Controller("vmi", reconciler.reconcile, workers=WORKERS, queue=queue)
     controller.watches(vmis, lambda vmi: [key_of(vmi)])
 
+    files.copy_capabilities(Path(names.HANDLER_CAPABILITIES_DIR), chosen.node_dir / "launcher" / "capabilities")
     plugins = DevicePlugins(chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm)
     configuration.on_change = plugins.reconsider
     heartbeat = Heartbeat(

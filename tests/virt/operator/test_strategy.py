@@ -108,6 +108,9 @@ def test_only_the_node_agent_is_privileged() -> None:
         assert not [volume for volume in pod["volumes"] if "hostPath" in volume]
     handler = pod_of(found.handler)
     assert handler["containers"][0]["securityContext"] == {"privileged": True}
+    (launcher,) = handler["initContainers"]
+    assert launcher["securityContext"]["runAsUser"] == names.KUBEVIRT_USER
+    assert [mount["name"] for mount in launcher["volumeMounts"]] == ["capabilities"]
     assert {volume["hostPath"]["path"] for volume in handler["volumes"] if "hostPath" in volume} == {
         names.NODE_DIR, workloads.DEVICE_PLUGINS_DIR}
 
