@@ -38,7 +38,8 @@ class Check:
 def graded(name: str, amount: float, unit: str, *, least: float, good: float, fix: str) -> Check:
     """A check of an amount: below ``least`` fails, below ``good`` warns. Pure."""
     verdict = "fail" if amount < least else "warn" if amount < good else "ok"
-    advice = "" if verdict == "ok" else f"{fix} (at least {least:.0f} {unit})"
+    bound = f"at least {least:.0f}" if verdict == "fail" else f"better {good:.0f}"
+    advice = "" if verdict == "ok" else f"{fix} ({bound} {unit})"
     return Check(name, verdict, f"{amount:.0f} {unit}", advice)
 
 
