@@ -72,11 +72,10 @@ class Plain(View):
         done = sum(bool(one.outcome) for one in dispatch.records) * 100 // len(dispatch.records)
         terminal = self.config.pluginmanager.getplugin("terminalreporter")
         colour = {"passed": {"green": True}, "SKIPPED": {"yellow": True}}.get(word, {"red": True})
-        waited = f"  (waited: {record.refusals[-1]})" if record.refusals else ""
         if terminal is not None and self.config.option.verbose >= 0:
             terminal.ensure_newline()
             terminal.write(f"{word:8}", **colour)
-            terminal.write_line(f"{seconds:6.1f} s {record.worker:>5} {done:3d} % {report.nodeid}{waited}")
+            terminal.write_line(f"{seconds:6.1f} s {record.worker:>5} {done:3d} % {report.nodeid}")
 
 
 class OnTerminal(Plain):
