@@ -106,7 +106,7 @@ def one_vmi(
 @contextmanager
 def guest_files(cluster: Cluster, image: str) -> Iterator[Path]:
     """The files of a guest image, taken from the engine's copy of it."""
-    tag = cluster.images[image]["reference"].rpartition("/")[2]
+    tag = f"virt-{cluster.images[image]['reference'].rpartition('/')[2]}"
     with tempfile.TemporaryDirectory(prefix="bench-boot-") as scratch:
         made = host.run(["docker", "create", tag, "none"], deadline_s=60).stdout.strip()
         try:

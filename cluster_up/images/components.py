@@ -23,6 +23,7 @@ _VERSION = "1"                          # raise it when the Dockerfile below cha
 _SUITE = "trixie"
 _PYTHON = "3.13"                        # trixie's
 _HELPERS = "virt/launcher/helpers"      # static C programs, in both images
+_STUBS = "virt/launcher/stubs"          # shared libraries in C, NAME.so.N.c, in the launcher's
 _QEMU_USER = 107
 
 
@@ -114,21 +115,25 @@ def build(component: Component, root: Path, log: Log) -> str:
             else:
                 shutil.copy(source, target)
         helpers(root, context / "helpers")
-        (context / "Dockerfile").write_text(dockerfile(base))
+        if component is LAUNCHER:
+            stubs(root, context / "stubs")
+        (context / "Dockerfile").write_text(dockerfile(base, with_stubs=component is LAUNCHER))
         docker.build(context, tag, log=log)
     return tag
 
 
-def dockerfile(base: str) -> str:
+def dockerfile(base: str, *, with_stubs: bool = False) -> str:
     """Layers by how often they change. Bytecode is made once, here, by the Python that will run it."""
     path = "/opt/virt/app:/opt/virt/deps"
+    # /usr/local/lib comes first for the linker. QEMU is started, for it binds every function at its start.
+    stubs_layer = "COPY stubs/ /usr/local/lib/\nRUN ldconfig && qemu-system-x86_64 --version\n" if with_stubs else ""
     return f"""FROM {base}
 RUN sed -i '/:x:{_QEMU_USER}:/d' /etc/passwd /etc/group \\
  && echo 'qemu:x:{_QEMU_USER}:{_QEMU_USER}:qemu:/var/run/kubevirt-private:/bin/sh' >> /etc/passwd \\
  && echo 'qemu:x:{_QEMU_USER}:' >> /etc/group
 COPY deps/ /opt/virt/deps/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/virt/deps
-COPY helpers/ /usr/lib/virt/
+{stubs_layer}COPY helpers/ /usr/lib/virt/
 COPY virt/ /opt/virt/app/virt/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/virt/app
 ENV PYTHONPATH={path} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8
@@ -141,6 +146,14 @@ def helpers(root: Path, target: Path) -> None:
     for source in sorted((root / _HELPERS).glob("*.c")):
         argv: list[str | Path] = ["gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-o", target / source.stem, source]
         host.run(argv, deadline_s=60)
+
+
+def stubs(root: Path, target: Path) -> None:
+    """Compile the libraries that stand in for larger ones into ``target``."""
+    target.mkdir()
+    for source in sorted((root / _STUBS).glob("*.c")):
+        argv = ["gcc", "-shared", "-fPIC", "-Os", "-s", "-Wall", "-Wextra", f"-Wl,-soname,{source.stem}"]
+        host.run([*argv, "-o", target / source.stem, source], deadline_s=60)
 
 
 def _dependencies(component: Component, root: Path, log: Log) -> Path:
