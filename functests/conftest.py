@@ -1,7 +1,8 @@
 """Fixtures of the functional tests; each lives in a module of its topic."""
 
 from functests.fixtures.calibration import calibrated
-from functests.fixtures.cluster import admin, capable, cluster, nodes
+from functests.fixtures.cluster import admin, can, capable, cluster, nodes
 from functests.fixtures.space import closed, evidence, space
+from functests.fixtures.stack import stack
 
-__all__ = ["admin", "calibrated", "capable", "closed", "cluster", "evidence", "nodes", "space"]
+__all__ = ["admin", "calibrated", "can", "capable", "closed", "cluster", "evidence", "nodes", "space", "stack"]

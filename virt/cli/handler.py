@@ -109,6 +109,11 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     certs = http.Certificates(chosen.certs)
     peer_certs = http.Certificates(chosen.certs, client_ca=chosen.ca)
     tunnel = Tunnel(vmis.store, launchers, recorder)
+
+    async def serve_tunnel() -> None:
+        await vmis.synced.wait()            # until then every VMI would be an unknown one
+        await http.serve(tunnel.app(), port=names.HANDLER_PORT, certs=peer_certs)
+
     health = http.health_app(lambda: vmis.synced.is_set() and crs.synced.is_set())
     return {
         "kubevirts": crs.run,
@@ -119,7 +124,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "devices": serve_devices,
         "heartbeat": heartbeat.run,
         "health": lambda: http.serve(health, port=names.API_PORT, certs=certs),
-        "tunnel": lambda: http.serve(tunnel.app(), port=names.HANDLER_PORT, certs=peer_certs),
+        "tunnel": serve_tunnel,
     }
 
 

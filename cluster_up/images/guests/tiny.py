@@ -4,13 +4,11 @@ Boot time is what each test pays, so: the kernel is not packed, modules are load
 waits. Measured numbers are in docs/guest-images.md. The files of the guest itself are in recipes/guests/tiny/root.
 """
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from cluster_up import exec as host
-from cluster_up import paths
-from cluster_up.images import debian
+from cluster_up.images import debian, scratch
 from cluster_up.images.guests import cpio, disk, kernel, tree
 from cluster_up.images.recipe import RECIPES, content, digest, made
 
@@ -50,8 +48,8 @@ def files(log: Log) -> Path:
 
     def make(place: Path) -> None:
         packages = debian.root_tar("guest-tiny", SUITE, PACKAGES, log=log, variant="extract")
-        with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="guest-tiny-") as scratch:
-            root, work = Path(scratch) / "root", Path(scratch) / "work"
+        with scratch.folder("guest-tiny") as folder:
+            root, work = folder / "root", folder / "work"
             root.mkdir()
             work.mkdir()
             log("tiny: kernel and initrd")

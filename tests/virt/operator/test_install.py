@@ -179,6 +179,16 @@ async def test_a_new_launcher_image_alone_leaves_the_api_alone(cluster: Cluster)
     assert all(cluster.pods(app) != pods for app, pods in before.items())
 
 
+async def test_an_operator_leaves_the_settings_of_another_alone(cluster: Cluster) -> None:
+    await deployed(cluster)
+    operator = await cluster.operator()
+    await operator.run(cluster)
+    operator.installer._environment = lambda: None
+    before = len(cluster.kube.writes)
+    await operator.step()
+    assert len(cluster.kube.writes) == before
+
+
 async def test_deleted_and_changed_objects_come_back(cluster: Cluster) -> None:
     await deployed(cluster)
     operator = await cluster.operator()

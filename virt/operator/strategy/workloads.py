@@ -21,7 +21,6 @@ _CA_DIR = names.CA_FILE.rpartition("/")[0]
 
 def api(target: Target) -> Json:
     container = _container(target, "api", target.images.api, memory="150Mi")
-    container["env"].append({"name": "KUBEVIRT_VERSION", "value": target.version})      # what /version answers
     pod = _pod(target, container, names.API_ACCOUNT, (names.API_CERTS, names.HANDLER_CLIENT_CERTS))
     return _deployment(target, names.API_SERVICE, pod, target.api_replicas)
 

@@ -10,6 +10,11 @@ from cluster_up.images.guests import catalogue, container, tiny
 from cluster_up.images.recipe import RECIPES
 
 
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
 class Engine:
     """Knows which images it has, and what was pushed."""
 
