@@ -20,6 +20,8 @@ from functests.scheduling import machine
 from functests.scheduling.run import Run
 
 NODES_EVERY_S = 5.0
+# cgroup v2, else v1.
+_MEMORY = "cd /sys/fs/cgroup && cat memory.current 2>/dev/null || cat memory/memory.usage_in_bytes"
 
 
 class View:
@@ -130,7 +132,7 @@ class OnTerminal(Plain):
             known = nodes.Nodes(cluster.load())
             while not self._over.wait(NODES_EVERY_S):
                 for node in known:
-                    code, text = node.try_run("cat /sys/fs/cgroup/memory.current")
+                    code, text = node.try_run(_MEMORY)
                     if code == 0 and text.strip().isdigit():
                         self._memory[node.name] = f"{int(text) // 2**20} MiB"
 
