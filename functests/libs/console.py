@@ -19,6 +19,7 @@ from functests.libs.rest import VMI, Rest, subresource_path
 READY = "tiny: ready"
 PANIC = re.compile(rb"Kernel panic - not syncing|BUG: unable to handle|Attempted to kill init")
 SUBPROTOCOL = "plain.kubevirt.io"
+INTERRUPT_EVERY = 3            # attempts at a login
 
 
 class ConsoleError(AssertionError):
@@ -143,10 +144,14 @@ class Console:
     def login(self, *, within_s: float) -> "Console":
         """Until a shell answers. Types Enter now and then: a console opened after the boot shows nothing by itself."""
         deadline = time.monotonic() + within_s
+        attempt = 0
         while True:
+            attempt += 1
             marker = secrets.token_hex(4)
             since = self.position
-            self.send(f"\x03\necho sh''ell-{marker}\n")
+            # Ctrl-C ends what may run in the foreground; a shell that is just starting is left alone.
+            interrupt = "\x03" if attempt % INTERRUPT_EVERY == 0 else ""
+            self.send(f"{interrupt}\necho sh''ell-{marker}\n")
             try:
                 self.wait_for(f"\nshell-{marker}", within_s=2, since=since)
                 return self
