@@ -136,6 +136,12 @@ class Console:
                     raise ConsoleError(self._said(f"nothing matched {pattern!r} in {within_s:.0f} s"))
                 self._news.wait(left)
 
+    def wait_panic(self, *, within_s: float) -> None:
+        """Until the guest's kernel has said the last of its panic."""
+        with self._news:
+            if not self._news.wait_for(lambda: b"end Kernel panic" in self._received, within_s):
+                raise ConsoleError(self._said(f"no panic in {within_s:.0f} s"))
+
     def wait_closed(self, *, within_s: float) -> None:
         with self._news:
             if not self._news.wait_for(lambda: self.closed, within_s):
