@@ -6,7 +6,8 @@ PARALLEL := -n $(WORKERS) --maxschedchunk 1
 NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
 
 .DEFAULT_GOAL := help
-.PHONY: bootstrap check cluster-down cluster-logs cluster-sync cluster-up doctor functest help lint status test unit
+.PHONY: bootstrap catalogue check cluster-down cluster-logs cluster-sync cluster-up doctor functest help lint report
+.PHONY: status test unit
 
 bootstrap: $(PYTHON)  ## make .venv with the pinned packages
 
@@ -39,6 +40,12 @@ unit: $(PYTHON)  ## unit tests
 
 functest: $(PYTHON)  ## functional tests on a running cluster; FILTER=expression
 	$(PYTHON) -m pytest functests $(PARALLEL) $(if $(FILTER),-k '$(FILTER)')
+
+report: $(PYTHON)  ## verdict of the last functional run
+	$(PYTHON) -m functests.verdict
+
+catalogue: $(PYTHON)  ## functional cases: tested, missing, last red; AREA=LIF
+	$(PYTHON) -m functests.catalogue $(AREA)
 
 check: lint unit  ## what every change must pass
 

@@ -58,7 +58,9 @@ def collect(
     with suppress(OSError):
         if folder.problems:
             (folder.path / "not-collected.txt").write_text("\n".join(folder.problems) + "\n")
-        page = artifacts_page.document(folder.path, test_id, failure, again, folder.problems)
+        page = artifacts_page.document(
+            folder.path, test_id, failure, rerun=again, problems=folder.problems, seconds=folder.seconds
+        )
         (folder.path / "index.html").write_text(page)
     return folder.path
 

@@ -25,7 +25,8 @@ class Folder:
             if old.is_file():
                 old.unlink()
         self.problems: list[str] = []
-        self._end = time.monotonic() + deadline_s
+        self._begun = time.monotonic()
+        self._end = self._begun + deadline_s
         self._pool = ThreadPoolExecutor(AT_ONCE, "evidence")
         self._pending: dict[Future[None], str] = {}
         self._change = threading.Lock()
@@ -60,6 +61,10 @@ class Folder:
             yield
         except Exception as error:  # noqa: BLE001 - one unreadable item must not cost the others
             self.problems.append(f"{name}: {type(error).__name__}: {error}")
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
 
     def finish(self) -> None:
         """Wait for all items, also for those that jobs add, until the deadline."""

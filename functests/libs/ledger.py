@@ -42,7 +42,7 @@ class Snapshot:
 
     def __add__(self, other: "Snapshot") -> "Snapshot":
         return Snapshot(
-            min(self.at, other.at) if self.at else other.at,
+            min(at for at in (self.at, other.at) if at) if self.at or other.at else 0.0,
             self.items | other.items,
             {**self.owners, **other.owners},
             {**self.pods, **other.pods},

@@ -130,7 +130,7 @@ class Page:
         # An orphan may be a neighbour's that is just being cleared away; it is looked for again at the end.
         waited = left.mine | left.unclear if self.alone else left.mine
         if not self.alone:
-            self._keep(left.unclear, after.at)
+            self._keep(left.unclear, time.time())
         if not waited:
             return
         started = time.monotonic()

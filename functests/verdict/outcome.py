@@ -47,7 +47,7 @@ def _runs(reports: Sequence[Report]) -> int:
     return max(count, 1)
 
 
-def test_of(test_id: str, reports: Sequence[Report]) -> Test:
+def record_of(test_id: str, reports: Sequence[Report]) -> Test:
     """The record of one test; without any report it is lost."""
     if not reports:
         text = "collected, and never reported"

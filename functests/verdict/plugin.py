@@ -113,7 +113,7 @@ class Recorder:
         early = stopped or bool(self._config.getvalue("maxfail"))       # what was not run then is not lost
         names = [*self._expected, *(name for name in self._reports if name not in self._expected)]
         tests = tuple(
-            outcome.test_of(name, self._reports.get(name, [])) for name in names if name in self._reports or not early
+            outcome.record_of(name, self._reports.get(name, [])) for name in names if name in self._reports or not early
         )
         not_run = len(names) - len(tests)
         notes = outcome.notes_of(tests, self._dead)

@@ -7,10 +7,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import docker
-
-from functests.libs import cluster as clusters
-from functests.libs.rest import Rest
 from functests.verdict.records import Guest, Memory
 
 EVERY_S = 4.0
@@ -64,6 +60,12 @@ class Sampler:
             self._thread.join(10)
 
     def _run(self) -> None:
+        # Clients of clusters and engines take a second to import, and every run of unit tests imports this module.
+        import docker
+
+        from functests.libs import cluster as clusters
+        from functests.libs.rest import Rest
+
         try:
             cluster = clusters.load()
             self.cluster = cluster.name
@@ -82,7 +84,7 @@ class Sampler:
             if self._stop.wait(EVERY_S):
                 return
 
-    def _sample(self, rest: Rest, containers: Mapping[str, Any]) -> None:
+    def _sample(self, rest: Any, containers: Mapping[str, Any]) -> None:
         now = time.time()
         for vmi in rest.get("/apis/kubevirt.io/v1/virtualmachineinstances").ok()["items"]:
             self.guests[vmi["metadata"]["uid"]] = guest_of(vmi, now)
