@@ -1,50 +1,58 @@
 # Targets are one line each; whatever needs an `if` is Python.
 PYTHON := .venv/bin/python
-WORKERS := 2
-# One test at a time to each worker: tests marked serial are sent last, and take the cluster for themselves.
-PARALLEL := -n $(WORKERS) --maxschedchunk 1
+READY := .venv/made
+# auto: as many as this machine can use; tests are admitted one by one (functests/scheduling).
+WORKERS := auto
+PARALLEL := -n $(WORKERS)
+N := 20
 NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
 
 .DEFAULT_GOAL := help
-.PHONY: bootstrap catalogue check cluster-down cluster-logs cluster-sync cluster-up doctor functest help lint report
-.PHONY: status test unit
+.PHONY: bootstrap catalogue check cluster-down cluster-logs cluster-sync cluster-up doctor functest functest-changed
+.PHONY: functest-flake help lint report status test unit
 
-bootstrap: $(PYTHON)  ## make .venv with the pinned packages
+bootstrap: $(READY)  ## make .venv with the pinned packages
 
-$(PYTHON): requirements.lock scripts/bootstrap
+$(READY): requirements.lock scripts/bootstrap
 	scripts/bootstrap
 
-cluster-up: $(PYTHON)  ## bring the dev cluster up
+cluster-up: $(READY)  ## bring the dev cluster up
 	$(PYTHON) -m cluster_up up
 
-cluster-down: $(PYTHON)  ## take it away
+cluster-down: $(READY)  ## take it away
 	$(PYTHON) -m cluster_up down
 
-cluster-sync: $(PYTHON)  ## roll out what changed in the source
+cluster-sync: $(READY)  ## roll out what changed in the source
 	$(PYTHON) -m cluster_up sync
 
-cluster-logs: $(PYTHON)  ## collect logs into artifacts/logs
+cluster-logs: $(READY)  ## collect logs into artifacts/logs
 	$(PYTHON) -m cluster_up logs
 
-status: $(PYTHON)  ## what runs
+status: $(READY)  ## what runs
 	$(PYTHON) -m cluster_up status
 
-doctor: $(PYTHON)  ## what this machine has and lacks
+doctor: $(READY)  ## what this machine has and lacks
 	$(PYTHON) -m cluster_up doctor
 
-lint: $(PYTHON)  ## ruff, mypy, import contracts
+lint: $(READY)  ## ruff, mypy, import contracts
 	.venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
 
-unit: $(PYTHON)  ## unit tests
+unit: $(READY)  ## unit tests
 	$(PYTHON) -m pytest tests
 
-functest: $(PYTHON)  ## functional tests on a running cluster; FILTER=expression
-	$(PYTHON) -m pytest functests $(PARALLEL) $(if $(FILTER),-k '$(FILTER)')
+functest: $(READY)  ## functional tests on a running cluster; LANE=tier1 FILTER=expression WORKERS=4
+	$(PYTHON) -m pytest functests $(PARALLEL) $(if $(LANE),--lane $(LANE)) $(if $(FILTER),-k '$(FILTER)')
 
-report: $(PYTHON)  ## verdict of the last functional run
+functest-flake: $(READY)  ## one test many times: TEST=functests/console/test_console.py N=20
+	$(PYTHON) -m pytest $(TEST) $(PARALLEL) --repeat $(N)
+
+functest-changed: $(READY)  ## tests that a change touches or affects, five times in random order; BASE=main
+	$(PYTHON) -m functests.scheduling.changed $(if $(BASE),--base $(BASE)) -- $(PARALLEL)
+
+report: $(READY)  ## verdict of the last functional run
 	$(PYTHON) -m functests.verdict
 
-catalogue: $(PYTHON)  ## functional cases: tested, missing, last red; AREA=LIF
+catalogue: $(READY)  ## functional cases: tested, missing, last red; AREA=LIF
 	$(PYTHON) -m functests.catalogue $(AREA)
 
 check: lint unit  ## what every change must pass

@@ -10,6 +10,8 @@ from functests.libs import turns
 from functests.libs.failure import FAILURE
 from functests.verdict import plugin as verdict
 
+pytest_plugins = ["functests.scheduling.plugin"]
+
 FUNCTESTS = Path(__file__).parent / "functests"
 FUNCTEST_TIMEOUT_S = 420      # several boots on a slow machine; unit tests keep the limit of pyproject.toml
 
@@ -24,8 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that change the whole cluster come last."""
-    items.sort(key=lambda item: item.get_closest_marker("serial") is not None)
+    """Functional tests have a time limit of their own; which of them run, and in which order: functests.scheduling."""
     for item in items:
         if _is_functional(item) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(FUNCTEST_TIMEOUT_S))
@@ -36,7 +37,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """A functional test waits for its turn before its clock starts: serial ones have the cluster for themselves."""
     if not _is_functional(item):
         return (yield)
-    with turns.turn(alone=item.get_closest_marker("serial") is not None):
+    alone = any(item.get_closest_marker(name) for name in ("serial", "disruptive"))
+    with turns.turn(alone=alone):
         return (yield)
 
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from cluster_up import doctor as doctors
-from cluster_up import later, lock, paths, progress
+from cluster_up import engine, later, leftovers, lock, paths, progress
 from cluster_up import logs as collecting
 from cluster_up import state as states
 from cluster_up import status as statuses
@@ -27,17 +27,30 @@ _FIXED = ("workers", "pod_cidr", "service_cidr", "kubernetes_version")
 def up(config: Config, *, until: str | None, force: bool) -> None:
     """Every step of ``up`` that is not done yet."""
     folder = paths.cluster_folder(config.name)
-    with lock.held(config.name), progress.reporter(folder / "up.log") as report:
+    with lock.held(config.name):
+        # Whatever is refused is refused before anything is made.
         state = states.read(config.name) or State(name=config.name)
         _refuse_changes(config, state)
-        if not state.kubeconfig and not force:
-            _refuse_unfit_machine()
+        if not state.kubeconfig:
+            if not force:
+                _refuse_unfit_machine()
+            _refuse_foreign(config.name)
+        leftovers.sweep()
+        _up(config, state, folder, until)
+
+
+def _up(config: Config, state: State, folder: Path, until: str | None) -> None:
+    with progress.reporter(folder / "up.log") as report:
         started = time.monotonic()
         run = Run(config, state, KindProvider(config.name, report.detail), report)
         plan.run_steps(plan.until(plan.UP, until), run)
-        report.line(f"cluster {config.name!r} is up after {progress.seconds_text(time.monotonic() - started)}")
-        report.line(f"  export KUBECONFIG={run.state.kubeconfig or run.provider.kubeconfig}")
-        if until is None and later.start(run.state):
+        took = progress.seconds_text(time.monotonic() - started)
+        if until is not None:
+            report.line(f"cluster {config.name!r}: every step up to {until} is done after {took}")
+            return
+        report.line(f"cluster {config.name!r} is up after {took}")
+        report.line(f"  export KUBECONFIG={run.state.kubeconfig}")
+        if later.start(run.state):
             names = ", ".join(later.missing(run.state))
             report.line(f"  still building in the background, see guests.log: {names}")
 
@@ -63,6 +76,8 @@ def down(name: str) -> None:
     provider = KindProvider(name)
     folder = paths.cluster_folder(name)
     with lock.held(name), progress.reporter() as report:
+        engine.info()
+        leftovers.sweep()
         existence = provider.existence()
         if existence is Existence.FOREIGN and not folder.exists():
             raise ForeignCluster(f"the cluster {name!r} was not made by this command")
@@ -80,7 +95,9 @@ def down(name: str) -> None:
 
 
 def status(name: str) -> statuses.Status:
-    return statuses.look(_known(name), KindProvider(name))
+    state = _known(name)
+    engine.info()
+    return statuses.look(state, KindProvider(name))
 
 
 def doctor() -> list[doctors.Check]:
@@ -89,11 +106,13 @@ def doctor() -> list[doctors.Check]:
 
 def logs(name: str, folder: Path) -> Path:
     provider = KindProvider(name)
+    engine.info()
     return collecting.collect(_known(name), provider, Kube(provider.kubeconfig), folder)
 
 
 def shell(name: str, node: str) -> int:
     provider = KindProvider(name)
+    engine.info()
     names = [view.name for view in provider.nodes()]
     if node not in names:
         there = ", ".join(names) or "none"
@@ -130,8 +149,17 @@ def _refuse_changes(config: Config, state: State) -> None:
         for field in _FIXED
         if str(getattr(state, field)) != str(getattr(config, field))
     ]
+    if config.registry_port not in (0, state.registry_port):
+        faults.append(f"registry_port: cluster {config.name!r} has {state.registry_port}, asked for "
+                      f"{config.registry_port}; allowed: the same or 0, or `down` first")  # fmt: skip
     if faults:
         raise ConfigError(faults)
+
+
+def _refuse_foreign(name: str) -> None:
+    """Where no engine runs yet, there is no cluster of anybody's."""
+    if engine.fault() is None and KindProvider(name).existence() is Existence.FOREIGN:
+        raise ForeignCluster(f"there is a cluster {name!r} already that was not made by this command")
 
 
 def _refuse_unfit_machine() -> None:

@@ -40,8 +40,9 @@ def has_image(reference: str) -> bool:
 
 
 def containers(**labels: str) -> list[str]:
-    """Names of all containers, running or not, that carry the labels; sorted."""
-    filters = [word for label, value in labels.items() for word in ("--filter", f"label={label}={value}")]
+    """Names of all containers, running or not, that carry the labels ("" stands for any value); sorted."""
+    wanted = [f"label={label}={value}" if value else f"label={label}" for label, value in labels.items()]
+    filters = [word for one in wanted for word in ("--filter", one)]
     return sorted(run("ps", "--all", "--format", "{{.Names}}", *filters).split())
 
 

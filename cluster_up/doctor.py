@@ -9,13 +9,14 @@ from pathlib import Path
 
 from cluster_up import engine, kvm, limits, paths
 from cluster_up.actions import requirements
-from cluster_up.errors import EngineError
+from cluster_up.errors import EngineError, EngineHung
 from cluster_up.images import golang, programs
 
 _LEAST_DISK_GIB = 12
 _LEAST_MEMORY_GIB = 6
 _GOOD_MEMORY_GIB = 12
 _LEAST_FILES = 4096
+_ENGINE_DATA = Path("/var/lib/docker")       # where Docker keeps images unless it is told otherwise
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,24 @@ class Check:
 def graded(name: str, amount: float, unit: str, *, least: float, good: float, fix: str) -> Check:
     """A check of an amount: below ``least`` fails, below ``good`` warns. Pure."""
     verdict = "fail" if amount < least else "warn" if amount < good else "ok"
-    advice = "" if verdict == "ok" else f"{fix} (at least {least:.0f} {unit})"
+    bound = f"at least {least:.0f}" if verdict == "fail" else f"better {good:.0f}"
+    advice = "" if verdict == "ok" else f"{fix} ({bound} {unit})"
     return Check(name, verdict, f"{amount:.0f} {unit}", advice)
 
 
 def _disk() -> Check:
-    place = paths.cache_root()
-    while not place.exists():
-        place = place.parent
+    """The fullest of the file systems that take cache, state and the engine's images."""
+    places = [_existing(place) for place in (paths.cache_root(), paths.state_root(), _ENGINE_DATA)]
+    place = min(places, key=lambda one: shutil.disk_usage(one).free)
     return graded("disk", shutil.disk_usage(place).free / 2**30, "GiB free", least=_LEAST_DISK_GIB,
                   good=2 * _LEAST_DISK_GIB, fix=f"make room on the file system of {place}")  # fmt: skip
+
+
+def _existing(place: Path) -> Path:
+    """The folder itself or the nearest one above it that is there."""
+    while not place.exists():
+        place = place.parent
+    return place
 
 
 def _memory() -> Check:
@@ -75,6 +84,8 @@ def _limits() -> Check:
 def _engine() -> Check:
     try:
         found = engine.info()
+    except EngineHung as error:
+        return Check("engine", "fail", str(error), error.hint)
     except EngineError as error:
         can_start = os.geteuid() == 0 and "permission denied" not in str(error)
         fix = "`up` installs and starts Docker" if can_start else error.hint

@@ -13,11 +13,11 @@ from typing import Any
 
 from cluster_up import exec as host
 from cluster_up import paths
-from cluster_up.errors import EngineError
+from cluster_up.errors import EngineError, EngineHung
 from cluster_up.images.recipe import RECIPES
 from virt.base import waiting
 
-_INFO_S = 15.0
+_INFO_S = 10.0
 _START_S = 60.0
 _OLDEST = 20
 _CAPABILITIES = 41                # of Linux 5.9 and later: CAP_CHECKPOINT_RESTORE is number 40
@@ -50,12 +50,13 @@ def needs_wrapper() -> bool:
 
 
 def info() -> dict[str, Any]:
-    """What the engine says of itself. Raises EngineError when it does not answer within 15 s, in one sentence."""
+    """What the engine says of itself. Raises EngineError in one sentence, EngineHung after 10 s without an answer."""
     try:
         done = host.run(["docker", "info", "--format", "{{json .}}"], deadline_s=_INFO_S, check=False)
     except host.RunError as error:
-        how = "does not answer" if error.timed_out else "is not installed"
-        raise EngineError(f"Docker {how} (docker info, {_INFO_S:.0f} s)") from error
+        if error.timed_out:
+            raise EngineHung(f"Docker takes requests but does not answer within {_INFO_S:.0f} s") from error
+        raise EngineError("Docker is not installed") from error
     found: dict[str, Any] = json.loads(done.stdout or "{}")
     if not found.get("ServerVersion"):
         said = " ".join((found.get("ServerErrors") or [done.stderr or "no answer"])[0].split())
@@ -79,9 +80,11 @@ def unfit(found: dict[str, Any], *, wrapper_needed: bool) -> EngineError | None:
 
 
 def fault() -> EngineError | None:
-    """Why there is no usable engine; None when there is."""
+    """Why there is no usable engine; None when there is. Raises EngineHung: no start helps there."""
     try:
         return unfit(info(), wrapper_needed=needs_wrapper())
+    except EngineHung:
+        raise
     except EngineError as error:
         return error
 
@@ -90,6 +93,8 @@ def start(log: Callable[[str], None]) -> None:
     """Start Docker and wait until it answers. Raises EngineError when an unfit one runs, or none can be started."""
     try:
         found = info()
+    except EngineHung:
+        raise
     except EngineError as error:
         if os.geteuid() != 0 or "permission denied" in str(error):
             raise

@@ -4,6 +4,7 @@
     ├── RunError        a program failed or passed its deadline (cluster_up.exec)
     ├── ConfigError     the configuration has faults, all of them in one error (exit code 2)
     ├── EngineError     no usable container engine
+    │   └── EngineHung  it takes requests and does not answer
     ├── ForeignCluster  a cluster of this name exists that is not ours
     ├── NoCluster       there is no cluster of this name
     ├── Busy            another command works on this cluster
@@ -48,6 +49,10 @@ class ConfigError(ClusterError):
 class EngineError(ClusterError):
     reference = "no-container-engine"
     hint = "run `python -m cluster_up doctor`"
+
+
+class EngineHung(EngineError):
+    hint = "restart it (systemctl restart docker, or end dockerd); `up` starts one where none runs"
 
 
 class ForeignCluster(ClusterError):

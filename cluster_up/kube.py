@@ -5,6 +5,7 @@ The client library is imported when first used, because it takes half a second a
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,16 @@ def condition(found: Mapping[str, Any], kind: str) -> str:
     """Status of a condition of an object: "True", "False", "Unknown", or "" where there is none."""
     conditions = found.get("status", {}).get("conditions") or []
     return next((str(one["status"]) for one in conditions if one["type"] == kind), "")
+
+
+def seconds_of(time: str) -> float:
+    """Seconds since 1970 of a time as the API and the engine write it.
+
+    >>> seconds_of("1970-01-01T00:01:00Z"), seconds_of("1970-01-01T00:00:01.123456789Z")
+    (60.0, 1.123456)
+    """
+    whole, _, fraction = time.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}.{fraction[:6]:0<6}+00:00").timestamp()
 
 
 class Kube:
@@ -95,6 +106,15 @@ class Kube:
     def all_nodes_ready(self) -> bool:
         nodes = self.nodes()
         return bool(nodes) and all(condition(node, "Ready") == "True" for node in nodes)
+
+    def heartbeats(self) -> dict[str, float]:
+        """When each node's kubelet last said that it lives, in seconds since 1970."""
+        leases = self.get("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases")["items"]
+        return {
+            lease["metadata"]["name"]: seconds_of(lease["spec"]["renewTime"])
+            for lease in leases
+            if lease.get("spec", {}).get("renewTime")
+        }
 
     def pods(self, namespace: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.get(f"/api/v1/namespaces/{namespace}/pods")["items"]

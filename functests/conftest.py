@@ -1,10 +1,12 @@
 """Fixtures of the functional tests; each lives in a module of its topic."""
 
 from functests.fixtures.calibration import calibrated
-from functests.fixtures.cluster import admin, capable, cluster, nodes
+from functests.fixtures.cluster import admin, can, capable, cluster, nodes
 from functests.fixtures.ledger import book, ledger
 from functests.fixtures.space import closed, evidence, space
+from functests.fixtures.stack import stack
 
 __all__ = [
-    "admin", "book", "calibrated", "capable", "closed", "cluster", "evidence", "ledger", "nodes", "space",
+    "admin", "book", "calibrated", "can", "capable", "closed", "cluster", "evidence", "ledger", "nodes", "space",
+    "stack",
 ]

@@ -1,8 +1,10 @@
-"""Images of the stack: one of operator, controller, API and handler, one of the launcher. Pushed when changed."""
+"""Images of the stack, one per component. Only what changed is built and pushed."""
 
-from cluster_up import docker, paths
+from functools import partial
+
+from cluster_up import paths
 from cluster_up.actions.step import Run, Step
-from cluster_up.images import components, registry
+from cluster_up.images import components, store
 
 
 def _references(run: Run) -> dict[str, str]:
@@ -11,19 +13,20 @@ def _references(run: Run) -> dict[str, str]:
 
 
 def _is_done(run: Run) -> bool:
-    return dict(run.state.component_images) == _references(run)
+    references = _references(run)
+    if dict(run.state.component_images) != references:
+        return False
+    return not any(store.faults(reference.partition("/")[2]) for reference in references.values())
 
 
 def _perform(run: Run) -> None:
+    root, log = paths.source_root(), run.report.detail
+    references: dict[str, str] = {}
     for component in components.COMPONENTS:
-        reference = _references(run)[component.name]
-        if run.state.component_images.get(component.name) == reference:
-            continue
-        if not registry.has(run.state.registry_port, components.name_of(component, paths.source_root())):
-            image = components.build(component, paths.source_root(), run.report.detail)
-            run.report.detail(f"pushing {reference}")
-            docker.push(image, reference)
-        run.remember(component_images={**run.state.component_images, component.name: reference})
+        name = components.name_of(component, root)
+        build = partial(components.build, component, root, log)
+        references[component.name] = store.ensure(name, f"localhost:{run.state.registry_port}", build, log)
+    run.remember(component_images=references)
 
 
 STEP = Step("component-images", "images of the components", _is_done, _perform)

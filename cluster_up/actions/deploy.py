@@ -40,8 +40,9 @@ def _perform(run: Run) -> None:
     run.report.detail("does a guest boot on /dev/kvm?")
     run.remember(capabilities=msgspec.structs.replace(run.state.capabilities, kvm=kvm.is_usable()))
     operator = _manifest(
-        "operator", "--image", images[components.VIRT.name], "--launcher-image", images[components.LAUNCHER.name],
-        "--version", version(images),
+        "operator", "--version", version(images), "--image", images[components.OPERATOR.name],
+        "--api-image", images[components.API.name], "--controller-image", images[components.CONTROLLER.name],
+        "--handler-image", images[components.HANDLER.name], "--launcher-image", images[components.LAUNCHER.name],
     )  # fmt: skip
     emulation = [] if run.state.capabilities.kvm else ["--emulation", "--cpu-model", _CPU_MODEL]
     run.kube.apply(document for document in yaml.safe_load_all(operator) if document)

@@ -1,7 +1,7 @@
 """Guest images as container disks in the cluster's registry; what they are is cluster_up/images/guests' business."""
 
 from cluster_up.actions.step import Run, Step
-from cluster_up.images import guests
+from cluster_up.images import guests, store
 
 
 def _registry(run: Run) -> str:
@@ -9,9 +9,11 @@ def _registry(run: Run) -> str:
 
 
 def _is_done(run: Run) -> bool:
+    references = {name: guests.reference(name, _registry(run)) for name in guests.EARLY}
     return all(
-        run.state.guest_images.get(name, {}).get("reference") == guests.reference(name, _registry(run))
-        for name in guests.EARLY
+        run.state.guest_images.get(name, {}).get("reference") == reference
+        and not store.faults(reference.partition("/")[2])
+        for name, reference in references.items()
     )
 
 

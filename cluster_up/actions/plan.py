@@ -36,7 +36,7 @@ UP: tuple[Step, ...] = (
     deploy.STEP,
     rollout.STEP,
 )
-SYNC: tuple[Step, ...] = (component_images.STEP, deploy.STEP, rollout.STEP)
+SYNC: tuple[Step, ...] = (registry.STEP, component_images.STEP, deploy.STEP, rollout.STEP)
 
 
 def names() -> list[str]:

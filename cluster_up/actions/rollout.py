@@ -1,11 +1,12 @@
 """Waits until the operator says that the whole stack runs, and shows meanwhile what is missing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from cluster_up.actions.step import Run, Step
 from cluster_up.errors import StepFailed
 from cluster_up.images import components
-from cluster_up.kube import KubeError
+from cluster_up.kube import KubeError, seconds_of
 from virt.base import waiting
 
 _DEADLINE_S = 300.0
@@ -20,6 +21,29 @@ def summary(kubevirts: list[dict[str, Any]], pods: list[dict[str, Any]]) -> tupl
     return phase, tuple(line for pod in pods if (line := _unready(pod)))
 
 
+def without_stale(pods: list[dict[str, Any]], started: Mapping[str, float]) -> list[dict[str, Any]]:
+    """``pods`` without the containers that their node lost when it was started (seconds since 1970, by name). Pure.
+
+    The API shows them as ready until the node's kubelet has looked.
+    """
+
+    def is_stale(pod: dict[str, Any], status: dict[str, Any]) -> bool:
+        since = status.get("state", {}).get("running", {}).get("startedAt")
+        return since is not None and seconds_of(since) < int(started.get(pod["spec"].get("nodeName", ""), 0))
+
+    found = []
+    for pod in pods:
+        statuses = pod.get("status", {}).get("containerStatuses") or []
+        now = [{**status, "ready": status["ready"] and not is_stale(pod, status)} for status in statuses]
+        found.append({**pod, "status": {**pod.get("status", {}), "containerStatuses": now}})
+    return found
+
+
+def _pods(run: Run) -> list[dict[str, Any]]:
+    started = {view.name: view.started for view in run.provider.nodes()}
+    return without_stale(run.kube.pods(NAMESPACE), started)
+
+
 def _unready(pod: dict[str, Any]) -> str:
     statuses = pod.get("status", {}).get("containerStatuses") or []
     if statuses and all(status["ready"] for status in statuses):
@@ -30,10 +54,10 @@ def _unready(pod: dict[str, Any]) -> str:
     return f"{pod['metadata']['name']}: {reason}" + (f", {restarts} restarts" if restarts else "")
 
 
-def crashed(image: str, pods: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """(pod, container) of ``image`` that crashed again and again: waiting longer will not help. Pure.
+def crashed(images: Mapping[str, str], pods: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(pod, container) of ``images`` that crashed again and again: waiting longer will not help. Pure.
 
-    Pods of another image are what an earlier roll-out left; this one replaces them.
+    Pods of other images are what an earlier roll-out left; this one replaces them.
     """
     return [
         (pod["metadata"]["name"], status["name"])
@@ -41,24 +65,25 @@ def crashed(image: str, pods: list[dict[str, Any]]) -> list[tuple[str, str]]:
         for status in pod.get("status", {}).get("containerStatuses") or []
         if not status["ready"]
         and status["restartCount"] >= _CRASHES
-        and any(c["name"] == status["name"] and c["image"] == image for c in pod["spec"]["containers"])
+        and any(c["name"] == status["name"] and c["image"] in images.values() for c in pod["spec"]["containers"])
     ]
 
 
 def _look(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, str]], bool]:
     kubevirts = run.kube.get(_PATH)["items"]
-    pods = run.kube.pods(NAMESPACE)
+    pods = _pods(run)
     phase, unready = summary(kubevirts, pods)
     run.report.detail(f"KubeVirt {phase or 'new'}; {'; '.join(unready) or 'all pods ready'}")
-    return phase, unready, crashed(_image(run), pods), is_rolled_out(_image(run), kubevirts, pods)
+    return phase, unready, crashed(_images(run), pods), is_rolled_out(_images(run), kubevirts, pods)
 
 
-def _image(run: Run) -> str:
-    return run.state.component_images.get(components.VIRT.name, "")
+def _images(run: Run) -> dict[str, str]:
+    """Of the services, by name."""
+    return {one.name: run.state.component_images.get(one.name, "") for one in components.SERVICES}
 
 
-def is_rolled_out(image: str, kubevirts: list[dict[str, Any]], pods: list[dict[str, Any]]) -> bool:
-    """Deployed, every pod ready, and none still on another service image than ``image``. Pure."""
+def is_rolled_out(images: Mapping[str, str], kubevirts: list[dict[str, Any]], pods: list[dict[str, Any]]) -> bool:
+    """Deployed, every pod ready, and every service on its one image of ``images`` (by name). Pure."""
     if not kubevirts or kubevirts[0].get("status", {}).get("phase") != "Deployed":
         return False
     used = {
@@ -66,13 +91,13 @@ def is_rolled_out(image: str, kubevirts: list[dict[str, Any]], pods: list[dict[s
         for pod in pods
         if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
         for container in pod["spec"]["containers"]
-        if f"/{components.VIRT.name}:" in container["image"]
+        if container["image"].rpartition("/")[2].partition(":")[0] in images
     }
-    return used == {image} and not any(_unready(pod) for pod in pods)
+    return used == set(images.values()) and not any(_unready(pod) for pod in pods)
 
 
 def _is_done(run: Run) -> bool:
-    return is_rolled_out(_image(run), run.kube.get(_PATH)["items"], run.kube.pods(NAMESPACE))
+    return is_rolled_out(_images(run), run.kube.get(_PATH)["items"], _pods(run))
 
 
 def _perform(run: Run) -> None:

@@ -1,11 +1,12 @@
 """Storage classes ``local`` (a folder of the node) and ``shared`` (ReadWriteMany: one folder in every node)."""
 
+from functools import partial
+
 import msgspec
 import yaml
 
-from cluster_up import docker
 from cluster_up.actions.step import Run, Step
-from cluster_up.images import programs, storage
+from cluster_up.images import programs, storage, store
 from cluster_up.images.recipe import RECIPES, digest
 from cluster_up.providers.kind import SHARED_ON_NODE
 
@@ -23,10 +24,12 @@ def _is_done(run: Run) -> bool:
 def _perform(run: Run) -> None:
     registry = f"localhost:{run.state.registry_port}"
     text = _MANIFEST.read_text().replace("@SHARED@", SHARED_ON_NODE)
-    for mark, build in (("@PROVISIONER@", storage.provisioner), ("@HELPER@", storage.helper)):
-        image = build(run.report.detail)
-        docker.push(image, f"{registry}/{image}")
-        text = text.replace(mark, f"{registry}/{image}")
+    for mark, image, build in (
+        ("@PROVISIONER@", storage.provisioner_name(), storage.provisioner),
+        ("@HELPER@", storage.helper_name(), storage.helper),
+    ):
+        reference = store.ensure(image, registry, partial(build, run.report.detail), run.report.detail)
+        text = text.replace(mark, reference)
     run.kube.apply(yaml.safe_load_all(text))
     run.remember(capabilities=msgspec.structs.replace(run.state.capabilities, shared=True))
     run.mark_applied("storage", _identity(run))

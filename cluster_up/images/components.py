@@ -1,65 +1,94 @@
-"""The two images of the stack, in layers that change at different speeds: Debian, dependencies, our code.
+"""The images of the stack, one per component, in layers that change at different speeds.
 
-References hold the hash of everything that goes in, so the same source gives the same reference, an unchanged image is
-not built, and a changed line of code is one small layer to push.
+Debian and the dependencies are an image of their own, made once for all services. On it lie what the services share of
+our code, and what is the component's own. References hold the hash of everything that goes in, so the same source gives
+the same reference, an unchanged image is not built, and a changed line of one component is one small layer.
 """
 
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster_up import docker, paths
+from cluster_up import docker
 from cluster_up import exec as host
-from cluster_up.images import debian
+from cluster_up.images import debian, scratch
 from cluster_up.images.recipe import content, digest, made
 
 Log = Callable[[str], None]
 
-_VERSION = "1"                          # raise it when the Dockerfile below changes what comes out
+_VERSION = "2"                          # raise it when a Dockerfile below changes what comes out
 _SUITE = "trixie"
 _PYTHON = "3.13"                        # trixie's
-_HELPERS = "virt/launcher/helpers"      # static C programs, in both images
+_HELPERS = "virt/launcher/helpers"      # static C programs
 _QEMU_USER = 107
+_APP, _DEPS = "/opt/virt/app", "/opt/virt/deps"
+_COMPILE = "python3 -m compileall -q --invalidation-mode unchecked-hash"
 
 
 @dataclass(frozen=True)
-class Component:
-    """``source`` is what of virt/ is in the image, so that a change elsewhere leaves the image as it is.
+class Base:
+    """What images stand on: Debian packages, and direct dependencies by name.
 
-    ``requirements`` are direct dependencies by name; their versions, and those of what they need, are the lock's.
+    The versions of the dependencies, and those of what they need, are the lock's.
     """
 
     name: str
     packages: tuple[str, ...]
     requirements: tuple[str, ...]
-    source: tuple[str, ...]
 
 
-VIRT = Component(
+@dataclass(frozen=True)
+class Component:
+    """``shared`` and ``own`` are what of virt/ is in the image; a change elsewhere leaves the image as it is.
+
+    Components with the same base and the same ``shared`` have these layers in common.
+    """
+
+    name: str
+    base: Base
+    shared: tuple[str, ...]
+    own: tuple[str, ...]
+    helpers: bool = False
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        return (*self.shared, *self.own)
+
+
+_SERVICE = Base(
     "virt",
     ("ca-certificates", "iproute2", "nftables", "procps", "python3"),
     (
         "aiohttp", "cryptography", "grpcio", "lightkube", "msgspec", "prometheus-client", "protobuf", "pyroute2",
         "structlog",
     ),
-    ("__init__.py", "api", "apiserver", "base", "cli", "controller", "handler", "kube", "operator", "rpc", "virtctl",
-     "webhooks"),
 )
+_SHARED = ("__init__.py", "api", "base", "cli/__init__.py", "kube")
+
+OPERATOR = Component("virt-operator", _SERVICE, _SHARED, ("cli/operator.py", "operator"))
+API = Component("virt-api", _SERVICE, _SHARED, ("apiserver", "cli/api.py", "webhooks"))
+CONTROLLER = Component("virt-controller", _SERVICE, _SHARED, ("cli/controller.py", "controller"))
+HANDLER = Component("virt-handler", _SERVICE, _SHARED, ("cli/handler.py", "handler", "rpc"), helpers=True)
 LAUNCHER = Component(
     "virt-launcher",
-    (
-        "ca-certificates", "iproute2", "libvirt-clients", "libvirt-daemon", "libvirt-daemon-driver-qemu",
-        "libvirt-daemon-log", "netcat-openbsd", "ovmf", "procps", "python3", "python3-libvirt", "qemu-system-x86",
-        "qemu-utils", "seabios",
+    Base(
+        "virt-launcher",
+        (
+            "ca-certificates", "iproute2", "libvirt-clients", "libvirt-daemon", "libvirt-daemon-driver-qemu",
+            "libvirt-daemon-log", "netcat-openbsd", "ovmf", "procps", "python3", "python3-libvirt", "qemu-system-x86",
+            "qemu-utils", "seabios",
+        ),
+        ("lxml", "msgspec", "pycdlib", "structlog"),
     ),
-    ("lxml", "msgspec", "pycdlib", "structlog"),
-    ("__init__.py", "api", "base", "launcher", "rpc", "cli/__init__.py", "cli/launcher.py"),
+    ("__init__.py", "api", "base", "cli/__init__.py", "rpc"),
+    ("cli/launcher.py", "launcher"),
+    helpers=True,
 )  # fmt: skip
-COMPONENTS = (VIRT, LAUNCHER)
+SERVICES = (OPERATOR, API, CONTROLLER, HANDLER)
+COMPONENTS = (*SERVICES, LAUNCHER)
 
 
 def pinned(requirements: Sequence[str], lock: str) -> list[str]:
@@ -72,27 +101,32 @@ def pinned(requirements: Sequence[str], lock: str) -> list[str]:
     return [f"{name}=={versions[name]}" for name in requirements]
 
 
-def sources(component: Component, root: Path) -> list[Path]:
-    """Files and folders of the tree ``root`` that are in the image; those that are not written yet are left out."""
-    return [place for name in component.source if (place := root / "virt" / name).exists()]
+def sources(names: Sequence[str], root: Path) -> list[Path]:
+    """Files and folders of the tree ``root`` by their names in virt/; those that are not written yet are left out."""
+    return [place for name in names if (place := root / "virt" / name).exists()]
 
 
 def _is_no_source(path: Path) -> bool:
     return "__pycache__" in path.parts or path.suffix in (".pyc", ".md")
 
 
-def _dependencies_identity(component: Component, root: Path) -> str:
-    return digest(_PYTHON, (root / "requirements.lock").read_text(), *component.requirements)
+def _dependencies_identity(base: Base, root: Path) -> str:
+    return digest(_PYTHON, (root / "requirements.lock").read_text(), *base.requirements)
+
+
+def base_name_of(base: Base, root: Path) -> str:
+    """``name:hash`` of Debian and dependencies as one image of the engine."""
+    packages = debian.identity(_SUITE, base.packages, "minbase")
+    return f"virt-base-{base.name}:{digest(base_dockerfile(''), packages, _dependencies_identity(base, root))}"
 
 
 def name_of(component: Component, root: Path) -> str:
     """``name:hash`` of the image that the source tree ``root`` gives, built or not."""
+    more = [root / _HELPERS] if component.helpers else []
     identity = digest(
-        _VERSION,
-        debian.identity(_SUITE, component.packages, "minbase"),
-        _dependencies_identity(component, root),
-        *content(*sources(component, root), root / _HELPERS, skip=_is_no_source),
-    )
+        _VERSION, base_name_of(component.base, root),
+        *content(*sources(component.source, root), *more, skip=_is_no_source),
+    )  # fmt: skip
     return f"{component.name}:{identity}"
 
 
@@ -101,37 +135,56 @@ def build(component: Component, root: Path, log: Log) -> str:
     tag = name_of(component, root)
     if docker.has_image(tag):
         return tag
-    base = debian.base_image(component.name, _SUITE, component.packages, log=log)
-    dependencies = _dependencies(component, root, log)
-    with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="image-") as scratch:
-        context = Path(scratch)
-        shutil.copytree(dependencies, context / "deps", copy_function=_link)
-        for source in sources(component, root):
-            target = context / "virt" / source.relative_to(root / "virt")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, target)
-        helpers(root, context / "helpers")
-        (context / "Dockerfile").write_text(dockerfile(base))
+    base = _base(component.base, root, log)
+    with scratch.folder("image") as context:
+        for folder, names in (("shared", component.shared), ("own", component.own)):
+            for source in sources(names, root):
+                _copy(source, context / folder / source.relative_to(root / "virt"))
+        if component.helpers:
+            helpers(root, context / "helpers")
+        (context / "Dockerfile").write_text(dockerfile(base, component))
         docker.build(context, tag, log=log)
     return tag
 
 
-def dockerfile(base: str) -> str:
-    """Layers by how often they change. Bytecode is made once, here, by the Python that will run it."""
-    path = "/opt/virt/app:/opt/virt/deps"
-    return f"""FROM {base}
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, target)
+
+
+def dockerfile(base: str, component: Component) -> str:
+    """Layers by how often they change. Bytecode is made here, once, by the Python that will run it."""
+    own = " ".join(f"{_APP}/virt/{name}" for name in component.own)
+    lines = [f"FROM {base}", f"COPY shared/ {_APP}/virt/", f"RUN {_COMPILE} {_APP}"]
+    if component.helpers:
+        lines.append("COPY helpers/ /usr/lib/virt/")
+    return "\n".join([*lines, f"COPY own/ {_APP}/virt/", f"RUN {_COMPILE} {own}"]) + "\n"
+
+
+def _base(base: Base, root: Path, log: Log) -> str:
+    tag = base_name_of(base, root)
+    if docker.has_image(tag):
+        return tag
+    below = debian.base_image(base.name, _SUITE, base.packages, log=log)
+    dependencies = _dependencies(base, root, log)
+    with scratch.folder("image") as context:
+        shutil.copytree(dependencies, context / "deps", copy_function=_link)
+        (context / "Dockerfile").write_text(base_dockerfile(below))
+        docker.build(context, tag, log=log)
+    return tag
+
+
+def base_dockerfile(below: str) -> str:
+    return f"""FROM {below}
+ENV PYTHONPATH={_APP}:{_DEPS} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8
 RUN sed -i '/:x:{_QEMU_USER}:/d' /etc/passwd /etc/group \\
  && echo 'qemu:x:{_QEMU_USER}:{_QEMU_USER}:qemu:/var/run/kubevirt-private:/bin/sh' >> /etc/passwd \\
  && echo 'qemu:x:{_QEMU_USER}:' >> /etc/group
-COPY deps/ /opt/virt/deps/
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/virt/deps
-COPY helpers/ /usr/lib/virt/
-COPY virt/ /opt/virt/app/virt/
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/virt/app
-ENV PYTHONPATH={path} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8
+COPY deps/ {_DEPS}/
+RUN {_COMPILE} {_DEPS}
 """
 
 
@@ -143,19 +196,19 @@ def helpers(root: Path, target: Path) -> None:
         host.run(argv, deadline_s=60)
 
 
-def _dependencies(component: Component, root: Path, log: Log) -> Path:
-    """The folder with the component's Python packages, wheels only, for the image's Python."""
-    wanted = pinned(component.requirements, (root / "requirements.lock").read_text())
+def _dependencies(base: Base, root: Path, log: Log) -> Path:
+    """The folder with the Python packages, wheels only, for the image's Python."""
+    wanted = pinned(base.requirements, (root / "requirements.lock").read_text())
 
     def install(place: Path) -> None:
-        log(f"Python packages of {component.name}: {' '.join(wanted)}")
+        log(f"Python packages of {base.name}: {' '.join(wanted)}")
         argv: list[str | Path] = [
             Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--no-config", "--target", place,
             "--python-version", _PYTHON, "--only-binary", ":all:", "--constraint", root / "requirements.lock", *wanted,
         ]  # fmt: skip
         host.run(argv, deadline_s=600, on_line=log)
 
-    return made(f"python-{component.name}", _dependencies_identity(component, root), install)
+    return made(f"python-{base.name}", _dependencies_identity(base, root), install)
 
 
 def _link(source: str, target: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cluster_up import docker
 from cluster_up import exec as host
+from cluster_up.images import scratch
 from cluster_up.images.recipe import digest, made
 
 _UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
@@ -25,7 +26,8 @@ def root_tar(
     def fetch(place: Path) -> None:
         log(f"Debian {suite} for {thing}: {len(packages)} packages and what they need")
         argv = ["mmdebstrap", f"--variant={variant}", f"--include={','.join(packages)}", *LEAVE_OUT, suite]
-        host.run([*argv, place / "root.tar"], deadline_s=1800, on_line=log)
+        with scratch.public_folder("root") as unpacked:         # what a kill leaves of it is swept away
+            host.run([*argv, place / "root.tar"], deadline_s=1800, on_line=log, env={"TMPDIR": str(unpacked)})
 
     return made(f"root-{thing}", identity(suite, packages, variant), fetch) / "root.tar"
 

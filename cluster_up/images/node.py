@@ -5,13 +5,12 @@ runs, the base of the node, the node. The last two are images on the engine, tag
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cluster_up import docker, paths
+from cluster_up import docker
 from cluster_up import exec as host
-from cluster_up.images import debian, programs
+from cluster_up.images import debian, programs, scratch
 from cluster_up.images.recipe import RECIPES, content, digest
 
 Log = Callable[[str], None]
@@ -26,6 +25,7 @@ _PACKAGES = (
 _PROXY_PACKAGES = ("conntrack", "iptables", "kmod", "nftables")     # what kube-proxy starts
 _KIND_MODULE = f"sigs.k8s.io/kind@v{programs.KIND_VERSION}"
 _PROBE_S = 6.0
+BUILD_PREFIX, BUILD_LABEL = "virt-node-build-", "virt-harness.build"     # containers in which a node is made
 
 
 def choice(version: str, served: bool) -> str | None:
@@ -74,12 +74,11 @@ def build(version: str, log: Log) -> str:
             [kubernetes / "kubeadm", "config", "images", "list", "--kubernetes-version", f"v{version}"], deadline_s=60
         ).stdout
     )
-    cache = paths.cache_root()
-    with tempfile.TemporaryDirectory(dir=cache, prefix="node-") as scratch:
-        base = _base(Path(scratch), version, names["pause"], kubernetes, log)
-        archive = _control_plane(Path(scratch), names, kubernetes, log)
+    with scratch.folder("node") as place:
+        base = _base(place, version, names["pause"], kubernetes, log)
+        archive = _control_plane(place, names, kubernetes, log)
         log("putting the control plane's images into the node")
-        _import(Path(scratch), base, archive, tag)
+        _import(place, base, archive, tag)
     return tag
 
 
@@ -93,9 +92,9 @@ def control_plane_names(listing: str) -> Mapping[str, str]:
     return {reference.rpartition("/")[2].partition(":")[0]: reference for reference in references}
 
 
-def _base(scratch: Path, version: str, pause: str, kubernetes: Path, log: Log) -> str:
+def _base(place: Path, version: str, pause: str, kubernetes: Path, log: Log) -> str:
     root = debian.base_image("node", _SUITE, _PACKAGES, log=log)
-    context = scratch / "base"
+    context = place / "base"
     shutil.copytree(programs.module_source(_KIND_MODULE) / "images" / "base" / "files", context / "kind-files")
     host.run(["chmod", "-R", "u+w", context], deadline_s=30)          # Go's module cache is read-only
     shutil.copytree(RECIPES / "node" / "files", context / "files")
@@ -121,10 +120,10 @@ ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]
     return tag
 
 
-def _control_plane(scratch: Path, names: Mapping[str, str], kubernetes: Path, log: Log) -> Path:
+def _control_plane(place: Path, names: Mapping[str, str], kubernetes: Path, log: Log) -> Path:
     """An archive of the images that kubeadm starts, under the names it uses."""
     log("building the control plane's images")
-    pause = scratch / "pause-bin"
+    pause = place / "pause-bin"
     host.run(["gcc", "-static", "-Os", "-s", "-o", pause, RECIPES / "node" / "pause.c"], deadline_s=60)
     main = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     etcd, coredns = programs.folder(programs.ETCD, log), programs.folder(programs.COREDNS, log)
@@ -139,10 +138,10 @@ def _control_plane(scratch: Path, names: Mapping[str, str], kubernetes: Path, lo
     ]
     for base, files, more, used_as in recipes:
         first, *others = (names[name] for name in used_as)
-        _file_image(scratch / used_as[0], base, files, more, first, log)
+        _file_image(place / used_as[0], base, files, more, first, log)
         for other in others:
             docker.run("tag", first, other)
-    archive = scratch / "build" / "images.tar"
+    archive = place / "build" / "images.tar"
     archive.parent.mkdir()
     docker.run("save", "--output", archive, *(names[n] for r in recipes for n in r[3]), deadline_s=600)
     return archive
@@ -159,14 +158,14 @@ def _file_image(context: Path, base: str, files: Mapping[str, Path], more: list[
     docker.build(context, tag, log=log)
 
 
-def _import(scratch: Path, base: str, archive: Path, tag: str) -> None:
+def _import(place: Path, base: str, archive: Path, tag: str) -> None:
     """A node image is its base after containerd imported the archive in it."""
     shutil.copy(RECIPES / "node" / "import.sh", archive.parent)
-    name = f"virt-node-build-{scratch.name}"
+    name = BUILD_PREFIX + place.name
     try:
         docker.run(
-            "run", "--name", name, "--privileged", "--volume", f"{archive.parent}:/build:ro", "--entrypoint", "sh",
-            base, "-eu", "/build/import.sh", deadline_s=600,
+            "run", "--name", name, "--label", f"{BUILD_LABEL}=", "--privileged", "--volume",
+            f"{archive.parent}:/build:ro", "--entrypoint", "sh", base, "-eu", "/build/import.sh", deadline_s=600,
         )  # fmt: skip
         # Entry point and command of that container were the import's.
         changes = ['ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]', "CMD []"]

@@ -6,7 +6,10 @@ builders of the same thing wait for each other.
 
 import fcntl
 import hashlib
+import json
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ from cluster_up.paths import cache_root
 
 RECIPES = Path(__file__).parent / "recipes"
 DIGITS = 16
+_whole: set[Path] = set()                # folders that this process has looked at: once is enough
 
 
 def digest(*parts: str | bytes) -> str:
@@ -42,14 +46,17 @@ def content(*roots: Path, skip: Callable[[Path], bool] = lambda path: False) -> 
 
 
 def made(thing: str, identity: str, make: Callable[[Path], None]) -> Path:
-    """The folder of ``thing`` in the cache, made now with ``make(folder)`` unless it is there already."""
+    """The folder of ``thing`` in the cache, made now with ``make(folder)`` unless it is there already, and whole."""
     place = place_of(thing, identity)
-    if place.is_dir():
+    if _is_whole(place):
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
     with _locked(place.with_suffix(".lock")):
-        if place.is_dir():
+        if _is_whole(place):
             return place
+        if place.exists():
+            print(f"the cache is damaged: {damage(place)}; {place.name} is made again", file=sys.stderr)
+            shutil.rmtree(place)
         part = place.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
@@ -58,6 +65,7 @@ def made(thing: str, identity: str, make: Callable[[Path], None]) -> Path:
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
+        _sizes_file(place).write_text(json.dumps(_sizes(part)))
         part.rename(place)
     return place
 
@@ -68,7 +76,45 @@ def place_of(thing: str, identity: str) -> Path:
 
 
 def is_made(thing: str, identity: str) -> bool:
-    return place_of(thing, identity).is_dir()
+    return _is_whole(place_of(thing, identity))
+
+
+def damage(place: Path) -> str:
+    """What is wrong with a folder of the cache; "" when each file is as long as it was made.
+
+    A full disk or a power cut shortens files. A folder without a list of its sizes is taken as it is.
+    """
+    try:
+        wanted: dict[str, int] = json.loads(_sizes_file(place).read_text())
+    except FileNotFoundError:
+        return ""
+    except ValueError:
+        return f"{_sizes_file(place)} cannot be read"
+    found = _sizes(place)
+    for name, size in wanted.items():
+        if found.get(name) != size:
+            there = "is missing" if name not in found else f"has {found[name]} bytes instead of {size}"
+            return f"{place / name} {there}"
+    return ""
+
+
+def _is_whole(place: Path) -> bool:
+    if place not in _whole and place.is_dir() and not damage(place):
+        _whole.add(place)
+    return place in _whole
+
+
+def _sizes_file(place: Path) -> Path:
+    return place.with_suffix(".sizes")
+
+
+def _sizes(place: Path) -> dict[str, int]:
+    """Length of every file below ``place``, by relative name."""
+    return {
+        str((Path(folder) / name).relative_to(place)): (Path(folder) / name).lstat().st_size
+        for folder, _, names in os.walk(place)
+        for name in names
+    }
 
 
 @contextmanager

@@ -6,13 +6,13 @@ sending the launcher's layers takes longer than anything else of a warm `up`.
 
 import shutil
 import socket
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from cluster_up import docker, paths
+from cluster_up import docker
 from cluster_up import exec as host
-from cluster_up.images import programs
+from cluster_up.errors import ForeignCluster, StepFailed
+from cluster_up.images import programs, scratch, store
 from cluster_up.images.recipe import digest
 from cluster_up.providers.kind import registry_host
 
@@ -25,16 +25,15 @@ http: {addr: ":5000"}
 """
 
 
-def store() -> Path:
-    """Folder of the layers and manifests of all clusters' registries."""
-    return paths.cache_root() / "registry"
-
-
-def has(port: int, name: str) -> bool:
-    """Whether the registry on ``port`` holds ``name:tag`` with all its layers' names."""
-    repository, _, tag = name.partition(":")
-    accepted = "application/vnd.docker.distribution.manifest.v2+json"
-    return _answers(port, f"/v2/{repository}/manifests/{tag}", "--head", "--header", f"Accept: {accepted}")
+def is_free(port: int) -> bool:
+    """Whether a server could listen on ``port`` of the loopback now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def free_port() -> int:
@@ -49,8 +48,7 @@ def image(log: Callable[[str], None]) -> str:
     tag = f"virt-registry:{digest(programs.REGISTRY.identity(), _CONFIG)}"
     if not docker.has_image(tag):
         program = programs.folder(programs.REGISTRY, log) / "registry"
-        with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="registry-") as scratch:
-            context = Path(scratch)
+        with scratch.folder("registry") as context:
             shutil.copy(program, context / "registry")
             (context / "config.yml").write_text(_CONFIG)
             (context / "Dockerfile").write_text(
@@ -80,31 +78,59 @@ def _answers(port: int, path: str, *words: str) -> bool:
 
 
 def start(name: str, network: str, port: int, log: Callable[[str], None]) -> None:
-    """Make network and container anew; images that were pushed before are in the cache still."""
+    """Make network and container anew; images that were pushed before are in the cache still.
+
+    Raises ForeignCluster when one of their names is taken by somebody else's, StepFailed when the port is taken.
+    """
     container = registry_host(name)
     label = f"{docker.LABEL}={name}"
     reference = image(log)
-    if docker.inspect("network", network) is None:
+    has_network, has_container = _ours("network", network, name), _ours("container", container, name)
+    if not has_network:
         docker.run("network", "create", "--label", label, network)
-    if docker.inspect("container", container):
+    if has_container:
         docker.run("rm", "--force", container)
+    if not is_free(port):
+        raise StepFailed(
+            f"port {port} of 127.0.0.1, which is to be the registry's, is taken by another program",
+            hint=f"end that program (`ss -ltnp sport = :{port}` names it); or set another registry_port, 0 for any "
+                 "free one, after `down`: references of images hold the port",
+        )  # fmt: skip
     docker.run(
         "run", "--detach", "--name", container, "--label", label, "--network", network, "--restart", "always",
-        "--publish", f"127.0.0.1:{port}:5000", "--volume", f"{store()}:/var/lib/registry", reference,
+        "--publish", f"127.0.0.1:{port}:5000", "--volume", f"{store.root()}:/var/lib/registry", reference,
     )  # fmt: skip
 
 
 def exists(name: str, network: str) -> bool:
     """Whether anything of it is there, running or not."""
     container = registry_host(name)
-    things = (("container", container), ("network", network))
-    return any(docker.inspect(kind, thing) for kind, thing in things)
+    return _is_ours("container", container, name) or _is_ours("network", network, name)
 
 
 def remove(name: str, network: str) -> None:
     """Take container and network away; nothing happens where nothing is."""
     container = registry_host(name)
-    if docker.inspect("container", container):
+    if _is_ours("container", container, name):
         docker.run("rm", "--force", "--volumes", container)
-    if docker.inspect("network", network):
+    if _is_ours("network", network, name):
         docker.run("network", "rm", network)
+
+
+def _is_ours(kind: str, thing: str, name: str) -> bool:
+    """Whether a container or network is there and was made for the cluster ``name``."""
+    found = docker.inspect(kind, thing)
+    return found is not None and labels_of(found).get(docker.LABEL) == name
+
+
+def _ours(kind: str, thing: str, name: str) -> bool:
+    """Whether it is there. Raises ForeignCluster for one that somebody else made."""
+    found = docker.inspect(kind, thing)
+    if found is not None and labels_of(found).get(docker.LABEL) != name:
+        raise ForeignCluster(f"there is a {kind} {thing!r} already that was not made by this command")
+    return found is not None
+
+
+def labels_of(found: Mapping[str, Any]) -> Mapping[str, str]:
+    """Labels of a container or a network, out of what the engine says of it."""
+    return found.get("Labels") or found.get("Config", {}).get("Labels") or {}

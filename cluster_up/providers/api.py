@@ -23,6 +23,7 @@ class NodeView:
     role: str                     # "control-plane" or "worker"
     address: str                  # IPv4 on the cluster's network; empty while stopped
     running: bool
+    started: float = 0.0          # seconds since 1970
 
 
 class Provider(Protocol):

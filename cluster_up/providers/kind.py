@@ -15,6 +15,7 @@ from cluster_up import docker, paths
 from cluster_up import exec as host
 from cluster_up.config.types import Config
 from cluster_up.images import programs
+from cluster_up.kube import seconds_of
 from cluster_up.providers.api import Existence, NodeView
 from cluster_up.providers.capacity import Reserve, reserves
 
@@ -123,7 +124,8 @@ class KindProvider:
             networks = found["NetworkSettings"]["Networks"]
             address = networks.get(self.network, {}).get("IPAddress", "")
             name, role = found["Name"].lstrip("/"), found["Config"]["Labels"][_ROLE]
-            views.append(NodeView(name, role, address, found["State"]["Running"]))
+            started = seconds_of(found["State"]["StartedAt"])
+            views.append(NodeView(name, role, address, found["State"]["Running"], started))
         return tuple(sorted(views, key=lambda view: (view.role, view.name)))
 
     def start(self) -> None:

@@ -15,6 +15,7 @@ from functests.libs.rest import Rest
 GOLDEN = Path(__file__).with_name("minimal-vmi.json")
 
 
+@pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)
 @pytest.mark.case("ADM-001")
 @pytest.mark.parametrize("version", ["v1", "v1alpha3"])
 def test_a_disk_without_a_volume_is_refused(space: Space, cluster: Cluster, version: str) -> None:
@@ -36,6 +37,7 @@ def test_a_disk_without_a_volume_is_refused(space: Space, cluster: Cluster, vers
     assert space.get_vmi("vm") is None
 
 
+@pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)
 @pytest.mark.case("ADM-004")
 def test_a_vm_says_once_when_it_runs(space: Space, cluster: Cluster) -> None:
     """
@@ -74,6 +76,7 @@ def _expected(configuration: dict[str, Any], uuid: str, time: str) -> Manifest:
     return dict(json.loads(text))
 
 
+@pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)
 @pytest.mark.case("ADM-034")
 def test_a_minimal_vmi_is_filled_in(space: Space, admin: Rest) -> None:
     """

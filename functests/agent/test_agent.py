@@ -12,6 +12,7 @@ from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 
 
+@pytest.mark.demand(boots=2)
 @pytest.mark.case("AGT-001")
 def test_the_agent_connects_and_leaves(space: Space, cluster: Cluster) -> None:
     """
@@ -49,6 +50,7 @@ def test_no_cloud_data_arrives_unchanged(space: Space, cluster: Cluster) -> None
     assert volume["size"] == size
 
 
+@pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)
 @pytest.mark.case("AGT-015")
 def test_faulty_guest_data_is_refused_at_its_field(space: Space, cluster: Cluster) -> None:
     """

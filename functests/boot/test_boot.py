@@ -14,6 +14,7 @@ from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
 
 
+@pytest.mark.demand(boots=2)
 @pytest.mark.case("BOOT-001")
 def test_a_disk_without_settings_boots_from_sata(space: Space, cluster: Cluster) -> None:
     """
@@ -60,6 +61,7 @@ def _fault(path: str, value: Any) -> Manifest:
     return {"spec": {"domain": value}}
 
 
+@pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)
 @pytest.mark.case("BOOT-006")
 def test_impossible_machines_are_refused_at_their_field(space: Space, cluster: Cluster) -> None:
     """
@@ -184,6 +186,7 @@ def test_guest_memory_is_what_was_asked(space: Space, cluster: Cluster) -> None:
     assert {memory[key] for key in ("guestAtBoot", "guestCurrent", "guestRequested")} == {"160Mi"}, memory
 
 
+@pytest.mark.demand(boots=2)
 @pytest.mark.case("BOOT-031")
 def test_firmware_identity_survives_a_restart(space: Space, cluster: Cluster) -> None:
     """

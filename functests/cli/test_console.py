@@ -19,6 +19,7 @@ def _terminal(cluster: Cluster, space: Space, name: str, *flags: str) -> Termina
     return Terminal(argv, commands.environment(cluster))
 
 
+@pytest.mark.demand(seconds=20)
 @pytest.mark.case("CLI-008")
 def test_the_console_serves_a_person_and_a_pipe(space: Space, cluster: Cluster) -> None:
     """
@@ -52,6 +53,7 @@ def test_the_console_serves_a_person_and_a_pipe(space: Space, cluster: Cluster) 
     assert re.search(r"\npiped", piped.stdout.replace("\r", "")), piped.stdout
 
 
+@pytest.mark.demand(boots=1, seconds=75)
 @pytest.mark.case("CLI-008")
 def test_the_console_ends_with_its_vm(space: Space, cluster: Cluster) -> None:
     """

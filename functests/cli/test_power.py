@@ -7,6 +7,7 @@ from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 
 
+@pytest.mark.demand(boots=3)
 @pytest.mark.case("CLI-003")
 def test_power_verbs_say_and_do(space: Space, cluster: Cluster) -> None:
     """

@@ -74,6 +74,7 @@ def _first_console(space: Space, name: str) -> tuple[Console, set[int]]:
     return console, codes
 
 
+@pytest.mark.demand(boots=2)
 @pytest.mark.case("CON-006")
 def test_a_console_is_refused_in_plain_words(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """

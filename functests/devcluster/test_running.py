@@ -60,7 +60,7 @@ def test_the_state_file_says_what_there_is(cluster: Cluster, admin: Rest, nodes:
 
     registry = commands.fetch(f"http://localhost:{state.registry_port}/v2/_catalog")
     pushed = json.loads(registry)["repositories"]
-    assert {"virt", "virt-launcher"} <= set(pushed), pushed
+    assert set(state.component_images) <= set(pushed), pushed
 
     classes = {item["metadata"]["name"] for item in admin.get("/apis/storage.k8s.io/v1/storageclasses").ok()["items"]}
     doctor = json.loads(commands.cluster_up("doctor", "-o", "json").stdout)
@@ -71,11 +71,11 @@ def test_the_state_file_says_what_there_is(cluster: Cluster, admin: Rest, nodes:
     assert (can.sriov, can.netpol, can.snapshot) == (False, False, False), can
 
     pods = admin.get("/api/v1/namespaces/kubevirt/pods").ok()["items"]
-    image = state.component_images["virt"]
+    images = {reference for name, reference in state.component_images.items() if name != "virt-launcher"}
     used = {container["image"] for pod in pods for container in pod["spec"]["containers"]}
-    assert used == {image}, used
+    assert used == images, used
     running = {status["imageID"].rpartition("@")[2] for pod in pods for status in pod["status"]["containerStatuses"]}
-    assert running == {_digest(state.registry_port, image)}, running
+    assert running == {_digest(state.registry_port, image) for image in images}, running
 
 
 def _digest(port: int, reference: str) -> str:
@@ -127,7 +127,7 @@ def test_a_sync_without_a_change_does_nothing(cluster: Cluster, admin: Rest, nod
     """
     state = states.read(cluster.name)
     assert state is not None
-    tags = f"http://localhost:{state.registry_port}/v2/virt/tags/list"
+    repositories = f"http://localhost:{state.registry_port}/v2"
 
     def look() -> dict[str, Any]:
         collections = ("deployments", "daemonsets")
@@ -137,7 +137,10 @@ def test_a_sync_without_a_change_does_nothing(cluster: Cluster, admin: Rest, nod
             for item in admin.get(f"/apis/apps/v1/namespaces/kubevirt/{plural}").ok()["items"]
         }
         (kubevirt,) = admin.get("/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts").ok()["items"]
-        pushed = sorted(json.loads(commands.fetch(tags))["tags"])
+        pushed = {
+            name: sorted(json.loads(commands.fetch(f"{repositories}/{name}/tags/list"))["tags"])
+            for name in state.component_images
+        }
         return {
             **_untouched(cluster, admin, nodes),
             "owned": versions,

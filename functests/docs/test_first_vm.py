@@ -34,6 +34,7 @@ def no_first_vm(admin: Rest) -> Iterator[None]:
     away()
 
 
+@pytest.mark.demand(vcpus=1, memory_mib=400, boots=1)
 @pytest.mark.case("DOC-001")
 def test_the_first_vm_page_works(cluster: Cluster, admin: Rest, no_first_vm: None) -> None:
     """

@@ -9,6 +9,7 @@ from functests.libs import patience
 from functests.libs.build import Manifest
 from functests.libs.console import Console
 from functests.libs.rest import JSON_PATCH, VM, VMI, Answer, Rest, core_path, kubevirt_path, subresource_path
+from functests.libs.slots import SLOTS
 
 Object = Mapping[str, Any]
 FINAL = ("Succeeded", "Failed")
@@ -33,6 +34,14 @@ def is_final(vmi: Object) -> bool:
     return vmi.get("status", {}).get("phase") in FINAL
 
 
+def boots_when_created(manifest: Manifest) -> bool:
+    """A VMI does; a VM when its strategy starts it."""
+    if manifest["kind"] == "VirtualMachineInstance":
+        return True
+    spec = manifest["spec"]
+    return bool(spec.get("running")) or spec.get("runStrategy") in ("Always", "RerunOnFailure", "Once")
+
+
 @dataclass
 class Space:
     """One namespace and everything a test does in it."""
@@ -47,7 +56,13 @@ class Space:
     def create(self, manifest: Manifest) -> Object:
         """Create a VM or VMI; the answer must be 201."""
         plural = {"VirtualMachine": VM, "VirtualMachineInstance": VMI}[manifest["kind"]]
+        if boots_when_created(manifest):
+            self._boots(manifest["metadata"]["name"])
         return self.rest.post(kubevirt_path(plural, self.name), manifest).ok()
+
+    def _boots(self, name: str) -> None:
+        """A guest is about to boot: that takes a core, of which there are only so many (slots.py)."""
+        SLOTS.take(f"{self.name}/{name}", for_s=1.5 * patience.boot_s())
 
     def try_create(self, manifest: Manifest, *, version: str = "v1", dry_run: bool = False) -> Answer:
         plural = {"VirtualMachine": VM, "VirtualMachineInstance": VMI}[manifest["kind"]]
@@ -82,6 +97,8 @@ class Space:
         return self.rest.delete(kubevirt_path(VMI, self.name, name))
 
     def act_on_vm(self, name: str, verb: str, body: object = None) -> Answer:
+        if verb in ("start", "restart"):
+            self._boots(name)
         return self.rest.put(subresource_path(VM, self.name, name, verb), body)
 
     def act_on_vmi(self, name: str, verb: str, body: object = None, *, version: str = "v1") -> Answer:
@@ -166,7 +183,10 @@ class Space:
 
     def shell(self, name: str, *, boots: float = 1) -> Console:
         """A console on which a shell has answered."""
-        return self.console(name).login(within_s=patience.boots(boots))
+        try:
+            return self.console(name).login(within_s=patience.boots(boots))
+        finally:
+            SLOTS.give(f"{self.name}/{name}")
 
     def boot(self, manifest: Manifest) -> tuple[Object, Console]:
         """Create a VM or VMI, wait until it runs and its shell answers. Returns the VMI and the console."""

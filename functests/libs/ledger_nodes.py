@@ -37,6 +37,8 @@ _LINK_KIND = re.compile(r" (tun|bridge|veth|macvtap|vxlan|dummy) ")
 _LINK_NETNS = re.compile(r"link-netns (\S+)")
 # The node's own.
 _PLAIN_LINKS = re.compile(r"(lo|eth\d+|tunl0|sit0|ip6tnl0|gre0|gretap0|erspan0|ip_vti0|ip6_vti0|ip6gre0|dummy0)$")
+# The node's own, made anew when it restarts; network namespaces are seen as such.
+_PLAIN_MOUNTS = ("/run/netns/", "/run/credentials/", "/sys/", "/proc/", "/dev/")
 
 
 class TornOutput(RuntimeError):
@@ -122,8 +124,8 @@ class _Node:
     def _mounts(self) -> Iterator[tuple[str, str, str]]:
         for line in self.part.get("mount", []):
             place = line.split()[4]
-            if place.startswith("/run/netns/"):
-                continue                                # seen as network namespace
+            if place.startswith(_PLAIN_MOUNTS):
+                continue
             container = _CONTAINER.search(place)
             owner = self.containers.get(container.group(), "") if container else uid_in(place)
             yield "mount", place, owner

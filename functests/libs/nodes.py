@@ -40,6 +40,12 @@ class Node:
         self._container.reload()
         return str(self._container.id), str(self._container.attrs["State"]["StartedAt"])
 
+    def restart(self) -> None:
+        """As when the machine loses its power and gets it back: every process is killed, then it boots."""
+        self._container.kill()
+        self._container.wait(timeout=30)
+        self._container.start()
+
     def try_run(self, script: str) -> tuple[int, str]:
         """Exit status and output (stdout and stderr) of a shell script."""
         code, output = self._container.exec_run(["sh", "-c", script])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from functests.libs import activity
 from virt.base import waiting
 
 T = TypeVar("T")
@@ -54,15 +55,16 @@ def eventually(
     every_s: float = 0.25,
 ) -> T:
     """Observe until ``ready``; returns what was seen. Fails early when ``stop`` says that it cannot recover."""
-    return waiting.wait_for(
-        observe, ready, stop=stop, deadline_s=within_s if within_s is not None else boots(1), every_s=every_s, what=what
-    )
+    deadline_s = within_s if within_s is not None else boots(1)
+    with activity.doing(what):
+        return waiting.wait_for(observe, ready, stop=stop, deadline_s=deadline_s, every_s=every_s, what=what)
 
 
 def quiet(what: str, observe: Callable[[], T], noise: Callable[[T], bool], *, for_s: float, every_s: float = 1) -> None:
     """Observe for the whole of ``for_s``; fails at once when there is ``noise``. For claims that nothing happens."""
     try:
-        seen = waiting.wait_for(observe, noise, deadline_s=for_s, every_s=every_s, what=what)
+        with activity.doing(f"quiet: {what}"):
+            seen = waiting.wait_for(observe, noise, deadline_s=for_s, every_s=every_s, what=what)
     except waiting.WaitTimeout:
         return
     raise AssertionError(f"{what}: {seen!r}")

@@ -1,6 +1,6 @@
 """Pods beside the guests: clients and servers that a tenant would run. They meet the restricted standard.
 
-They run the product's own service image, the one image with Python that every cluster under test has.
+They run the image of virt-api, an image with Python that every cluster under test has.
 """
 
 import json
@@ -53,7 +53,7 @@ def python_pod(
     """A pod that runs ``script`` once with ``argv``."""
     container: Manifest = {
         "name": "main",
-        "image": cluster.component_images["virt"],
+        "image": cluster.component_images["virt-api"],
         "command": ["python3", "-c", script, *argv],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},

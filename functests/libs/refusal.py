@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from functests.libs.build import Manifest
+from functests.libs.build import Manifest, merged
 from functests.libs.kube import Space
 from functests.libs.rest import Answer
 
@@ -23,3 +23,10 @@ def table(space: Space, faults: Iterable[tuple[str, str, Manifest]]) -> list[str
         for what, field, manifest in faults
         if (text := misfit(space.try_create(manifest, dry_run=True), field))
     ]
+
+
+def misses(space: Space, control: Manifest, faults: Iterable[tuple[str, str, Manifest]]) -> list[str]:
+    """As :func:`table`, each fault being a merge patch on ``control``, which must be admitted itself."""
+    admitted = space.try_create(control, dry_run=True)
+    assert admitted.code == 201, f"the control: {admitted.text}"
+    return table(space, [(what, field, merged(control, patch)) for what, field, patch in faults])

@@ -17,6 +17,7 @@ def boot_id(shell: Console) -> str:
     return shell.succeed("cat /proc/sys/kernel/random/boot_id")
 
 
+@pytest.mark.demand(boots=3)
 @pytest.mark.case("LIF-020")
 def test_a_guest_that_saves_on_shutdown_is_given_the_time(space: Space, cluster: Cluster) -> None:
     """
@@ -43,6 +44,7 @@ def test_a_guest_that_saves_on_shutdown_is_given_the_time(space: Space, cluster:
     assert shell.succeed("mkdir -p /mnt && mount /dev/vda /mnt && cat /mnt/line") == "saved"
 
 
+@pytest.mark.demand(boots=2)
 @pytest.mark.case("LIF-022")
 def test_shutdown_needs_no_agent(space: Space, cluster: Cluster) -> None:
     """
@@ -109,6 +111,7 @@ def test_a_paused_guest_stands_still_and_goes_on(space: Space, cluster: Cluster,
     assert {"Paused", "Unpaused"} <= set(story), story
 
 
+@pytest.mark.demand(boots=3)
 @pytest.mark.case("LIF-038")
 def test_reset_is_a_hard_reboot_of_the_same_machine(space: Space, cluster: Cluster) -> None:
     """

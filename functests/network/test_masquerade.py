@@ -56,6 +56,7 @@ def test_the_guest_is_behind_a_bridge_of_its_own(space: Space, cluster: Cluster,
 
 
 @pytest.mark.needs("two-nodes")
+@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2, nodes=2)
 @pytest.mark.case("NET-002")
 def test_two_guests_on_two_nodes_talk(space: Space, cluster: Cluster) -> None:
     """
@@ -128,6 +129,7 @@ def test_the_guest_reaches_the_cluster_as_its_pod(space: Space, cluster: Cluster
     assert "10.0.2.2" not in peers
 
 
+@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2)
 @pytest.mark.case("NET-014")
 def test_a_service_finds_guests_by_label(space: Space, cluster: Cluster) -> None:
     """

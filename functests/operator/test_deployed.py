@@ -65,6 +65,7 @@ def owned(admin: Rest) -> Iterator[tuple[str, dict[str, Any]]]:
             yield collection, item
 
 
+@pytest.mark.demand(seconds=65)
 @pytest.mark.case("OPR-001")
 def test_a_deployed_cluster_stands_still(admin: Rest) -> None:
     """

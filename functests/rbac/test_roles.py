@@ -77,6 +77,7 @@ def _cells(role: str) -> Iterator[tuple[tuple[str, str, str, str], bool]]:
                 yield (asked, SUBRESOURCES, resource, name), asked == verb and role in allowed
 
 
+@pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)
 @pytest.mark.case("RBAC-001")
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_allows_what_the_table_says(space: Space, role: str) -> None:

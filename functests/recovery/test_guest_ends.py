@@ -19,6 +19,7 @@ def _events(space: Space, uid: str, reason: str) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.demand(boots=3)
 @pytest.mark.case("REC-001")
 def test_a_killed_qemu_is_a_crash_and_the_vm_runs_again(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -47,6 +48,7 @@ def test_a_killed_qemu_is_a_crash_and_the_vm_runs_again(space: Space, cluster: C
     patience.eventually("nothing of the old pod runs", lambda: node.processes(pod), lambda left: not left)
 
 
+@pytest.mark.demand(boots=3)
 @pytest.mark.case("REC-034")
 def test_an_always_vm_comes_back_after_poweroff(space: Space, cluster: Cluster) -> None:
     """
@@ -70,6 +72,7 @@ def test_an_always_vm_comes_back_after_poweroff(space: Space, cluster: Cluster) 
     assert "startFailure" not in space.vm("vm")["status"]
 
 
+@pytest.mark.demand(boots=5)
 @pytest.mark.case("REC-036")
 def test_a_reboot_keeps_the_machine(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """

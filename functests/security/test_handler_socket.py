@@ -68,6 +68,7 @@ def _state(vmi: Object) -> tuple[object, ...]:
     return vmi["status"]["phase"], vmi["status"].get("interfaces"), sorted(conditions)
 
 
+@pytest.mark.demand(boots=2)
 @pytest.mark.case("SEC-007")
 def test_a_stranger_cannot_speak_for_a_vmi(space: Space, cluster: Cluster) -> None:
     """

@@ -104,6 +104,7 @@ def _container_faults(pod: Object, container: Object) -> list[str]:
     return [f"container {container['name']}: {what}" for what, holds in wanted.items() if not holds]
 
 
+@pytest.mark.demand(vcpus=4, memory_mib=2000, boots=5)
 @pytest.mark.case("SEC-003")
 def test_no_shape_of_vm_gives_its_pod_a_privilege(space: Space, cluster: Cluster) -> None:
     """

@@ -31,6 +31,7 @@ def _reboot(space: Space, name: str, shell: Console) -> Console:
     return shell.login(within_s=patience.boots(1))
 
 
+@pytest.mark.demand(boots=3)
 @pytest.mark.case("STO-001")
 def test_a_container_disk_forgets_at_restart_but_not_at_reboot(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -62,6 +63,7 @@ def test_a_container_disk_forgets_at_restart_but_not_at_reboot(space: Space, clu
     assert shell.succeed(digest) == untouched
 
 
+@pytest.mark.demand(boots=3)
 @pytest.mark.case("STO-010")
 def test_an_empty_disk_lives_as_long_as_its_pod(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -88,6 +90,7 @@ def test_an_empty_disk_lives_as_long_as_its_pod(space: Space, cluster: Cluster, 
     patience.eventually("the file leaves with the pod", lambda: node.run(find).strip(), lambda found: not found)
 
 
+@pytest.mark.demand(boots=3)
 @pytest.mark.case("STO-011")
 def test_a_blank_claim_becomes_a_disk_that_keeps_its_content(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -121,6 +124,7 @@ def test_a_blank_claim_becomes_a_disk_that_keeps_its_content(space: Space, clust
     assert space.shell("vm").succeed(digest) == written
 
 
+@pytest.mark.demand(boots=2)
 @pytest.mark.case("STO-016")
 def test_a_missing_claim_is_waited_for(space: Space, cluster: Cluster) -> None:
     """

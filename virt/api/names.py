@@ -95,6 +95,8 @@ COMPUTE_CONTAINER: Final = "compute"
 NODE_DIR: Final = "/var/run/kubevirt"
 NODE_LAUNCHER_DIR: Final = f"{NODE_DIR}/launcher"
 NODE_LAUNCHER_SOCKET: Final = f"{NODE_LAUNCHER_DIR}/handler.sock"
+NODE_CAPABILITIES_DIR: Final = f"{NODE_LAUNCHER_DIR}/capabilities"       # libvirt's cache about QEMU
+HANDLER_CAPABILITIES_DIR: Final = "/var/run/kubevirt-capabilities"       # the same, in the handler's pod
 NODE_DEVICES_DIR: Final = f"{NODE_DIR}/devices"
 NODE_BIN_DIR: Final = f"{NODE_DIR}/bin"
 IMAGE_BIN_DIR: Final = "/usr/lib/virt"                            # static helpers in the handler's image
@@ -102,6 +104,7 @@ IMAGE_BIN_DIR: Final = "/usr/lib/virt"                            # static helpe
 # --- folders and sockets: launcher pod ---
 
 LAUNCHER_HANDLER_DIR: Final = "/var/run/kubevirt-handler"
+LAUNCHER_CAPABILITIES_DIR: Final = f"{LAUNCHER_HANDLER_DIR}/capabilities"
 LAUNCHER_HANDLER_SOCKET: Final = f"{LAUNCHER_HANDLER_DIR}/handler.sock"
 CONTAINER_DISK_HELPER: Final = "/usr/lib/virt/bin/container-disk"
 PRIVATE_DIR: Final = "/var/run/kubevirt-private"

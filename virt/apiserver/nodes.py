@@ -5,11 +5,11 @@ Refusals of the handler come through with their code and text, since they are St
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -21,9 +21,21 @@ from virt.apiserver.preconditions import NOT_RUNNING
 from virt.apiserver.refusal import RefusedError, bad_request, internal, unavailable
 from virt.kube.client import Client, Selector
 
-DIAL_S: Final = 10.0
+DIAL_S: Final = 3.0           # to a port of the cluster's own network; an address that is gone does not answer at all
 ANSWER_S: Final = 30.0
+OPEN_S: Final = 20.0          # until a stream is open; the handler may wait for its launcher
+AWAY_S: Final = 15.0          # a handler that was killed or is being replaced is back within it
+RETRY_S: Final = 0.5
 _PHASES: Final = ("Running", "Scheduled")
+
+T = TypeVar("T")
+
+
+class AwayError(RefusedError):
+    """Nobody listens on the node: nothing was asked, so asking again is safe."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(failure(503, message))
 
 
 @dataclass(frozen=True)
@@ -57,18 +69,42 @@ class Stream:
 
 
 class Handlers:
-    """The real :class:`Nodes`. ``tls`` gives the context of the moment: ``virt.apiserver.tls.HandlerDoor``."""
+    """The real :class:`Nodes`. ``tls`` gives the context of the moment: ``virt.apiserver.tls.HandlerDoor``.
+
+    A handler that is away is tried again for ``away_s``: guests outlive it, and so shall what people do with them.
+    """
 
     def __init__(
-        self, client: Client, namespace: str, tls: Callable[[], ssl.SSLContext], *, port: int = names.HANDLER_PORT
+        self, client: Client, namespace: str, tls: Callable[[], ssl.SSLContext], *, port: int = names.HANDLER_PORT,
+        away_s: float = AWAY_S,
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._tls = tls
         self._port = port
+        self._away_s = away_s
 
     async def ask(self, vmi: v1.VirtualMachineInstance, method: str, path: str, *, body: bytes = b"",
                   query: Mapping[str, str] | None = None) -> Answer:
+        return await self._patiently(lambda: self._ask(vmi, method, path, body=body, query=query))
+
+    async def open(self, vmi: v1.VirtualMachineInstance, path: str, *, query: Mapping[str, str] | None = None
+                   ) -> Stream:
+        return await self._patiently(lambda: self._open(vmi, path, query=query))
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._away_s
+        while True:
+            try:
+                return await attempt()
+            except AwayError:
+                if loop.time() + RETRY_S > deadline:
+                    raise
+            await asyncio.sleep(RETRY_S)
+
+    async def _ask(self, vmi: v1.VirtualMachineInstance, method: str, path: str, *, body: bytes,
+                   query: Mapping[str, str] | None) -> Answer:
         url = await self._url(vmi, path, query or {})
         timeout = aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=DIAL_S)
         headers = {"Content-Type": "application/json"} if body else {}
@@ -82,8 +118,7 @@ class Handlers:
                 raise RefusedError(refusal(response.status, content))
             return Answer(content, response.content_type)
 
-    async def open(self, vmi: v1.VirtualMachineInstance, path: str, *, query: Mapping[str, str] | None = None
-                   ) -> Stream:
+    async def _open(self, vmi: v1.VirtualMachineInstance, path: str, *, query: Mapping[str, str] | None) -> Stream:
         url = await self._url(vmi, path, query or {})
         refused: list[Status] = []
 
@@ -94,9 +129,10 @@ class Handlers:
 
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(look)
-        session = aiohttp.ClientSession(trace_configs=[trace], trust_env=False)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=DIAL_S)
+        session = aiohttp.ClientSession(trace_configs=[trace], trust_env=False, timeout=timeout)
         try:
-            async with self._reached(vmi), asyncio.timeout(DIAL_S):
+            async with self._reached(vmi), asyncio.timeout(OPEN_S):
                 try:
                     socket = await session.ws_connect(
                         url, protocols=(names.SUBPROTOCOL,), ssl=self._tls(), max_msg_size=0)
@@ -111,6 +147,9 @@ class Handlers:
     async def _reached(self, vmi: v1.VirtualMachineInstance) -> AsyncIterator[None]:
         try:
             yield
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            text = f"the handler on node {vmi.status.node_name!r} cannot be reached: {error}"
+            raise (unavailable(text) if isinstance(error, aiohttp.ClientSSLError) else AwayError(text)) from error
         except TimeoutError as error:
             raise unavailable(f"the handler on node {vmi.status.node_name!r} does not answer") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -131,7 +170,7 @@ class Handlers:
         found = sorted((pod for pod in pods if pod.status.pod_ip and pod.metadata.deletion_timestamp is None),
                        key=lambda pod: not conditions.is_true(pod.status.conditions, "Ready"))
         if not found:
-            raise unavailable(f"there is no handler on node {vmi.status.node_name!r}")
+            raise AwayError(f"there is no handler on node {vmi.status.node_name!r}")
         return found[0].status.pod_ip
 
 

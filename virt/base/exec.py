@@ -67,43 +67,70 @@ async def run(
     >>> asyncio.run(run(["cat"], input="a line", deadline_s=5)).stdout
     'a line'
     """
+    begun = await begin(argv, reads=input is not None, env=env, secrets=secrets)
+    return await begun.finish(input, deadline_s=deadline_s, check=check)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A program that was started before its input is known. Whoever began it finishes or abandons it."""
+
+    argv: tuple[str, ...]
+    process: asyncio.subprocess.Process
+    started: float
+    secrets: Sequence[str] = ()
+
+    async def finish(self, input: str | bytes | None, *, deadline_s: float, check: bool = True) -> Result:  # noqa: A002
+        """Write the input and wait for the end, as :func:`run` does; the deadline counts from now."""
+        process = self.process
+        assert process.stdout is not None
+        assert process.stderr is not None
+        out, err = _Kept(), _Kept()
+        ended = timed_out = False
+        try:
+            async with asyncio.timeout(deadline_s):
+                await asyncio.gather(out.fill(process.stdout), err.fill(process.stderr), _feed(process, input))
+                await process.wait()
+                ended = True
+        except TimeoutError:
+            timed_out = True
+        finally:
+            if not ended:
+                await _end(process)
+        assert process.returncode is not None
+        seconds = time.monotonic() - self.started
+        done = Result(self.argv, process.returncode, out.text(), err.text(), seconds)
+        if timed_out or (check and done.code != 0):
+            raise RunError(done, timed_out=timed_out, secrets=self.secrets)
+        return done
+
+    async def abandon(self) -> None:
+        """End it without having given it any input."""
+        if self.process.returncode is None:
+            await _end(self.process)
+
+
+async def begin(
+    argv: Sequence[str], *, reads: bool = True, env: Mapping[str, str] | None = None, secrets: Sequence[str] = ()
+) -> Begun:
+    """Start a program that waits for its input (``reads``), so that it is ready when the input is.
+
+    Raises :class:`RunError` with code 127 when it cannot be started.
+    """
     started = time.monotonic()
     command = tuple(argv)
-
-    def result(code: int, stdout: str = "", stderr: str = "") -> Result:
-        return Result(command, code, stdout, stderr, time.monotonic() - started)
-
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
-            stdin=asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE if reads else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=_environment(env),
             start_new_session=True,      # a group of its own, so that its children end with it
         )
     except OSError as error:
-        raise RunError(result(127, stderr=str(error)), secrets=secrets) from error
-
-    assert process.stdout is not None
-    assert process.stderr is not None
-    out, err = _Kept(), _Kept()
-    ended = timed_out = False
-    try:
-        async with asyncio.timeout(deadline_s):
-            await asyncio.gather(out.fill(process.stdout), err.fill(process.stderr), _feed(process, input))
-            await process.wait()
-            ended = True
-    except TimeoutError:
-        timed_out = True
-    finally:
-        if not ended:
-            await _end(process)
-    assert process.returncode is not None
-    done = result(process.returncode, out.text(), err.text())
-    if timed_out or (check and done.code != 0):
-        raise RunError(done, timed_out=timed_out, secrets=secrets)
-    return done
+        raise RunError(Result(command, 127, "", str(error), time.monotonic() - started), secrets=secrets) from error
+    return Begun(command, process, started, secrets)
 
 
 @dataclass(frozen=True)

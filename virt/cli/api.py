@@ -1,6 +1,7 @@
 """virt-api: subresources and admission. ``python3 -m virt.cli.api``
 
-Environment: KUBEVIRT_VERSION; POD_NAMESPACE if it is not the one of the service account.
+Environment: POD_NAMESPACE if it is not the one of the service account. The version comes from the KubeVirt object:
+in the environment, each new one would restart the pods.
 """
 
 import asyncio

@@ -16,6 +16,7 @@ from virt.api.kinds import KUBEVIRT, VMI
 from virt.base import log, service
 from virt.base.clock import RealClock
 from virt.base.errors import VirtError
+from virt.handler.devices import files
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
 from virt.handler.net.network import PodNetworks
 from virt.handler.node.configuration import Configuration
@@ -89,6 +90,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     controller = Controller("vmi", reconciler.reconcile, workers=WORKERS, queue=queue)
     controller.watches(vmis, lambda vmi: [key_of(vmi)])
 
+    files.copy_capabilities(Path(names.HANDLER_CAPABILITIES_DIR), chosen.node_dir / "launcher" / "capabilities")
     plugins = DevicePlugins(chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm)
     configuration.on_change = plugins.reconsider
     heartbeat = Heartbeat(
@@ -107,6 +109,11 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     certs = http.Certificates(chosen.certs)
     peer_certs = http.Certificates(chosen.certs, client_ca=chosen.ca)
     tunnel = Tunnel(vmis.store, launchers, recorder)
+
+    async def serve_tunnel() -> None:
+        await vmis.synced.wait()            # until then every VMI would be an unknown one
+        await http.serve(tunnel.app(), port=names.HANDLER_PORT, certs=peer_certs)
+
     health = http.health_app(lambda: vmis.synced.is_set() and crs.synced.is_set())
     return {
         "kubevirts": crs.run,
@@ -117,7 +124,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "devices": serve_devices,
         "heartbeat": heartbeat.run,
         "health": lambda: http.serve(health, port=names.API_PORT, certs=certs),
-        "tunnel": lambda: http.serve(tunnel.app(), port=names.HANDLER_PORT, certs=peer_certs),
+        "tunnel": serve_tunnel,
     }
 
 

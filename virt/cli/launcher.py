@@ -13,6 +13,8 @@ def main() -> int:
     if os.getpid() == 1:
         init = names.LAUNCHER_INIT_HELPER
         os.execv(init, [init, sys.executable, "-m", "virt.cli.launcher", *sys.argv[1:]])
+    # asyncio would load OpenSSL, megabytes that nothing here uses; it does without what cannot be imported.
+    sys.modules["ssl"] = None  # type: ignore[assignment]
     from virt.launcher.main import main as launch
 
     return launch()

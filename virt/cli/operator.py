@@ -13,10 +13,10 @@ from virt.base import log, service
 from virt.kube import http, lightkube_client
 from virt.kube.events import EventRecorder
 from virt.kube.leader import Elector
+from virt.operator import settings
 from virt.operator.admission import KubeVirtAdmission
 from virt.operator.serving import ServingCertificate
 from virt.operator.strategy.network import OPERATOR, OPERATOR_WEBHOOK_PORT
-from virt.operator.target import environment
 
 _logger = log.get("virt.operator")
 
@@ -25,7 +25,6 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
     variables = os.environ
     namespace = variables.get("POD_NAMESPACE", names.INSTALL_NAMESPACE)
     identity = variables.get("POD_NAME", f"virt-operator-{os.getpid()}")
-    wanted = environment(variables)
     client = lightkube_client.connect()
     certificate = ServingCertificate(client, namespace)
     events = EventRecorder(client, OPERATOR, host=variables.get("NODE_NAME", ""))
@@ -36,13 +35,13 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
         from virt.operator.world import World
 
         world = World(client, namespace)
-        loop = Installer(world, wanted, events).controller()
+        loop = Installer(world, lambda: settings.effective(variables, world.settings), events).controller()
         async with asyncio.TaskGroup() as group:
             for name, informer in world.informers.items():
                 group.create_task(informer.run(), name=name)
             group.create_task(loop.run(), name="kubevirt")
 
-    _logger.info("image", reference=wanted.images.operator, version=wanted.version)
+    _logger.info("image", reference=variables.get("VIRT_OPERATOR_IMAGE", ""))
     return {
         "certificate": certificate.informer.run,
         "metrics": lambda: http.serve(http.health_app(), port=names.API_PORT, context=certificate.context),

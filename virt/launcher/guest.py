@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from virt.base import log
-from virt.launcher.design import name_of
+from virt.launcher.alias import name_of
 from virt.launcher.guest_agent import GuestAgent, GuestFacts, Poll
 from virt.launcher.libvirt_conn import (
     AgentChanged,

@@ -17,8 +17,10 @@ from pathlib import Path
 from virt.api import names
 from virt.base import log
 from virt.base.errors import VirtError
-from virt.launcher.daemons import Daemons, Paths
-from virt.launcher.disks import Disks
+from virt.launcher import capabilities
+from virt.launcher.daemon import Daemon, Paths
+from virt.launcher.disks.container import ContainerFiles
+from virt.launcher.draft import DraftingProcess
 from virt.launcher.libvirt_conn import Hypervisor
 from virt.launcher.link import HandlerLink
 from virt.launcher.manager import Manager
@@ -72,16 +74,19 @@ async def _live(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     hypervisor: asyncio.Future[Hypervisor] = loop.create_future()
-    daemons = Daemons(Paths())
+    paths = Paths()
+    capabilities.adopt(Path(names.LAUNCHER_CAPABILITIES_DIR), paths.cache)
+    daemon = Daemon(paths)
 
     async def tell(event: Event) -> bool:
         return await link.tell(event)            # the two know each other; one of them has to come first
 
-    manager = Manager(hypervisor, Disks(), tell)
+    drafts = DraftingProcess(ContainerFiles(Path(names.EPHEMERAL_DISKS_DIR) / "links"))
+    manager = Manager(hypervisor, drafts, tell)
     link = HandlerLink(manager.serve, lambda: manager.status, pid=os.getpid(), path=settings.handler_socket)
     tasks = {
         asyncio.create_task(link.run(), name="link"),
-        asyncio.create_task(_libvirt(daemons, settings, hypervisor), name="libvirt"),
+        asyncio.create_task(_libvirt(daemon, drafts, settings.pod_uid, hypervisor), name="libvirt"),
         asyncio.create_task(_start_deadline(manager, settings.start_timeout_s), name="start deadline"),
     }
     over = asyncio.create_task(manager.over.wait(), name="over")
@@ -98,15 +103,18 @@ async def _live(settings: Settings) -> int:
             task.cancel()
         await asyncio.gather(over, stopping, *tasks, return_exceptions=True)
         manager.close()
-        await daemons.stop()
+        await drafts.close()
+        await daemon.stop()
 
 
-async def _libvirt(daemons: Daemons, settings: Settings, hypervisor: asyncio.Future[Hypervisor]) -> None:
-    libvirt = await daemons.start(settings.pod_uid)
+async def _libvirt(
+    daemon: Daemon, drafts: DraftingProcess, pod_uid: str, hypervisor: asyncio.Future[Hypervisor]
+) -> None:
+    libvirt, _ = await asyncio.gather(daemon.start(pod_uid), drafts.warm_up())
     hypervisor.set_result(libvirt)
     _logger.info("libvirt is up")
     await libvirt.warm_up()
-    await daemons.supervise(libvirt)
+    await daemon.supervise(libvirt)
 
 
 async def _start_deadline(manager: Manager, timeout_s: float) -> None:

@@ -14,22 +14,20 @@ from pathlib import Path
 import msgspec
 
 from virt.api import codec, names
-from virt.api.v1 import VirtualMachineInstance
 from virt.base import log
 from virt.base.errors import VirtError
 from virt.base.exec import RunError
-from virt.launcher import design, dhcp, domain
-from virt.launcher.design import DesignError, Prepared
-from virt.launcher.disks import DiskError as UnusableVolume
-from virt.launcher.disks import Disks
-from virt.launcher.domain import DomainXmlError
+from virt.launcher import dhcp, seriallog
+from virt.launcher.disks.errors import DiskError as UnusableVolume
+from virt.launcher.draft import Drafts
 from virt.launcher.guest import ENDED, Guest
-from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, InvalidDomain
+from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, InvalidDomain, words
+from virt.launcher.outline import Outline
 from virt.launcher.picture import as_png
 from virt.rpc import messages
 from virt.rpc.errors import RequestFailed
 from virt.rpc.framing import close_all
-from virt.rpc.messages import Data, DiskTarget, DomainState, DomainStatus, Done, Event, Request, SyncVmi
+from virt.rpc.messages import Data, DomainState, DomainStatus, Done, Event, Request, SyncVmi
 from virt.rpc.peer import Reply
 
 _DONE = Reply(Done())
@@ -41,14 +39,15 @@ class Manager:
     """``hypervisor`` is awaited by the first that needs it: libvirt starts while the handler is greeted."""
 
     def __init__(
-        self, hypervisor: asyncio.Future[Hypervisor], disks: Disks, tell: Callable[[Event], Awaitable[bool]]
+        self, hypervisor: asyncio.Future[Hypervisor], drafts: Drafts, tell: Callable[[Event], Awaitable[bool]]
     ) -> None:
         self._hypervisor = hypervisor
-        self._disks = disks
+        self._drafts = drafts
         self._tell = tell
-        self._vmi: VirtualMachineInstance | None = None
+        self._vmi: Outline | None = None
         self._starting: asyncio.Task[Guest] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._log_keeper: asyncio.Task[None] | None = None
         self._servers: list[dhcp.Server] = []
         self.guest: Guest | None = None
         self.synced = asyncio.Event()            # the first SyncVmi came
@@ -75,8 +74,6 @@ class Manager:
             raise RequestFailed(error.code, str(error)) from error
         except UnusableVolume as error:
             raise RequestFailed(error.code, str(error)) from error
-        except (DesignError, DomainXmlError) as error:
-            raise RequestFailed("InvalidSpec", str(error)) from error
         except RunError as error:
             raise RequestFailed("Internal", str(error)) from error
 
@@ -84,7 +81,7 @@ class Manager:
 
     async def _sync(self, request: SyncVmi, fds: tuple[int, ...]) -> DomainStatus:
         try:
-            self._vmi = codec.decode(request.vmi, VirtualMachineInstance)
+            self._vmi = codec.decode(request.vmi, Outline)
         except msgspec.MsgspecError as error:
             close_all(fds)
             raise RequestFailed("InvalidSpec", f"the VMI cannot be read: {error}") from error
@@ -107,34 +104,31 @@ class Manager:
             return
         for interface, fd in zip(leased, fds, strict=True):
             assert interface.lease is not None
-            server = dhcp.Server(fd, interface.lease, interface.mac)
+            lease = dhcp.with_names(interface.lease, dhcp.RESOLV_CONF.read_text())
+            server = dhcp.Server(fd, lease, interface.mac)
             server.start()
             self._servers.append(server)
 
-    async def _start(self, vmi: VirtualMachineInstance, request: SyncVmi) -> Guest:
-        sources, boot = await asyncio.gather(self._disks.prepare(vmi), self._disks.boot(vmi))
-        prepared = Prepared(disks=sources, kernel=boot.kernel, initrd=boot.initrd, interfaces=request.interfaces)
-        xml = domain.to_xml(design.domain_for(vmi, request.facts, prepared))
-        Path(names.serial_socket(vmi.metadata.uid)).parent.mkdir(parents=True, exist_ok=True)
+    async def _start(self, vmi: Outline, request: SyncVmi) -> Guest:
+        draft = await self._drafts.draft(request, vmi)
+        Path(names.serial_socket(vmi.uid)).parent.mkdir(parents=True, exist_ok=True)
         hypervisor = await asyncio.shield(self._hypervisor)
         if self.over.is_set():
             raise HypervisorError("the guest's end was asked for before it began")
         try:
-            name = await hypervisor.create(xml, paused=vmi.spec.start_strategy == "Paused")
+            name = await hypervisor.create(draft.xml, paused=vmi.spec.start_strategy == "Paused")
         except InvalidDomain:
-            _logger.error("libvirt refused the domain", xml=xml)
+            _logger.error("libvirt refused the domain", xml=draft.xml)
             raise
-        live = domain.from_xml(await hypervisor.describe(name))
-        targets = tuple(
-            DiskTarget(volume=each.volume, target=each.target, size=sources[each.volume].size)
-            for each in design.disk_targets(vmi) if each.volume in sources
-        )  # fmt: skip
+        machine, accelerator = words.machine_and_accelerator(await hypervisor.describe(name))
         status = DomainStatus(
-            state=DomainState.NONE, domain_name=name, machine=live.os.machine if live.os else "",
-            accelerator="kvm" if live.type == "kvm" else "tcg", disks=targets,
+            state=DomainState.NONE, domain_name=name, machine=machine, accelerator=accelerator, disks=draft.disks,
         )  # fmt: skip
         self.guest = Guest(hypervisor, status, self._tell)
         self._watching = asyncio.create_task(self._watch(self.guest), name="guest")
+        self._log_keeper = asyncio.create_task(
+            seriallog.keep_small(Path(names.serial_log(vmi.uid))), name="serial log"
+        )
         self.guest.look_again()                  # what happened before the subscription
         return self.guest
 
@@ -199,7 +193,7 @@ class Manager:
     @property
     def _uid(self) -> str:
         assert self._vmi is not None
-        return self._vmi.metadata.uid
+        return self._vmi.uid
 
     async def _open(self, path: str, what: str) -> int:
         """A connection to a socket of QEMU, as a descriptor that the reply takes with it."""
@@ -247,6 +241,8 @@ class Manager:
     def close(self) -> None:
         for server in self._servers:
             server.stop()
+        if self._log_keeper is not None:
+            self._log_keeper.cancel()
 
 
 _HANDLER_SPEAKS_S = 3.0

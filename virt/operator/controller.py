@@ -6,7 +6,7 @@ So it may be killed at any moment.
 
 import asyncio
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -44,11 +44,14 @@ class _GoneError(Exception):
 
 
 class Installer:
-    """``reconcile(key)`` for the KubeVirt object of ``world.namespace``."""
+    """``reconcile(key)`` for the KubeVirt object of ``world.namespace``.
+
+    ``environment`` says what to install, None while that is another operator's work.
+    """
 
     def __init__(
-        self, world: World, environment: Environment, events: EventRecorder, *, clock: Clock | None = None,
-        architecture: str = "",
+        self, world: World, environment: Callable[[], Environment | None], events: EventRecorder, *,
+        clock: Clock | None = None, architecture: str = "",
     ) -> None:
         self._world = world
         self._environment = environment
@@ -102,7 +105,11 @@ class Installer:
     # --- install, update, repair ---
 
     async def _install(self, cr: v1.KubeVirt) -> Result:
-        aim = target(self._environment, cr, len(self._world.nodes.store))
+        environment = self._environment()
+        if environment is None:
+            _logger.info("nothing to install: the settings are missing, or another operator's")
+            return DONE
+        aim = target(environment, cr, len(self._world.nodes.store))
         cr = await self._write(cr, status.begun(cr.status, aim, self._architecture, self._now()))
         generations = {_generation_key(entry): entry.last_generation for entry in cr.status.generations}
         after = cr.status

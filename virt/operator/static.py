@@ -1,6 +1,7 @@
 """What people apply to get the operator, and the dev cluster's KubeVirt object. The operator makes everything else."""
 
 from virt.api import crds, kinds, names
+from virt.operator import settings
 from virt.operator.resources import Json
 from virt.operator.strategy import network, rbac, workloads
 from virt.operator.strategy.rules import (
@@ -46,7 +47,12 @@ def operator(images: Images, version: str, replicas: int = 2) -> tuple[Json, ...
         cluster_binding(names.OPERATOR_ACCOUNT, names.OPERATOR_ACCOUNT, (names.OPERATOR_ACCOUNT, _NAMESPACE)),
         role(names.OPERATOR_ACCOUNT, _NAMESPACE, namespace_rules()),
         role_binding(names.OPERATOR_ACCOUNT, _NAMESPACE, (names.OPERATOR_ACCOUNT, _NAMESPACE)),
-        _deployment(images, version, replicas),
+        {
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": settings.CONFIG_MAP, "namespace": _NAMESPACE},
+            "data": settings.variables(images, version),
+        },
+        _deployment(images.operator, replicas),
     )
 
 
@@ -81,21 +87,14 @@ def namespace_rules() -> tuple[Json, ...]:
     )
 
 
-def _deployment(images: Images, version: str, replicas: int) -> Json:
+def _deployment(image: str, replicas: int) -> Json:
     container: Json = {
         "name": network.OPERATOR,
-        "image": images.operator,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-m", "virt.cli.operator"],
-        "env": [
-            *workloads.pod_env(),
-            {"name": "VIRT_OPERATOR_IMAGE", "value": images.operator},
-            {"name": "VIRT_API_IMAGE", "value": images.api},
-            {"name": "VIRT_CONTROLLER_IMAGE", "value": images.controller},
-            {"name": "VIRT_HANDLER_IMAGE", "value": images.handler},
-            {"name": "VIRT_LAUNCHER_IMAGE", "value": images.launcher},
-            {"name": "KUBEVIRT_VERSION", "value": version},
-        ],
+        # Nothing of the other components: a new image of one of them must not restart the operator.
+        "env": [*workloads.pod_env(), {"name": "VIRT_OPERATOR_IMAGE", "value": image}],
         "ports": [
             {"name": "metrics", "containerPort": names.API_PORT, "protocol": "TCP"},
             {"name": "webhooks", "containerPort": network.OPERATOR_WEBHOOK_PORT, "protocol": "TCP"},

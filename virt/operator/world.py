@@ -9,8 +9,8 @@ from virt.base import log
 from virt.kube.client import Client, ConflictError, DeleteOptions, JsonPatch, NotFoundError, Selector
 from virt.kube.informer import Informer
 from virt.kube.objects import key_for
-from virt.operator import drift, stamps
-from virt.operator.resources import EVERYWHERE, OWNED, Json, Wanted
+from virt.operator import drift, settings, stamps
+from virt.operator.resources import CONFIG_MAP, EVERYWHERE, OWNED, Json, Wanted
 from virt.operator.uninstall import Removal
 
 _logger = log.get("virt.operator.world")
@@ -25,6 +25,9 @@ class World:
         self.namespace = namespace
         self.kubevirts = Informer(client, KUBEVIRT)
         self.nodes = Informer(client, NODE)
+        self._settings = Informer(
+            client, CONFIG_MAP, namespace=namespace, selector=Selector(fields=f"metadata.name={settings.CONFIG_MAP}")
+        )
         self._pods = Informer(client, POD, namespace=namespace, selector=_MANAGED)
         self.owned: dict[Kind[Json], Informer[Json]] = {
             kind: Informer(
@@ -40,8 +43,14 @@ class World:
     def informers(self) -> dict[str, Informer[Any]]:
         return {
             KUBEVIRT.plural: self.kubevirts, NODE.plural: self.nodes, POD.plural: self._pods,
+            settings.CONFIG_MAP: self._settings,
             **{kind.plural: informer for kind, informer in self.owned.items()},
         }
+
+    @property
+    def settings(self) -> Json | None:
+        """The ConfigMap of :mod:`virt.operator.settings`."""
+        return self._settings.store.get(key_for(self.namespace, settings.CONFIG_MAP))
 
     @property
     def pods(self) -> Sequence[core.Pod]:

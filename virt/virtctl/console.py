@@ -33,7 +33,10 @@ class Ends:
 
 def console(server: Server, given: Namespace) -> int:
     ends = Ends(sys.stdin.fileno(), sys.stdout.fileno())
-    return asyncio.run(connected(server, given.name, ends, timeout_s=60.0 * given.timeout))
+    try:
+        return asyncio.run(connected(server, given.name, ends, timeout_s=60.0 * given.timeout))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM           # as a shell calls the death by the signal
 
 
 async def connected(server: Server, name: str, ends: Ends, *, timeout_s: float) -> int:

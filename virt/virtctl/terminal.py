@@ -19,7 +19,7 @@ def raw(descriptor: int) -> Iterator[None]:
         return
     before = termios.tcgetattr(descriptor)
     try:
-        tty.setraw(descriptor)
+        tty.setraw(descriptor, termios.TCSADRAIN)       # what was typed early is for the guest too
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -8,14 +8,13 @@ from typing import Any, Final
 
 from virt.virtctl.server import Server
 
-# Of the KubeVirt API that this client speaks. The servers' own comes from what is installed.
-API_VERSION: Final = "v1.8.0"
+VERSION: Final = "v0.1.0"             # the project's, as in pyproject.toml; the server's comes from what is installed
 _FIELDS: Final = ("GitVersion", "GitCommit", "GitTreeState", "BuildDate", "GoVersion", "Compiler", "Platform")
 
 
 def client_version() -> dict[str, str]:
     return {
-        "gitVersion": API_VERSION, "gitCommit": "unknown", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "gitVersion": VERSION, "gitCommit": "unknown", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": f"python{platform.python_version()}", "compiler": platform.python_implementation().lower(),
         "platform": f"{sys.platform}/{platform.machine()}",
     }
@@ -33,9 +32,9 @@ def version(server: Server | None, given: Namespace) -> int:
         for name, title in (("clientVersion", "Client Version"), ("serverVersion", "Server Version")):
             if name in found:
                 print(f"{title}: {written(found[name])}")
-    theirs = found.get("serverVersion", {}).get("gitVersion", API_VERSION)
-    if theirs.startswith("v") and _minor(theirs) != _minor(API_VERSION):
-        print(f"client {API_VERSION} and server {theirs} differ: some commands may not work", file=sys.stderr)
+    theirs = found.get("serverVersion", {}).get("gitVersion", VERSION)
+    if theirs.startswith("v") and _minor(theirs) != _minor(VERSION):
+        print(f"client {VERSION} and server {theirs} differ: some commands may not work", file=sys.stderr)
     return 0
 
 

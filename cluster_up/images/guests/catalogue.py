@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster_up import docker
+from cluster_up.images import store
 from cluster_up.images.guests import container, debian_guest, tiny
 
 Log = Callable[[str], None]
@@ -59,7 +60,11 @@ LATER = ("debian",)
 
 def reference(name: str, registry: str) -> str:
     """What a VM names as its image. Raises KeyError for an image that there is not."""
-    return f"{registry}/guest-{name}:{IMAGES[name].identity()}"
+    return f"{registry}/{_in_registry(name)}"
+
+
+def _in_registry(name: str) -> str:
+    return f"guest-{name}:{IMAGES[name].identity()}"
 
 
 def build(names: Sequence[str], context: Context) -> dict[str, dict[str, Any]]:
@@ -70,11 +75,13 @@ def build(names: Sequence[str], context: Context) -> dict[str, dict[str, Any]]:
 def _build(name: str, context: Context) -> dict[str, Any]:
     image = IMAGES[name]
     tag = f"virt-guest-{name}:{image.identity()}"
-    if not docker.has_image(tag):
-        folder = image.make(context.log)
-        context.log(f"{name}: container image")
-        container.build(tag, {target: folder / source for target, source in image.files.items()}, context.log)
-    pushed_as = reference(name, context.registry)
-    context.log(f"{name}: pushing {pushed_as}")
-    docker.push(tag, pushed_as)
+
+    def local() -> str:
+        if not docker.has_image(tag):
+            folder = image.make(context.log)
+            context.log(f"{name}: container image")
+            container.build(tag, {target: folder / source for target, source in image.files.items()}, context.log)
+        return tag
+
+    pushed_as = store.ensure(_in_registry(name), context.registry, local, context.log)
     return {"reference": pushed_as, **image.status}

@@ -1,10 +1,10 @@
 """Images that hold a guest's files and nothing else, readable by the user that QEMU runs as."""
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cluster_up import docker, paths
+from cluster_up import docker
+from cluster_up.images import scratch
 
 USER = 107                # QEMU's, in the launcher and in every disk container
 
@@ -22,8 +22,7 @@ def build(tag: str, files: Mapping[str, Path], log: Callable[[str], None]) -> No
     """
     if docker.has_image(tag):
         return
-    with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="guest-image-") as scratch:
-        context = Path(scratch)
+    with scratch.folder("guest-image") as context:
         names: dict[str, str] = {}
         for number, (target, source) in enumerate(sorted(files.items())):
             names[target] = str(number)

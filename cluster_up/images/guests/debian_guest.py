@@ -4,13 +4,11 @@ It is installed into a folder and written as a file system, without a mount. Roo
 over SSH only keys count, those that cloud-init brings. Minutes of work: nothing that a first login needs waits for it.
 """
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from cluster_up import exec as host
-from cluster_up import paths
-from cluster_up.images import debian
+from cluster_up.images import debian, scratch
 from cluster_up.images.guests import disk
 from cluster_up.images.recipe import RECIPES, content, digest, made
 
@@ -41,8 +39,7 @@ def files(log: Log) -> Path:
     """The folder with ``disk.qcow2``, made now unless it is cached. Two to five minutes, at low priority."""
 
     def make(place: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="guest-debian-") as scratch:
-            work = Path(scratch)
+        with scratch.folder("guest-debian") as work:
             image = work / "disk.img"
             layout = disk.Layout(_BOOT_MIB, _ROOT_MIB)
             disk.make_partitioned(image, layout)
@@ -69,4 +66,5 @@ def _install(image: Path, layout: disk.Layout, work: Path, log: Log) -> None:
         "nice", "mmdebstrap", "--variant=minbase", "--format=null", f"--include={','.join(_PACKAGES)}",
         *debian.LEAVE_OUT, f"--customize-hook={finish}", _SUITE,
     ]  # fmt: skip
-    host.run(argv, deadline_s=_DEADLINE_S, on_line=log)
+    with scratch.public_folder("guest-debian") as unpacked:
+        host.run(argv, deadline_s=_DEADLINE_S, on_line=log, env={"TMPDIR": str(unpacked)})

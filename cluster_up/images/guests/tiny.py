@@ -4,13 +4,11 @@ Boot time is what each test pays, so: the kernel is not packed, modules are load
 waits. Measured numbers are in docs/guest-images.md. The files of the guest itself are in recipes/guests/tiny/root.
 """
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from cluster_up import exec as host
-from cluster_up import paths
-from cluster_up.images import debian
+from cluster_up.images import debian, scratch
 from cluster_up.images.guests import cpio, disk, kernel, tree
 from cluster_up.images.recipe import RECIPES, content, digest, made
 
@@ -27,7 +25,7 @@ PROGRAMS = (
 # On a loaded machine the kernel's check of its timer fails under emulation, and it may give up booting.
 ARGUMENTS = "console=ttyS0 no_timer_check quiet"
 DISK_ARGUMENTS = f"console=tty0 {ARGUMENTS}"
-_VERSION = "1"            # raise it when this package makes something else from the same recipe
+_MAKERS = tuple(Path(__file__).with_name(f"{name}.py") for name in ("cpio", "disk", "elf", "kernel", "tiny", "tree"))
 _RECIPE = RECIPES / "guests"
 _LINKS = {
     "bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64",
@@ -41,8 +39,7 @@ _FOLDERS = ("dev", "etc/dropbear", "home/user", "mnt", "proc", "root/.ssh", "run
 def identity() -> str:
     """Changes with the recipe, not with newer packages in the archive."""
     return digest(
-        _VERSION, debian.identity(SUITE, PACKAGES, "extract"), *PROGRAMS, *kernel.MODULES, DISK_ARGUMENTS,
-        *content(_RECIPE / "tiny", _RECIPE / "witness.c"),
+        debian.identity(SUITE, PACKAGES, "extract"), *content(*_MAKERS, _RECIPE / "tiny", _RECIPE / "witness.c"),
     )  # fmt: skip
 
 
@@ -51,8 +48,8 @@ def files(log: Log) -> Path:
 
     def make(place: Path) -> None:
         packages = debian.root_tar("guest-tiny", SUITE, PACKAGES, log=log, variant="extract")
-        with tempfile.TemporaryDirectory(dir=paths.cache_root(), prefix="guest-tiny-") as scratch:
-            root, work = Path(scratch) / "root", Path(scratch) / "work"
+        with scratch.folder("guest-tiny") as folder:
+            root, work = folder / "root", folder / "work"
             root.mkdir()
             work.mkdir()
             log("tiny: kernel and initrd")

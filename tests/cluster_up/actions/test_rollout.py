@@ -2,17 +2,21 @@
 
 from typing import Any
 
-from cluster_up.actions.rollout import crashed, is_rolled_out, summary
+from cluster_up.actions.rollout import crashed, is_rolled_out, summary, without_stale
+from cluster_up.kube import seconds_of
 
-IMAGE = "localhost:5001/virt:new"
+API, CONTROLLER = "localhost:5001/virt-api:new", "localhost:5001/virt-controller:new"
+OLD = "localhost:5001/virt-api:old"
+IMAGES = {"virt-api": API, "virt-controller": CONTROLLER}
+STARTED = "2026-01-01T00:01:00Z"
 
 
-def pod(name: str, *, image: str = IMAGE, ready: bool = True, restarts: int = 0, waiting: str = "") -> dict[str, Any]:
-    state = {"waiting": {"reason": waiting}} if waiting else {"running": {}}
+def pod(name: str, *, image: str = API, ready: bool = True, restarts: int = 0, waiting: str = "") -> dict[str, Any]:
+    state = {"waiting": {"reason": waiting}} if waiting else {"running": {"startedAt": STARTED}}
     status = {"name": "main", "ready": ready, "restartCount": restarts, "state": state}
     return {
         "metadata": {"name": name},
-        "spec": {"containers": [{"name": "main", "image": image}]},
+        "spec": {"nodeName": "n", "containers": [{"name": "main", "image": image}]},
         "status": {"phase": "Running", "containerStatuses": [status]},
     }
 
@@ -20,13 +24,22 @@ def pod(name: str, *, image: str = IMAGE, ready: bool = True, restarts: int = 0,
 DEPLOYED = [{"status": {"phase": "Deployed"}}]
 
 
-def test_rolled_out_means_deployed_with_every_pod_ready_on_the_newest_image() -> None:
-    assert is_rolled_out(IMAGE, DEPLOYED, [pod("a"), pod("b")])
-    assert not is_rolled_out(IMAGE, DEPLOYED, [pod("a"), pod("b", image="localhost:5001/virt:old")])
-    assert not is_rolled_out(IMAGE, DEPLOYED, [pod("a", ready=False)])
-    assert not is_rolled_out(IMAGE, [{"status": {"phase": "Deploying"}}], [pod("a")])
-    assert not is_rolled_out(IMAGE, DEPLOYED, [])
-    assert not is_rolled_out(IMAGE, [], [pod("a")])
+def test_rolled_out_means_deployed_with_every_pod_ready_on_the_newest_image_of_its_service() -> None:
+    good = [pod("a"), pod("c", image=CONTROLLER)]
+    assert is_rolled_out(IMAGES, DEPLOYED, good)
+    assert not is_rolled_out(IMAGES, DEPLOYED, [*good, pod("b", image=OLD)])
+    assert not is_rolled_out(IMAGES, DEPLOYED, [*good, pod("b", ready=False)])
+    assert not is_rolled_out(IMAGES, DEPLOYED, [pod("a")])
+    assert not is_rolled_out(IMAGES, [{"status": {"phase": "Deploying"}}], good)
+    assert not is_rolled_out(IMAGES, DEPLOYED, [])
+    assert not is_rolled_out(IMAGES, [], good)
+
+
+def test_pods_that_ran_before_their_node_was_started_do_not_count() -> None:
+    good = [pod("a"), pod("c", image=CONTROLLER)]
+    restart = seconds_of(STARTED) + 1
+    assert is_rolled_out(IMAGES, DEPLOYED, without_stale(good, {"n": restart - 60, "other": restart}))
+    assert not is_rolled_out(IMAGES, DEPLOYED, without_stale(good, {"n": restart}))
 
 
 def test_progress_names_what_is_not_ready_and_why() -> None:
@@ -36,10 +49,10 @@ def test_progress_names_what_is_not_ready_and_why() -> None:
 
 
 def test_a_pod_that_crashes_again_and_again_ends_the_wait_but_one_restart_does_not() -> None:
-    assert crashed(IMAGE, [pod("a", ready=False, restarts=1)]) == []
-    assert crashed(IMAGE, [pod("a", ready=True, restarts=9)]) == []
-    assert crashed(IMAGE, [pod("a", ready=False, restarts=3)]) == [("a", "main")]
+    assert crashed(IMAGES, [pod("a", ready=False, restarts=1)]) == []
+    assert crashed(IMAGES, [pod("a", ready=True, restarts=9)]) == []
+    assert crashed(IMAGES, [pod("a", ready=False, restarts=3)]) == [("a", "main")]
 
 
 def test_crashes_of_an_earlier_image_do_not_end_the_wait_for_its_replacement() -> None:
-    assert crashed(IMAGE, [pod("a", image="localhost:5001/virt:old", ready=False, restarts=9)]) == []
+    assert crashed(IMAGES, [pod("a", image=OLD, ready=False, restarts=9)]) == []

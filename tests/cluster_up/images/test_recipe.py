@@ -45,6 +45,25 @@ def test_what_a_killed_build_left_is_thrown_away(cache: Path) -> None:
     assert [path.name for path in place.iterdir()] == ["whole"]
 
 
+def test_a_damaged_folder_is_said_and_made_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def make(folder: Path) -> None:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "file").write_text("whole")
+
+    place = recipe.made("thing", "1", make)
+    for spoil, said in (
+        (lambda: (place / "deep" / "file").write_text("who"), "has 3 bytes instead of 5"),
+        (lambda: (place / "deep" / "file").unlink(), "is missing"),
+    ):
+        spoil()
+        monkeypatch.setattr(recipe, "_whole", set[Path]())        # another process
+        assert not recipe.is_made("thing", "1")
+        assert (recipe.made("thing", "1", make) / "deep" / "file").read_text() == "whole"
+        assert said in capsys.readouterr().err
+
+
 def test_names_and_borders_count_in_a_digest(tmp_path: Path) -> None:
     for name, text in (("a", "x"), ("b", "x")):
         (tmp_path / name).mkdir()

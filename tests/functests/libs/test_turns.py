@@ -26,3 +26,34 @@ def test_two_share_and_one_alone_waits_for_both() -> None:
         assert not alone.wait(0.1)
     assert alone.wait(5)
     thread.join(5)
+
+
+def test_who_comes_after_the_one_alone_waits_behind_it() -> None:
+    order: list[str] = []
+    held, waits = threading.Event(), threading.Event()
+
+    def turn(name: str, *, alone: bool) -> None:
+        waits.set()
+        with turns.turn(alone=alone):
+            order.append(name)
+
+    def first() -> None:
+        with turns.turn(alone=False):
+            held.set()
+            release.wait(5)
+
+    release = threading.Event()
+    threads = [threading.Thread(target=first)]
+    threads[0].start()
+    assert held.wait(5)
+    for name, alone in (("serial", True), ("late", False)):
+        waits.clear()
+        threads.append(threading.Thread(target=turn, args=(name,), kwargs={"alone": alone}))
+        threads[-1].start()
+        assert waits.wait(5)
+        threads[-1].join(0.2)           # long enough to reach the gate
+    assert order == []
+    release.set()
+    for thread in threads:
+        thread.join(5)
+    assert order == ["serial", "late"]

@@ -118,8 +118,8 @@ async def served(app: web.Application, tls: ssl.SSLContext) -> AsyncIterator[int
 
 
 @asynccontextmanager
-async def stand(tmp_path: Path, *objects: tuple[Any, Any], handler_name: str = names.HANDLER_NAME
-                ) -> AsyncIterator[Stand]:
+async def stand(tmp_path: Path, *objects: tuple[Any, Any], handler_name: str = names.HANDLER_NAME,
+                away_s: float = 0.0) -> AsyncIterator[Stand]:
     proxy_ca, our_ca = Authority("front-proxy-ca"), Authority("kubevirt.io")
     (tmp_path / "ca-bundle").write_text(our_ca.pem)
     kube = Kube(*objects)
@@ -146,7 +146,7 @@ async def stand(tmp_path: Path, *objects: tuple[Any, Any], handler_name: str = n
     async with served(handler.app(), handler_tls) as handler_port:
         backend = server.Backend(
             server.Guard(lambda: proxy, Authorizer(kube, RealClock())),
-            Subresources(kube, Handlers(kube, NAMESPACE, dial.context, port=handler_port)),
+            Subresources(kube, Handlers(kube, NAMESPACE, dial.context, port=handler_port, away_s=away_s)),
             lambda: VersionInfo(git_version="v1.8.0"),
             server.Health(lambda: True, version, lambda: "17"),
         )

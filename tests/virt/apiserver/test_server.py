@@ -1,5 +1,6 @@
 """The served virt-api: who gets in, what discovery says, and how streams and errors pass through."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -203,6 +204,16 @@ async def test_a_node_without_a_handler_is_named(tmp_path: Path) -> None:
     async with stand(tmp_path, running_vmi()) as api:
         code, status = await api.send("PUT", f"{VMI}/pause")
         assert (code, status["message"]) == (503, "there is no handler on node 'node1'")
+
+
+async def test_a_handler_that_is_being_replaced_is_waited_for(tmp_path: Path) -> None:
+    async with stand(tmp_path, running_vmi(), away_s=10) as api:
+        asking = asyncio.create_task(api.send("PUT", f"{VMI}/pause"))
+        await asyncio.sleep(0.2)
+        assert not asking.done()
+        api.kube.put(*handler_pod())
+        assert (await asking)[0] == 200
+        assert api.handler.calls == ["PUT /v1/namespaces/ns/virtualmachineinstances/vm1/pause"]
 
 
 async def test_a_peer_that_is_no_handler_is_not_asked(tmp_path: Path) -> None:

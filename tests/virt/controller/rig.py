@@ -108,6 +108,11 @@ class Rig:
             writes = len(self.kube.writes)
             await asyncio.sleep(0.12)
 
+    def place(self, pod: core.Pod, node: str = "node1") -> None:
+        """The scheduler finds a node."""
+        known = self.kube.peek(POD, pod.metadata.name, NAMESPACE) or pod
+        self.kube.put(POD, replace(known, spec=replace(known.spec, node_name=node)))
+
     def runs(self, pod: core.Pod, node: str = "node1") -> core.Pod:
         """The scheduler and the kubelet bring the pod up."""
         statuses = tuple(

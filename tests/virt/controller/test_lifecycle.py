@@ -16,6 +16,11 @@ async def test_an_always_vm_comes_up() -> None:
         assert pod.metadata.name == pod_name(vmi)
         assert pod.spec.containers[0].image == IMAGE
         assert vmi.status.active_pods == {pod.metadata.uid: ""}
+        rig.place(pod, "node2")
+        await rig.until(lambda: (found := rig.vmi()) and names.NODE_NAME_LABEL in found.metadata.labels)
+        vmi = await rig.phase("Scheduling")
+        assert not vmi.status.node_name
+        assert vmi.status.active_pods == {pod.metadata.uid: "node2"}
         rig.runs(pod, "node2")
         vmi = await rig.phase("Scheduled")
         assert vmi.status.node_name == vmi.metadata.labels[names.NODE_NAME_LABEL] == "node2"

@@ -45,6 +45,23 @@ async def test_a_launcher_gets_its_vmi_and_the_vmi_runs(tmp_path: Path) -> None:
         assert sum(call.plural == "virtualmachineinstances" for call in world.kube.writes) == 1
 
 
+async def test_a_guest_starts_before_its_vmi_is_scheduled_and_runs_when_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "EARLY_AGAIN_S", 0.05)
+    async with World(tmp_path, vmi("Scheduling")).running() as world:
+        fake = FakeLauncher()
+        fake.refuse[SyncVmi] = RequestFailed("Timeout", "its disk container does not answer")
+        await world.launcher(fake)
+        await world.until(lambda: len(fake.asked) >= 2)      # the first is refused
+        await world.until(lambda: fake.status.state is DomainState.RUNNING)
+        written = [call for call in world.kube.writes if call.plural == "virtualmachineinstances"]
+        assert not written, "until then all is the controller's"
+        world.change(phase="Scheduled")
+        await world.phase("Running")
+        assert await world.events() == [("Normal", "Created"), ("Normal", "Started")]
+
+
 async def test_a_pod_that_no_vmi_has_waits_and_is_served_at_once_when_it_has(tmp_path: Path) -> None:
     world = World(tmp_path, vmi())
     world.pod = "11111111-5f0e-4a5b-9d0c-1f2e3d4c5b6a"

@@ -115,7 +115,7 @@ class World:
         )
         self.controller = Controller("vmi", reconciler.reconcile, workers=2, queue=queue)
         self.controller.watches(self.vmis, lambda each: [key_of(each)])
-        self.tunnel = Tunnel(self.vmis.store, self.launchers, self.recorder)
+        self.tunnel = Tunnel(self.vmis.store, self.launchers, self.recorder, dials_within_s=1.0)
         self.fakes: list[FakeLauncher] = []
 
     def _identify(self, sock: socket.socket) -> Process:

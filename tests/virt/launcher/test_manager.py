@@ -14,10 +14,13 @@ from tests.fakes.hypervisor import FakeHypervisor
 from tests.virt.launcher.test_guest import AGENT, until
 from virt.api import codec, core, names, v1
 from virt.launcher.design import DiskSource
-from virt.launcher.disks import DiskError
+from virt.launcher.disks.errors import DiskError
 from virt.launcher.disks.prepare import Boot
+from virt.launcher.draft import Draft, Order, Refusal
+from virt.launcher.drafting import drafted
 from virt.launcher.libvirt_conn import InvalidDomain
 from virt.launcher.manager import Manager
+from virt.launcher.outline import Outline
 from virt.rpc import messages
 from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import Data, DomainState, DomainStatus, Done, HostFacts, SyncVmi
@@ -43,8 +46,21 @@ class PreparedDisks:
             raise self.error
         return {"root": DiskSource("/disks/root.img", "raw", size=1 << 20)}
 
-    async def boot(self, _vmi: v1.VirtualMachineInstance) -> Boot:
+    def boot(self, _vmi: v1.VirtualMachineInstance) -> Boot:
         return Boot()
+
+
+class DraftsHere:
+    """In place of the process that drafts."""
+
+    def __init__(self, disks: Any) -> None:
+        self._disks = disks
+
+    async def draft(self, sync: SyncVmi, _outline: Outline) -> Draft:
+        answer = await drafted(Order(sync), self._disks)
+        if isinstance(answer, Refusal):
+            raise RequestFailed(answer.code, answer.message)
+        return answer
 
 
 @pytest.fixture
@@ -74,7 +90,7 @@ async def manager(
     async def tell(_event: messages.Event) -> bool:
         return True
 
-    made = Manager(ready, disks, tell)
+    made = Manager(ready, DraftsHere(disks), tell)
     yield made
     if made.guest is not None:
         await made.guest.destroy()

@@ -55,7 +55,8 @@ class Cluster:
     async def operator(self, wanted: Environment | None = None) -> "Operator":
         """A new operator process that has seen everything there is."""
         world = World(self.kube, NAMESPACE)
-        made = Operator(world, Installer(world, wanted or environment(), EventRecorder(self.kube, "virt-operator")))
+        events = EventRecorder(self.kube, "virt-operator")
+        made = Operator(world, Installer(world, lambda: wanted or environment(), events))
         await made.look()
         return made
 

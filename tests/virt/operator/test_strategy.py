@@ -8,11 +8,11 @@ import yaml
 from tests.virt.operator.cluster import environment, kubevirt
 from virt.api import core, names, v1, webhookpaths
 from virt.cli import manifests
-from virt.operator import stamps, static
+from virt.operator import settings, stamps, static
 from virt.operator.resources import Json
 from virt.operator.strategy import Strategy, rbac, strategy, userroles, workloads
 from virt.operator.strategy.certificates import KeyPair, Material
-from virt.operator.target import Target, target
+from virt.operator.target import Environment, Images, Target, target
 
 MATERIAL = Material({"kubevirt-ca": KeyPair("c", "k", "168h")}, "bundle")
 
@@ -108,6 +108,9 @@ def test_only_the_node_agent_is_privileged() -> None:
         assert not [volume for volume in pod["volumes"] if "hostPath" in volume]
     handler = pod_of(found.handler)
     assert handler["containers"][0]["securityContext"] == {"privileged": True}
+    (launcher,) = handler["initContainers"]
+    assert launcher["securityContext"]["runAsUser"] == names.KUBEVIRT_USER
+    assert [mount["name"] for mount in launcher["volumeMounts"]] == ["capabilities"]
     assert {volume["hostPath"]["path"] for volume in handler["volumes"] if "hostPath" in volume} == {
         names.NODE_DIR, workloads.DEVICE_PLUGINS_DIR}
 
@@ -142,12 +145,15 @@ def test_manifests(capsys: pytest.CaptureFixture[str]) -> None:
     found = list(yaml.safe_load_all(capsys.readouterr().out))
     assert [document["kind"] for document in found] == [
         "Namespace", "CustomResourceDefinition", "PriorityClass", "ServiceAccount", "ClusterRole", "ClusterRole",
-        "ClusterRoleBinding", "Role", "RoleBinding", "Deployment"]
+        "ClusterRoleBinding", "Role", "RoleBinding", "ConfigMap", "Deployment"]
     assert found[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
     env = {entry["name"]: entry.get("value") for entry in
            found[-1]["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert (env["VIRT_OPERATOR_IMAGE"], env["VIRT_LAUNCHER_IMAGE"], env["KUBEVIRT_VERSION"]) == (
-        "r/virt:1", "r/l:2", "v1.2.3")
+    assert env["VIRT_OPERATOR_IMAGE"] == "r/virt:1"
+    assert settings.effective(env, found[-2]) == Environment(
+        Images(operator="r/virt:1", api="r/virt:1", controller="r/virt:1", handler="r/virt:1", launcher="r/l:2"),
+        "v1.2.3")
+    assert not {"r/l:2", "v1.2.3"} & set(env.values()), "a change of these would restart the operator"
     manifests.main(["cr", "--emulation", "--cpu-model", "Nehalem"])
     cr = yaml.safe_load(capsys.readouterr().out)
     assert cr["spec"]["configuration"] == {

@@ -8,6 +8,7 @@ import pty
 import socket
 import sys
 import termios
+import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from virt.virtctl.console import Ends
 from virt.virtctl.errors import CommandError
 from virt.virtctl.kubeconfig import Flags
 from virt.virtctl.server import Server
+from virt.virtctl.version import VERSION
 
 
 def kubeconfig_of(api: Stand) -> str:
@@ -156,3 +158,8 @@ async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
                 return await asyncio.open_connection("127.0.0.1", port)
             except ConnectionRefusedError:
                 await asyncio.sleep(0.02)
+
+
+def test_the_clients_version_is_the_projects() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert f"v{project['version']}" == VERSION

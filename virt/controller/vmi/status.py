@@ -37,8 +37,11 @@ def updated(world: World, fault: Fault | None, now: str) -> v1.VirtualMachineIns
             v1.PhaseTransitionTimestamp(phase=phase, phase_transition_timestamp=now),
         ))
         if phase == "Scheduled" and world.pod is not None:
-            status = _scheduled(status, vmi, world.pod, world.claims)
-            metadata = replace(metadata, labels={**metadata.labels, names.NODE_NAME_LABEL: status.node_name})
+            status = _scheduled(status, world.pod)
+    if phase in ("Scheduling", "Scheduled") and world.pod is not None and world.pod.spec.node_name:
+        # The node's handler starts the domain while the kubelet still looks at its containers.
+        status = _placed(status, vmi.spec, world.claims)
+        metadata = replace(metadata, labels={**metadata.labels, names.NODE_NAME_LABEL: world.pod.spec.node_name})
     finalizers = kept_finalizers(world)
     if finalizers != metadata.finalizers:
         metadata = replace(metadata, finalizers=finalizers)
@@ -94,10 +97,19 @@ def _revision(vmi: v1.VirtualMachineInstance) -> str:
     return revision_name(owner.uid, generation) if owner is not None and from_vm else ""
 
 
-def _scheduled(
-    status: v1.VirtualMachineInstanceStatus, vmi: v1.VirtualMachineInstance, pod: core.Pod,
+def _placed(
+    status: v1.VirtualMachineInstanceStatus, spec: v1.VirtualMachineInstanceSpec,
     claims: Mapping[str, core.PersistentVolumeClaim | None],
 ) -> v1.VirtualMachineInstanceStatus:
+    """What the domain's start needs to know."""
+    return replace(
+        status,
+        volume_status=status.volume_status or tuple(_volume(volume, claims) for volume in spec.volumes),
+        interfaces=status.interfaces or _interfaces(spec),
+    )
+
+
+def _scheduled(status: v1.VirtualMachineInstanceStatus, pod: core.Pod) -> v1.VirtualMachineInstanceStatus:
     image = next((found.image for found in pod.spec.containers if found.name == names.COMPUTE_CONTAINER), "")
     return replace(
         status,
@@ -105,8 +117,6 @@ def _scheduled(
         qos_class=pod.status.qos_class or status.qos_class,
         migration_transport="Unix",
         launcher_container_image_version=image,
-        volume_status=status.volume_status or tuple(_volume(volume, claims) for volume in vmi.spec.volumes),
-        interfaces=status.interfaces or _interfaces(vmi.spec),
     )
 
 

@@ -40,6 +40,19 @@ def _is_right(device: CharacterDevice) -> bool:
     return False
 
 
+def copy_capabilities(source: Path, target: Path) -> None:
+    """Make ``target`` hold the files of ``source``, for launchers to read, and nothing else."""
+    shutil.rmtree(target, ignore_errors=True)
+    if not source.is_dir():
+        return
+    target.mkdir(parents=True)
+    target.chmod(0o755)
+    for path in source.glob("*.xml"):
+        if path.is_file() and not path.is_symlink():
+            shutil.copyfile(path, target / path.name)
+            (target / path.name).chmod(0o644)
+
+
 def copy_helpers(source: Path, target: Path) -> tuple[str, ...]:
     """Copy every file of ``source`` into ``target`` with mode 0755, and return the names.
 

@@ -1,7 +1,8 @@
 """The node's sign of life: label kubevirt.io/schedulable, annotation kubevirt.io/heartbeat, and what VMs it can run.
 
-The label becomes true when pods that ask for our devices really fit, false as soon as they do not, and false when the
-handler stops. The controller takes an old heartbeat for a dead node.
+The label becomes true when pods that ask for our devices really fit, and false when the handler stops or they have not
+fitted for a minute. Not at once: launcher pods select the label, a kubelet that restarts drops its plugins first, and
+then kills every running pod whose node selector does not hold. The controller takes an old heartbeat for a dead node.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ PERIOD_S = 60.0
 JITTER = 0.2
 LABELS_PERIOD_S = 180.0
 LOOK_S = 0.5
+KUBELET_AWAY_S = 60.0         # a kubelet that restarts is back by then; while it is away no pod is started anyway
 RETRY_S = 2.0
 GOODBYE_S = 5.0
 
@@ -43,6 +45,7 @@ class Heartbeat:
         self._said: tuple[bool, bool] | None = None
         self._due = 0.0
         self._labels_due = 0.0
+        self._ready_at: float | None = None
 
     async def run(self) -> None:
         """Beat until cancelled; then say that this node takes no VMs."""
@@ -60,7 +63,7 @@ class Heartbeat:
     async def beat(self) -> None:
         """One look: writes when it is time, or when something is different from what was said."""
         now = self._clock.monotonic()
-        state = (self._is_ready(), self._kvm())
+        state = (self._schedulable(now), self._kvm())
         if state == self._said and now < self._due:
             return
         if self._said is None and not state[0] and self._due == 0.0:
@@ -82,6 +85,11 @@ class Heartbeat:
             _logger.info("node labelled", schedulable=state[0], kvm=state[1])
         self._said = state
         self._due = now + PERIOD_S * (1 + JITTER * random.random())
+
+    def _schedulable(self, now: float) -> bool:
+        if self._is_ready():
+            self._ready_at = now
+        return self._ready_at is not None and now - self._ready_at < KUBELET_AWAY_S
 
     async def _ability(self, kvm: bool) -> dict[str, str | None]:
         node = await self._client.get(NODE, self._node)

@@ -4,6 +4,7 @@ HTTPS on names.HANDLER_PORT. Both sides show certificates of the kubevirt CA, an
 virt-api has: certificates of the same CA for other purposes are of no use here.
 """
 
+import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -45,6 +46,8 @@ from virt.rpc.messages import (
 from virt.rpc.peer import Reply
 
 DEADLINE_S = 10.0
+DIALS_WITHIN_S = 8.0          # a launcher dials a new handler within a second or two; on a busy node it takes longer
+LOOK_S = 0.05
 ROOT = "/v1/namespaces/{namespace}/virtualmachineinstances/{name}"
 
 _CODES = {
@@ -72,14 +75,17 @@ class Refusal(Exception):
 
 
 class Tunnel:
-    """``vmis`` and ``launchers`` are those of this node."""
+    """``vmis`` and ``launchers`` are those of this node. ``dials_within_s``: how long a request waits for a launcher
+    that is not connected: its guest goes on while the handler is replaced, so people may act at any moment."""
 
     def __init__(
-        self, vmis: Store[v1.VirtualMachineInstance], launchers: Launchers, recorder: EventRecorder
+        self, vmis: Store[v1.VirtualMachineInstance], launchers: Launchers, recorder: EventRecorder, *,
+        dials_within_s: float = DIALS_WITHIN_S,
     ) -> None:
         self._vmis = vmis
         self._launchers = launchers
         self._recorder = recorder
+        self._dials_within_s = dials_within_s
         self._sessions = Sessions()
 
     def app(self, *, check_client: bool = True) -> web.Application:
@@ -108,7 +114,7 @@ class Tunnel:
     async def _stream(
         self, request: web.Request, kind: str, opening: Request, *, preserve: bool = False
     ) -> web.StreamResponse:
-        vmi, launcher = self._launcher(request)
+        vmi, launcher = await self._launcher(request)
         logger = _logger.bind(key=launcher.key, kind=kind)
         ws = web.WebSocketResponse(protocols=_protocols(request), compress=False)
 
@@ -136,7 +142,7 @@ class Tunnel:
     # --- actions ---
 
     async def _action(self, request: web.Request) -> web.Response:
-        vmi, launcher = self._launcher(request)
+        vmi, launcher = await self._launcher(request)
         asking, reason, message = ACTIONS[request.match_info["action"]]
         await _ask(launcher, asking())
         self._recorder.event(vmi, "Normal", reason, message)
@@ -154,7 +160,7 @@ class Tunnel:
         return await self._frozen(request, Unfreeze(), "Unfreeze")
 
     async def _frozen(self, request: web.Request, asking: Request, command: str) -> web.Response:
-        vmi, launcher = self._launcher(request)
+        vmi, launcher = await self._launcher(request)
         try:
             await _ask(launcher, asking)
         except Refusal as refusal:
@@ -166,7 +172,7 @@ class Tunnel:
     # --- questions ---
 
     async def _screenshot(self, request: web.Request) -> web.Response:
-        _, launcher = self._launcher(request)
+        _, launcher = await self._launcher(request)
         return web.Response(body=_data(await _ask(launcher, Screenshot())), content_type="image/png")
 
     async def _guest_os_info(self, request: web.Request) -> web.Response:
@@ -181,22 +187,27 @@ class Tunnel:
         return _json(VirtualMachineInstanceFileSystemList(items=info.fs_info.disks))
 
     async def _guest_info(self, request: web.Request) -> VirtualMachineInstanceGuestAgentInfo:
-        _, launcher = self._launcher(request)
+        _, launcher = await self._launcher(request)
         if launcher.status is None or not launcher.status.agent_connected:
             raise Refusal(failure(409, _NO_AGENT))
         return codec.decode(_data(await _ask(launcher, GuestInfo())), VirtualMachineInstanceGuestAgentInfo)
 
     # --- who is meant ---
 
-    def _launcher(self, request: web.Request) -> tuple[v1.VirtualMachineInstance, Launcher]:
+    async def _launcher(self, request: web.Request) -> tuple[v1.VirtualMachineInstance, Launcher]:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
-        vmi = self._vmis.find(namespace, name)
-        if vmi is None:
-            raise Refusal(not_found("virtualmachineinstance.kubevirt.io", name))
-        launcher = self._launchers.of(vmi)
-        if launcher is None or not launcher.is_connected:
-            raise Refusal(failure(503, f"the launcher of {namespace}/{name} is not connected; try again"))
-        return vmi, launcher
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._dials_within_s
+        while True:
+            vmi = self._vmis.find(namespace, name)
+            if vmi is None:
+                raise Refusal(not_found("virtualmachineinstance.kubevirt.io", name))
+            launcher = self._launchers.of(vmi)
+            if launcher is not None and launcher.is_connected:
+                return vmi, launcher
+            if (launcher is not None and launcher.is_dead) or loop.time() >= deadline:
+                raise Refusal(failure(503, f"the launcher of {namespace}/{name} is not connected; try again"))
+            await asyncio.sleep(LOOK_S)
 
 
 async def _ask(launcher: Launcher, request: Request) -> Reply:

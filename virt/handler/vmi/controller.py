@@ -29,13 +29,14 @@ from virt.kube.client import Client, MergePatch, NotFoundError, Selector
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
-from virt.kube.objects import meta_of
+from virt.kube.objects import key_of, meta_of
 from virt.rpc.errors import ConnectionLost
 from virt.rpc.messages import Destroy, DiskError, DomainState, DomainStatus, HostFacts, Shutdown, SyncVmi, Unpause
 
 SYNC_DEADLINE_S = 180.0
 ACTION_DEADLINE_S = 30.0
 RECONNECT_S = 1.0
+EARLY_AGAIN_S = 3.0            # a start that fails before the VMI is scheduled
 GOOD_AFTER_S = 360.0           # a guest that ran so long after an I/O error has got over it
 PROCESS_CHECK_AFTER_S = 10.0   # a launcher that lives dials again within a second or two
 
@@ -102,18 +103,24 @@ class VmiReconciler:
             except ConnectionLost as lost:
                 _logger.info("launcher went away meanwhile", key=key, error=str(lost))
                 todo = Plan(vmi.status.phase, again_s=RECONNECT_S)
-            except NetworkPlanError as refused:
-                self._recorder.event(vmi, "Warning", "SyncFailed", str(refused))
-                todo, error = Plan("Failed", why=str(refused)), refused
             except Exception as failed:  # noqa: BLE001  whatever it is, the object must tell it
-                self._recorder.event(vmi, "Warning", "SyncFailed", str(failed))
-                todo, error = Plan(vmi.status.phase), failed
+                todo, error = self._told(vmi, failed)
         await self._write(vmi, launcher, todo, str(error) if error else "")
         if launcher is not None and launcher.is_dead and not launcher.is_connected:
             self._bury(launcher)
         if error is not None and todo.phase not in FINAL_PHASES:
             raise error                     # the queue tries again, more and more slowly
         return Result(todo.again_s)
+
+    def _told(self, vmi: v1.VirtualMachineInstance, failed: Exception) -> tuple[Plan, Exception | None]:
+        if vmi.status.phase == "Scheduling":
+            # Disks may still be on their way; what stays wrong is told when the VMI is scheduled.
+            _logger.info("not started yet", key=key_of(vmi), error=str(failed))
+            return Plan("Scheduling", again_s=EARLY_AGAIN_S), None
+        self._recorder.event(vmi, "Warning", "SyncFailed", str(failed))
+        if isinstance(failed, NetworkPlanError):
+            return Plan("Failed", why=str(failed)), failed
+        return Plan(vmi.status.phase), failed
 
     async def _seen(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> Seen:
         now = self._clock.monotonic()
@@ -212,6 +219,8 @@ class VmiReconciler:
     async def _write(
         self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None, todo: Plan, error: str
     ) -> None:
+        if todo.phase == "Scheduling":
+            return                          # the controller's to write
         now = self._clock.now()
         before = vmi.status
         after = before

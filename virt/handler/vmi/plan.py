@@ -4,7 +4,7 @@ KubeVirt: the state machine of a VMI's phases and the shutdown of guests in pkg/
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from virt.api import v1
@@ -64,6 +64,8 @@ def plan(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
     is_live = seen.is_connected and domain is not None and domain.state in LIVE_STATES
     if phase in FINAL_PHASES:
         return Plan(phase, Action.DESTROY if is_live else Action.NOTHING)
+    if phase == "Scheduling":
+        return _early(vmi, seen, now)
     if phase not in ("Scheduled", "Running"):
         return Plan(phase)
     if not seen.is_connected:
@@ -106,6 +108,20 @@ def grace_s(vmi: v1.VirtualMachineInstance) -> int:
 def _has_acpi(vmi: v1.VirtualMachineInstance) -> bool:
     features = vmi.spec.domain.features
     return features is None or features.acpi is None or features.acpi.enabled is not False
+
+
+def _early(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
+    """The kubelet tells of running containers up to a second late, so a launcher that is there starts its domain.
+
+    The phase stays: the controller says when the VMI is scheduled, and what the domain does is told after that.
+    """
+    if not seen.is_connected or seen.domain is None:
+        return Plan("Scheduling")
+    if vmi.metadata.deletion_timestamp is None:
+        return Plan("Scheduling", Action.START if seen.domain.state is DomainState.NONE else Action.NOTHING)
+    if seen.domain.state in LIVE_STATES:
+        return replace(_running(vmi, seen, now), phase="Scheduling")
+    return Plan("Scheduling")
 
 
 def _without_launcher(phase: str, vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:

@@ -9,7 +9,6 @@ from virt.launcher.design import compute, console, disks, interfaces, peripheral
 from virt.launcher.design.disks import disk_targets
 from virt.launcher.design.errors import DesignConflict, DesignError
 from virt.launcher.design.merging import merged
-from virt.launcher.design.models import alias, name_of
 from virt.launcher.design.request import DiskSource, Prepared, Request, Step
 from virt.launcher.domain import Domain
 from virt.rpc.messages import HostFacts
@@ -21,11 +20,9 @@ __all__ = [
     "DiskSource",
     "Prepared",
     "Request",
-    "alias",
     "disk_targets",
     "domain_for",
     "merged",
-    "name_of",
 ]
 
 STEPS: tuple[Step, ...] = (

@@ -7,6 +7,7 @@ from virt.launcher.domain import Channel, Controller, Devices, Domain, Graphics,
 
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 VIDEO_MEMORY_KIB = 16 << 10
+SERIAL_PORTS = 4                    # QEMU sets each of its usual 31 ports up, used or not: 3 MiB
 
 
 def serial(request: Request) -> Domain:
@@ -25,7 +26,7 @@ def serial(request: Request) -> Domain:
 def guest_agent(request: Request) -> Domain:
     """The guest agent's channel; libvirt chooses the socket, for only it talks to the agent."""
     return Domain(devices=Devices(
-        controllers=(Controller(type="virtio-serial", index=0, model=VIRTIO_MODEL),),
+        controllers=(Controller(type="virtio-serial", index=0, model=VIRTIO_MODEL, ports=SERIAL_PORTS),),
         channels=(Channel(type="unix", target="virtio", name=AGENT_CHANNEL),),
     ))
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from string import ascii_lowercase
 
 from virt.api import v1
+from virt.launcher.alias import alias
 from virt.launcher.design.errors import DesignError
-from virt.launcher.design.models import VIRTIO_MODEL, alias
+from virt.launcher.design.models import VIRTIO_MODEL
 from virt.launcher.design.request import DiskSource, Request
 from virt.launcher.domain import Devices, Disk, Domain
 from virt.rpc.messages import DiskTarget

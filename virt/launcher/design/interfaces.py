@@ -1,8 +1,9 @@
 """Network cards: one per interface, on the tap that the handler made."""
 
 from virt.api import v1
+from virt.launcher.alias import alias
 from virt.launcher.design.errors import DesignError
-from virt.launcher.design.models import VIRTIO_MODEL, alias
+from virt.launcher.design.models import VIRTIO_MODEL
 from virt.launcher.design.request import Request
 from virt.launcher.domain import Devices, Domain, Interface
 from virt.rpc.messages import WiredInterface

@@ -1,9 +1,10 @@
 """The small devices and the controllers that all others hang on."""
 
 from virt.api import v1
+from virt.launcher.alias import alias
 from virt.launcher.design.disks import bus
 from virt.launcher.design.errors import DesignError
-from virt.launcher.design.models import VIRTIO_MODEL, alias
+from virt.launcher.design.models import VIRTIO_MODEL
 from virt.launcher.design.request import Request
 from virt.launcher.domain import Balloon, Controller, Devices, Domain, Input, Panic, Rng, Watchdog
 

@@ -1,13 +1,17 @@
 """Identity, machine, firmware, clock and platform features."""
 
 from virt.api import names, v1
+from virt.launcher.design import compute
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.request import Request
 from virt.launcher.domain import Apic, Clock, Domain, Features, Metadata, Os, SmbiosEntry, Sysinfo, Timer
 
 DEFAULT_MACHINE = "q35"
 DEFAULT_GRACE_PERIOD_S = 30
-TB_CACHE_MIB = 64                   # QEMU's own default is 1 GiB, more than many guests have
+# How much translated code TCG keeps, MiB. QEMU's own default is 1 GiB, more than many guests have. A guest of 128 MiB
+# boots as fast with 24 as with 64 (4 flushes in all), a tenth of a second later with 20, half a second later with 16.
+TB_CACHE_LEAST, TB_CACHE_MOST = 20, 64
+_TB_CACHE_PART = 8                  # of the guest's memory
 _BOOT_MENU_MS = 10_000
 _ARCHITECTURES = {"": "x86_64", "amd64": "x86_64"}
 _OVMF = "/usr/share/OVMF"           # Debian's package ovmf
@@ -109,9 +113,18 @@ def features(request: Request) -> Domain:
         kvm_hidden=True if kvm and asked.kvm is not None and asked.kvm.hidden else None,
         pv_spinlock=_is_on(asked.pvspinlock, unset=False) if kvm and asked.pvspinlock is not None else None,
         smm=_is_on(asked.smm, unset=False) if asked.smm is not None else None,
-        tb_cache=None if kvm else TB_CACHE_MIB,
+        tb_cache=None if kvm else tb_cache_mib(compute.memory(request).memory or 0),
         tb_cache_unit="" if kvm else "MiB",
     ))
+
+
+def tb_cache_mib(guest_bytes: int) -> int:
+    """More for larger guests, which run more code.
+
+    >>> [tb_cache_mib(mib << 20) for mib in (128, 256, 4096)]
+    [20, 32, 64]
+    """
+    return min(max(guest_bytes // _TB_CACHE_PART >> 20, TB_CACHE_LEAST), TB_CACHE_MOST)
 
 
 def _is_on(state: v1.FeatureState | None, *, unset: bool) -> bool:

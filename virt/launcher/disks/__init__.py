@@ -1,7 +1,6 @@
 """Files and devices behind a VMI's volumes, made ready for QEMU. Nothing here is deleted: all of it goes with the
-pod, or is a claim's."""
+pod, or is a claim's.
 
-from virt.launcher.disks.errors import DiskError
-from virt.launcher.disks.prepare import Disks
-
-__all__ = ["DiskError", "Disks"]
+``container`` belongs to the launcher's long-lived process, which holds what disk containers gave; ``prepare`` and the
+rest to the short-lived one that drafts the domain (virt.launcher.drafting). So nothing is imported here.
+"""

@@ -40,10 +40,11 @@ class _Offer(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class HeldFile:
-    """``link`` is what QEMU opens."""
+    """``link`` is what QEMU opens; ``format`` and ``size`` as in :class:`virt.launcher.disks.image.Image`."""
 
-    link: Path
-    image: image.Image
+    link: str
+    format: str
+    size: int
 
 
 @dataclass
@@ -117,7 +118,7 @@ class ContainerFiles:
             whose = f"mode {offer.mode:04o}, uid {offer.uid}"
             raise DiskError(f"{where} ({whose}) cannot be opened by uid {os.getuid()}: {error.strerror}") from error
         _logger.info("container disk", volume=volume, path=offer.path, format=found.format, size=found.size)
-        return HeldFile(link, found)
+        return HeldFile(str(link), found.format, found.size)
 
 
 def _connect(path: str) -> socket.socket:

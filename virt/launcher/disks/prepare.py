@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from virt.api import names, quantity
 from virt.api.v1 import VirtualMachineInstance, Volume
 from virt.launcher.design import DiskSource
 from virt.launcher.disks import claim, cloudinit, qcow2
-from virt.launcher.disks.container import ContainerFiles
+from virt.launcher.disks.container import HeldFile
 from virt.launcher.disks.errors import DiskError
 
 
@@ -26,16 +26,15 @@ class Boot:
 @dataclass(frozen=True)
 class Disks:
     """``ephemeral``: what lives as long as the pod. ``claims``: mounted claims by volume name. ``devices``: where block
-    claims are. ``secrets``: mounted secrets by volume name."""
+    claims are. ``secrets``: mounted secrets by volume name.
+    ``containers``: what disk containers gave, by volume and role."""
 
     ephemeral: Path = Path(names.EPHEMERAL_DISKS_DIR)
     empty: Path = Path(names.EMPTY_DISKS_DIR)
     claims: Path = Path(names.VMI_DISKS_DIR)
     devices: Path = Path("/dev")
     secrets: Path = Path(names.SECRETS_DIR)
-    containers: ContainerFiles = field(
-        default_factory=lambda: ContainerFiles(Path(names.EPHEMERAL_DISKS_DIR) / "links")
-    )
+    containers: Mapping[str, Mapping[str, HeldFile]] = field(default_factory=dict)
 
     async def prepare(self, vmi: VirtualMachineInstance) -> dict[str, DiskSource]:
         """Disk sources by volume, of the volumes that a disk names. Raises DiskError or RunError."""
@@ -44,13 +43,13 @@ class Disks:
         sources = await asyncio.gather(*(self._source(vmi, volume) for volume in volumes))
         return {volume.name: source for volume, source in zip(volumes, sources, strict=True)}
 
-    async def boot(self, vmi: VirtualMachineInstance) -> Boot:
+    def boot(self, vmi: VirtualMachineInstance) -> Boot:
         firmware = vmi.spec.domain.firmware
         kernel_boot = firmware.kernel_boot if firmware else None
         if kernel_boot is None or kernel_boot.container is None:
             return Boot()
-        files = await self.containers.files(names.KERNEL_BOOT_VOLUME)
-        return Boot(**{role: str(file.link) for role, file in files.items() if role in ("kernel", "initrd")})
+        files = self.containers.get(names.KERNEL_BOOT_VOLUME, {})
+        return Boot(**{role: file.link for role, file in files.items() if role in ("kernel", "initrd")})
 
     async def _source(self, vmi: VirtualMachineInstance, volume: Volume) -> DiskSource:
         if volume.container_disk is not None:
@@ -69,15 +68,13 @@ class Disks:
         raise DiskError(f"volume {volume.name}: the launcher knows no such kind of volume")
 
     async def _container_disk(self, volume: str) -> DiskSource:
-        held = (await self.containers.files(volume)).get("disk")
+        held = self.containers.get(volume, {}).get("disk")
         if held is None:
             raise DiskError(f"volume {volume}: its container offers no disk")
         overlay = self.ephemeral / "disk-data" / volume / "disk.qcow2"
-        await qcow2.create_overlay(
-            overlay, backing=held.link, backing_format=held.image.format, size=held.image.size
-        )
-        direct_io = _takes_direct_io(overlay) and _takes_direct_io(held.link)
-        return DiskSource(str(overlay), "qcow2", size=held.image.size, direct_io=direct_io)
+        await qcow2.create_overlay(overlay, backing=Path(held.link), backing_format=held.format, size=held.size)
+        direct_io = _takes_direct_io(overlay) and _takes_direct_io(Path(held.link))
+        return DiskSource(str(overlay), "qcow2", size=held.size, direct_io=direct_io)
 
     async def _empty_disk(self, volume: str, capacity: int) -> DiskSource:
         size = capacity // quantity.MIB * quantity.MIB

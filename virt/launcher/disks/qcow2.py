@@ -5,6 +5,7 @@ from pathlib import Path
 from virt.base import exec as process
 
 _DEADLINE_S = 30
+_MODE = 0o640           # what a guest writes is nobody else's
 
 
 async def create_overlay(path: Path, *, backing: Path, backing_format: str, size: int) -> None:
@@ -28,4 +29,5 @@ async def _create(path: Path, size: int, *options: str) -> None:
     await process.run(
         ["qemu-img", "create", "-q", "-f", "qcow2", *options, str(unfinished), str(size)], deadline_s=_DEADLINE_S
     )
+    unfinished.chmod(_MODE)
     unfinished.replace(path)

@@ -7,9 +7,12 @@ from virt.launcher.domain.codec import ON_OFF, Element, at
 
 @dataclass(frozen=True, kw_only=True)
 class Controller(Element):
+    """``ports``: of a virtio-serial controller."""
+
     type: str = at("@type", "")
     index: int | None = at("@index", None)
     model: str = at("@model", "")
+    ports: int | None = at("@ports", None)
 
 
 @dataclass(frozen=True, kw_only=True)

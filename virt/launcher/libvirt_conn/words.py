@@ -1,6 +1,7 @@
 """libvirt's numbers as the words of :class:`virt.rpc.messages.DomainStatus`. The numbers are libvirt's ABI
 (include/libvirt/libvirt-domain.h), so they are written here and no import of the library is needed."""
 
+import re
 from collections.abc import Mapping
 
 from virt.rpc.messages import DomainState
@@ -41,3 +42,17 @@ def state_and_reason(state: int, reason: int) -> tuple[DomainState, str]:
     if not words:
         return known, ""
     return known, words[reason] if 0 <= reason < len(words) else "Unknown"
+
+
+def machine_and_accelerator(xml: str) -> tuple[str, str]:
+    """What a live domain's document says of both: libvirt has resolved the machine type's alias by then.
+
+    Two values are no reason to load an XML parser into a process that lives as long as the guest. The document is
+    libvirt's own, and no text of the user's can look like markup in it.
+
+    >>> machine_and_accelerator("<domain type='qemu' id='1'><os><type machine='pc-q35-10.0'>hvm</type></os>")
+    ('pc-q35-10.0', 'tcg')
+    """
+    machine = re.search(r"<type\b[^<>]*\bmachine=['\"]([^'\"]*)", xml)
+    kind = re.match(r"\s*<domain\b[^<>]*\btype=['\"](\w+)", xml)
+    return machine[1] if machine else "", "kvm" if kind and kind[1] == "kvm" else "tcg"

@@ -14,13 +14,13 @@ CONTROLLER = "virt-controller"
 HANDLER = names.HANDLER
 PRIORITY_CLASS = "kubevirt-cluster-critical"
 DEVICE_PLUGINS_DIR = "/var/lib/kubelet/device-plugins"
+_CAPABILITIES_MOUNT = {"name": "capabilities", "mountPath": names.HANDLER_CAPABILITIES_DIR}
 _USER = 1001
 _CA_DIR = names.CA_FILE.rpartition("/")[0]
 
 
 def api(target: Target) -> Json:
     container = _container(target, "api", target.images.api, memory="150Mi")
-    container["env"].append({"name": "KUBEVIRT_VERSION", "value": target.version})      # what /version answers
     pod = _pod(target, container, names.API_ACCOUNT, (names.API_CERTS, names.HANDLER_CLIENT_CERTS))
     return _deployment(target, names.API_SERVICE, pod, target.api_replicas)
 
@@ -44,6 +44,9 @@ def handler(target: Target) -> Json:
         mount = {"name": name, "mountPath": folder} | ({"mountPropagation": propagation} if propagation else {})
         container["volumeMounts"].append(mount)
         pod["volumes"].append({"name": name, "hostPath": {"path": folder, "type": "DirectoryOrCreate"}})
+    container["volumeMounts"].append({**_CAPABILITIES_MOUNT, "readOnly": True})
+    pod["volumes"].append({"name": _CAPABILITIES_MOUNT["name"], "emptyDir": {}})
+    pod["initContainers"] = [_launcher(target)]
     pod["hostPID"] = True
     pod["securityContext"] = {"runAsUser": 0}
     pod["terminationGracePeriodSeconds"] = 30       # guests do not depend on it: nothing to wait for
@@ -56,6 +59,21 @@ def handler(target: Target) -> Json:
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
             "template": _template(HANDLER, placed(pod, placement(target.spec.workloads), WORKLOADS)),
         },
+    }
+
+
+def _launcher(target: Target) -> Json:
+    """Asks QEMU once per node what it can do (virt.launcher.capabilities), and brings the image to every node."""
+    return {
+        "name": names.LAUNCHER,
+        "image": target.images.launcher,
+        "imagePullPolicy": target.pull_policy,
+        "command": [
+            names.LAUNCHER_INIT_HELPER, "python3", "-m", "virt.launcher.capabilities", names.HANDLER_CAPABILITIES_DIR,
+        ],
+        "resources": {"requests": {"cpu": "10m", "memory": "100Mi"}},
+        "securityContext": {**unprivileged(), "runAsUser": names.KUBEVIRT_USER, "runAsGroup": names.KUBEVIRT_USER},
+        "volumeMounts": [_CAPABILITIES_MOUNT],
     }
 
 

@@ -1,11 +1,18 @@
 """Guest images: a reference follows its recipe, and the status has what a test needs to boot one."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from cluster_up import docker
 from cluster_up.images.guests import catalogue, container, tiny
+from cluster_up.images.recipe import RECIPES
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 class Engine:
@@ -19,9 +26,12 @@ class Engine:
         monkeypatch.setattr(container, "build", lambda tag, files, log: self.images.add(tag))
 
 
-def test_a_changed_recipe_changes_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_recipe_changes_the_reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = [catalogue.reference(name, "here:1") for name in catalogue.EARLY]
-    monkeypatch.setattr(tiny, "DISK_ARGUMENTS", "console=ttyS1")
+    recipe = tmp_path / "guests"
+    shutil.copytree(RECIPES / "guests", recipe)
+    (recipe / "tiny" / "start.c").write_text("int main(void) { return 1; }")
+    monkeypatch.setattr(tiny, "_RECIPE", recipe)
     after = [catalogue.reference(name, "here:1") for name in catalogue.EARLY]
     assert not set(before) & set(after)
 

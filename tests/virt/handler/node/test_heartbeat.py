@@ -6,7 +6,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
 from virt.api import core, names
 from virt.api.kinds import NODE
-from virt.handler.node.heartbeat import PERIOD_S, Heartbeat
+from virt.handler.node.heartbeat import KUBELET_AWAY_S, PERIOD_S, Heartbeat
 from virt.handler.node.labels import changes, labels
 from virt.kube.client import ApiError
 
@@ -42,8 +42,25 @@ async def test_the_node_is_schedulable_from_when_it_is_ready_until_it_is_not(tmp
     assert node.meta.labels[names.SCHEDULABLE_LABEL] == "true"
     assert node.meta.annotations[names.HEARTBEAT_ANNOTATION] == "2026-01-01T00:00:00Z"
     node.ready = False
+    node.clock.passed_s += KUBELET_AWAY_S
     await node.heart.beat()
     assert node.meta.labels[names.SCHEDULABLE_LABEL] == "false"
+
+
+async def test_a_kubelet_that_restarts_finds_the_label_that_its_pods_select(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.ready = True
+    await node.heart.beat()
+    node.ready = False
+    node.clock.passed_s += KUBELET_AWAY_S / 2
+    await node.heart.beat()
+    assert node.meta.labels[names.SCHEDULABLE_LABEL] == "true"
+    node.ready = True
+    await node.heart.beat()
+    node.ready = False
+    node.clock.passed_s += KUBELET_AWAY_S - 1        # counted from when it was ready last
+    await node.heart.beat()
+    assert node.meta.labels[names.SCHEDULABLE_LABEL] == "true"
 
 
 async def test_it_beats_once_a_minute_when_nothing_changes(tmp_path: Path) -> None:

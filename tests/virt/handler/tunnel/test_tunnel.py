@@ -166,6 +166,17 @@ async def test_what_the_launcher_refuses_is_an_answer_and_no_upgrade(tmp_path: P
         assert (await client.put(f"{AT}/pause")).status == 503
 
 
+async def test_an_action_waits_for_the_launcher_to_dial_again(tmp_path: Path) -> None:
+    async with node(tmp_path) as (world, fake, client):
+        await fake.hang_up()
+        asking = asyncio.create_task(client.put(f"{AT}/pause"))
+        await asyncio.sleep(0.1)
+        assert not asking.done()
+        await world.launcher(fake)
+        assert (await asking).status == 200
+        assert isinstance(fake.asked[-1], Pause)
+
+
 async def test_actions_reach_the_guest_and_leave_an_event(tmp_path: Path) -> None:
     async with node(tmp_path) as (world, fake, client):
         assert (await client.put(f"{AT}/pause", data=b"{}")).status == 200

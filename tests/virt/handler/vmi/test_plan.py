@@ -51,7 +51,11 @@ def seen(state: DomainState, reason: str = "", **more: object) -> Seen:
 
 
 @pytest.mark.parametrize(("phase", "what", "expected"), [
-    ("Scheduling", seen(S.NONE), Plan("Scheduling")),
+    ("Scheduling", seen(S.NONE), Plan("Scheduling", Action.START)),
+    ("Scheduling", seen(S.RUNNING), Plan("Scheduling")),
+    ("Scheduling", seen(S.SHUTOFF, "Shutdown"), Plan("Scheduling")),
+    ("Scheduling", Seen(is_connected=False), Plan("Scheduling")),
+    ("Pending", seen(S.NONE), Plan("Pending")),
     ("Scheduled", seen(S.NONE), Plan("Scheduled", Action.START)),
     ("Scheduled", Seen(None), Plan("Scheduled")),
     ("Scheduled", seen(S.RUNNING), Plan("Running")),
@@ -116,3 +120,10 @@ def test_a_guest_that_a_disk_stopped_is_tried_again_more_and_more_slowly(
     found = plan(vmi("Running"), seen(S.PAUSED, "IOError", resumes=resumes, stopped_s=stopped_s), NOW)
     assert (found.phase, found.action, found.again_s) == ("Running", action, again_s)
     assert plan(vmi("Running"), seen(S.PAUSED, "User", stopped_s=1000), NOW) == Plan("Running")
+
+
+def test_a_guest_deleted_before_its_vmi_was_scheduled_is_brought_down() -> None:
+    found = deleted(1)
+    early = replace(found, status=replace(found.status, phase="Scheduling"))
+    assert plan(early, seen(S.NONE), NOW) == Plan("Scheduling")
+    assert plan(early, seen(S.RUNNING), NOW) == Plan("Scheduling", Action.PRESS_POWER_BUTTON, again_s=5.0)

@@ -4,6 +4,7 @@ import pytest
 
 from tests.virt.launcher.design.requests import EMULATED, disk_vmi, prepared, vmi
 from virt.launcher import design
+from virt.launcher.alias import name_of
 from virt.launcher.design import DiskSource
 from virt.launcher.domain import Disk
 
@@ -39,7 +40,7 @@ def test_targets_are_those_of_the_domain() -> None:
     given = disk_vmi({"name": "a", "disk": {"bus": "virtio"}}, {"name": "b", "cdrom": {}})
     domain = design.domain_for(given, EMULATED, prepared(a=QCOW2, b=QCOW2))
     assert domain.devices is not None
-    assert [(design.name_of(disk.alias), disk.target) for disk in domain.devices.disks] == [
+    assert [(name_of(disk.alias), disk.target) for disk in domain.devices.disks] == [
         (each.volume, each.target) for each in design.disk_targets(given)
     ]
 

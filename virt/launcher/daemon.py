@@ -1,4 +1,4 @@
-"""libvirt's daemons in the launcher's container: their configuration, start and end.
+"""libvirt's daemon in the launcher's container: its configuration, start and end.
 
 Session mode, as the container's only user. Debian has no virtqemud: libvirtd with only the QEMU driver installed is the
 same thing, and a link gives clients the socket under the name that they know from KubeVirt.
@@ -7,7 +7,6 @@ same thing, and a link gives clients the socket under the name that they know fr
 import asyncio
 import contextlib
 import os
-import shutil
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from virt.base.waiting import wait_for_async
 from virt.launcher.libvirt_conn import HypervisorError
 from virt.launcher.libvirt_conn.real import Libvirt
 
-_logger = log.get("virt.launcher.daemons")
+_logger = log.get("virt.launcher.daemon")
 _START_S = 60.0
 _MOST_RESTARTS, _RESTARTS_WITHIN_S = 6, 60.0
 _REAP_S = 0.05
@@ -39,16 +38,10 @@ prio_workers = 2
 max_client_requests = 5
 max_queued_clients = 20
 {host_uuid}"""
-# The serial log goes through virtlogd, which cuts it: a guest must not be able to fill the node's disk.
-_VIRTLOGD = """\
-log_level = 3
-log_outputs = "3:stderr"
-max_size = 1048576
-max_backups = 2
-"""
+# stdio_handler file: no virtlogd, six megabytes in every launcher; virt.launcher.seriallog keeps the log small.
 # max_core 0: a core file would hold the guest's memory.
 _QEMU = """\
-stdio_handler = "logd"
+stdio_handler = "file"
 remember_owner = 0
 namespaces = []
 cgroup_controllers = []
@@ -82,17 +75,16 @@ def files(paths: Paths, host_uuid: str) -> Mapping[Path, str]:
         folder / "libvirtd.conf": _LIBVIRTD.format(
             run=paths.run, host_uuid=f'host_uuid = "{host_uuid}"\n' if host_uuid else ""
         ),
-        folder / "virtlogd.conf": _VIRTLOGD,
         folder / "qemu.conf": _QEMU,
     }
 
 
-class Daemons:
-    """virtlogd and libvirtd, started again when they end: guests outlive both, and a new libvirtd finds its guest."""
+class Daemon:
+    """libvirtd, started again when it ends: the guest outlives it, and a new one finds its guest."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self._running: dict[str, process.Running] = {}
+        self._running: process.Running | None = None
         self._restarts: deque[float] = deque(maxlen=_MOST_RESTARTS)
 
     @property
@@ -100,27 +92,26 @@ class Daemons:
         return self._paths.run / "libvirt-sock"
 
     async def start(self, host_uuid: str) -> Libvirt:
-        """Both daemons run, and this is the connection to libvirt. Raises RunError or WaitTimeout."""
+        """The daemon runs, and this is the connection to libvirt. Raises RunError or WaitTimeout."""
         for path, text in files(self._paths, host_uuid).items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         self._paths.run.mkdir(parents=True, exist_ok=True)
-        for name in ("virtlogd", "libvirtd"):
-            await self._start(name)
+        await self._start()
         libvirt = Libvirt(f"qemu+unix:///session?socket={self._socket}")
         await self._connect(libvirt)
         with contextlib.suppress(FileExistsError):
             (self._paths.run / Path(names.LIBVIRT_SOCKET).name).symlink_to(self._socket.name)
         return libvirt
 
-    async def _start(self, name: str) -> None:
-        program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") or name
-        config = self._paths.config / "libvirt" / f"{name}.conf"
-        self._running[name] = await process.start([program, "--config", str(config)], env=self._paths.environment)
+    async def _start(self) -> None:
+        config = self._paths.config / "libvirt" / "libvirtd.conf"
+        environment = {**self._paths.environment, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"}
+        self._running = await process.start(["libvirtd", "--config", str(config)], env=environment)
 
     async def _connect(self, libvirt: Libvirt) -> None:
         async def connected() -> Exception | None:
-            if (ended := self._ended("libvirtd")) is not None:
+            if (ended := self._ended()) is not None:
                 return ended
             try:
                 await libvirt.connect()
@@ -133,32 +124,30 @@ class Daemons:
             deadline_s=_START_S, every_s=0.02, what="libvirtd to answer",
         )  # fmt: skip
 
-    def _ended(self, name: str) -> process.RunError | None:
-        each = self._running[name]
-        code = each.process.returncode
-        return None if code is None else process.RunError(process.Result(each.argv, code, "", "its log is above", 0.0))
+    def _ended(self) -> process.RunError | None:
+        each = self._running
+        if each is None or each.process.returncode is None:
+            return None
+        return process.RunError(process.Result(each.argv, each.process.returncode, "", "its log is above", 0.0))
 
     async def supervise(self, libvirt: Libvirt) -> None:
-        """Returns never. Raises RunError when daemons end again and again."""
+        """Returns never. Raises RunError when the daemon ends again and again."""
+        assert self._running is not None
         while True:
-            waits = {
-                **{name: asyncio.ensure_future(each.wait()) for name, each in self._running.items()},
-                "connection": asyncio.ensure_future(libvirt.lost.wait()),
-            }
+            waits = (asyncio.ensure_future(self._running.wait()), asyncio.ensure_future(libvirt.lost.wait()))
             try:
-                await asyncio.wait(waits.values(), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for wait in waits.values():
+                for wait in waits:
                     wait.cancel()
-            for name in tuple(self._running):
-                if (ended := self._ended(name)) is not None:
-                    _logger.error("daemon ended", daemon=name, code=ended.result.code)
-                    self._count_restart(ended)
-                    await self._start(name)
+            if (ended := self._ended()) is not None:
+                _logger.error("libvirtd ended", code=ended.result.code)
+                self._count_restart(ended)
+                await self._start()
             # A lost connection shows before the daemon's end does, or without it.
             if libvirt.lost.is_set():
                 await asyncio.sleep(_REAP_S)
-                if self._ended("libvirtd") is None:
+                if self._ended() is None:
                     await self._connect(libvirt)
                     _logger.info("connected to libvirt again")
 
@@ -169,5 +158,5 @@ class Daemons:
         self._restarts.append(now)
 
     async def stop(self) -> None:
-        for each in reversed(self._running.values()):
-            await each.stop()
+        if self._running is not None:
+            await self._running.stop()

@@ -1,0 +1,156 @@
+"""Services of a node are restarted under running guests: kubelet, runtime, device plugin; and the node itself."""
+
+import pytest
+
+from functests.libs import build, patience
+from functests.libs.cluster import Cluster
+from functests.libs.kube import Space
+from functests.libs.nodes import Nodes
+from functests.libs.stack import SCHEDULABLE, Stack
+from functests.libs.witness import Witness
+
+pytestmark = pytest.mark.serial
+
+_PLUGINS = "/var/lib/kubelet/device-plugins"
+
+
+@pytest.mark.case("REC-021")
+@pytest.mark.parametrize("label", ["true", "false"])
+def test_a_kubelet_restart_keeps_guests(
+    space: Space, cluster: Cluster, nodes: Nodes, stack: Stack, label: str
+) -> None:
+    """
+    Preconditions: a running VMI with a witness; its node's label schedulable is as given.
+    Steps: restart the node's kubelet; create a VMI there.
+    Expected: the launcher's container and QEMU are the same, the guest goes on; within 60 s the node has devices to
+        give and takes VMs; the new VMI boots there.
+    """
+    vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    witness = Witness(shell)
+    node = nodes[vmi["status"]["nodeName"]]
+    pod = space.pod(vmi)
+    qemu = node.qemu(pod["metadata"]["uid"])
+
+    def containers() -> dict[str, str]:
+        statuses = space.pod(vmi)["status"]["containerStatuses"]
+        return {status["name"]: status["containerID"] for status in statuses}
+
+    before = containers()
+    if label == "false":
+        stack.rest.patch(f"/api/v1/nodes/{node.name}", {"metadata": {"labels": {SCHEDULABLE: "false"}}}).ok()
+    node.run("systemctl restart kubelet")
+    patience.eventually(
+        "the node has devices and takes VMs",
+        lambda: (stack.devices(node.name), stack.schedulable(node.name)),
+        lambda seen: seen[0] > 0 and seen[1] == "true",
+        within_s=90 if label == "false" else 60,      # the label is written with the next heartbeat at the latest
+    )
+    _, second = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "second"), node.name))
+    assert second.succeed("echo $((6*7))") == "42"
+    assert containers() == before
+    assert node.qemu(pod["metadata"]["uid"]).pid == qemu.pid
+    assert space.vmi("vm")["status"]["phase"] == "Running"
+    witness.check()
+
+
+@pytest.mark.case("REC-022")
+def test_a_container_runtime_restart_keeps_guests(space: Space, cluster: Cluster, nodes: Nodes, stack: Stack) -> None:
+    """
+    Preconditions: a running VM with a witness.
+    Steps: restart containerd on its node; then console, stop, and a new VMI there.
+    Expected: the same QEMU, the guest goes on; console and stop work; the new VMI boots.
+    """
+    vmi, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
+    witness = Witness(shell)
+    node = nodes[vmi["status"]["nodeName"]]
+    uid = space.pod(vmi)["metadata"]["uid"]
+    qemu = node.qemu(uid)
+    node.run("systemctl restart containerd")
+    _, second = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "second"), node.name))
+    assert second.succeed("echo $((6*7))") == "42"
+    assert node.qemu(uid).pid == qemu.pid
+    witness.shell = space.shell("vm")
+    witness.check()
+    assert space.act_on_vm("vm", "stop").code == 202
+    space.wait_vmi_gone("vm", within_s=60)
+    patience.eventually("nothing of the pod runs", lambda: node.processes(uid), lambda left: not left, within_s=30)
+
+
+@pytest.mark.case("REC-023")
+def test_a_lost_device_plugin_socket_is_made_anew(space: Space, cluster: Cluster, nodes: Nodes, stack: Stack) -> None:
+    """
+    Preconditions: a running VMI with a witness.
+    Steps: remove the socket of the tun device plugin on its node; create a VMI there.
+    Expected: the socket is there again, with devices to give, within 60 s; the guest goes on; the new VMI boots.
+    """
+    vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    witness = Witness(shell)
+    node = nodes[vmi["status"]["nodeName"]]
+    socket = node.run(f"ls {_PLUGINS} | grep -E 'kubevirt.*tun'").strip()
+    before = node.run(f"stat -c %i {_PLUGINS}/{socket}")
+    node.run(f"rm {_PLUGINS}/{socket}")
+    patience.eventually(
+        "the socket is another one",
+        lambda: node.try_run(f"stat -c %i {_PLUGINS}/{socket}"),
+        lambda seen: seen[0] == 0 and seen[1] != before,
+        within_s=60,
+    )
+    patience.eventually(
+        "the node takes VMs",
+        lambda: (stack.devices(node.name), stack.schedulable(node.name)),
+        lambda seen: seen[0] > 0 and seen[1] == "true",
+        within_s=60,
+    )
+    _, second = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "second"), node.name))
+    assert second.succeed("echo $((6*7))") == "42"
+    witness.check()
+
+
+@pytest.mark.case("REC-025")
+@pytest.mark.timeout(900)
+def test_a_restarted_node_runs_its_machines_again(
+    space: Space, cluster: Cluster, nodes: Nodes, stack: Stack
+) -> None:
+    """
+    Preconditions: a running Always VM, a running bare VMI and a Halted VM that are placed on one worker.
+    Steps: SIGKILL the worker's container and start it again.
+    Expected: the bare VMI is Failed, the Always VM runs again under a new uid, the Halted one stays stopped; no process
+        of the old pods; label and devices are back.
+    """
+    node = nodes[cluster.workers[-1]]
+    vmi, _ = space.boot(build.vm_of(build.on_node(build.kernel_boot_vmi(cluster, "always"), node.name)))
+    bare, _ = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "bare"), node.name))
+    space.create(build.vm_of(build.on_node(build.kernel_boot_vmi(cluster, "halted"), node.name), "Halted"))
+    uids = [space.pod(each)["metadata"]["uid"] for each in (vmi, bare)]
+    node.restart()
+    stack.wait_well(within_s=300)
+    space.wait_vmi("bare", lambda seen: seen["status"]["phase"] == "Failed", "failed", within_s=120, may_end=True)
+    again = space.wait_running("always", not_uid=vmi["metadata"]["uid"], within_s=120 + patience.boots(2))
+    assert space.shell("always").succeed("echo $((6*7))") == "42"
+    assert again["status"]["nodeName"] == node.name
+    assert space.get_vmi("halted") is None
+    left = [process for uid in uids for process in node.processes(uid)]
+    assert not left, left
+
+
+@pytest.mark.case("REC-024")
+@pytest.mark.timeout(900)
+def test_a_stalled_store_stops_no_guest(space: Space, cluster: Cluster, nodes: Nodes, stack: Stack) -> None:
+    """
+    Preconditions: a running VMI with a witness.
+    Steps: SIGSTOP etcd for 25 s, SIGCONT; create a VMI.
+    Expected: the guest goes on; leases are held again within 60 s; no VMI changed its phase; the new VMI boots.
+    """
+    _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    witness = Witness(shell)
+    (control_plane,) = (node for node in nodes if node.name not in cluster.workers)
+    pid = control_plane.run("pidof etcd").strip()
+    control_plane.run(f"kill -STOP {pid}; sleep 25; kill -CONT {pid}")
+    stack.wait_well(within_s=120)
+    for lease in ("virt-controller", "virt-operator"):
+        assert stack.leader(lease)
+    assert space.vmi("vm")["status"]["phase"] == "Running"
+    _, second = space.boot(build.kernel_boot_vmi(cluster, "second"))
+    assert second.succeed("echo $((6*7))") == "42"
+    witness.shell = space.shell("vm")
+    witness.check()

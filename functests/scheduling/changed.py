@@ -1,0 +1,107 @@
+"""``python -m functests.scheduling.changed``: the tests that a change touches or affects, five times in random order.
+
+A changed test file counts itself; a changed helper all test files that import it, over any number of steps; a changed
+part of the product the areas that it is seen in, by the table below.
+"""
+
+import argparse
+import ast
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from cluster_up import exec as host
+
+ROOT = Path(__file__).parents[2]
+TIMES = 5
+ALL = ("",)
+_GUEST = ("agent", "boot", "console", "lifecycle", "network", "recovery", "security", "storage", "vnc")
+
+# Where code is -> areas (folders of functests) that show what it does. The first prefix that fits counts.
+AREAS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("virt/launcher/", _GUEST),
+    ("virt/handler/", _GUEST),
+    ("virt/controller/", ("lifecycle", "recovery", "storage", "cli", "security")),
+    ("virt/apiserver/", ("console", "vnc", "lifecycle", "rbac", "cli", "agent")),
+    ("virt/webhooks/", ("admission", "boot", "agent", "lifecycle")),
+    ("virt/operator/", ("operator", "rbac", "recovery")),
+    ("virt/virtctl/", ("cli", "docs")),
+    ("virt/", ALL),
+    ("cluster_up/", ("devcluster",)),
+    ("docs/", ("docs",)),
+    ("functests/fixtures/", ALL),
+    ("functests/conftest.py", ALL),
+    ("conftest.py", ALL),
+)
+
+
+def imports(source: str) -> set[str]:
+    """Names of modules that a source imports; ``from a import b`` counts as a and a.b."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def importers(changed: set[str], graph: Mapping[str, set[str]]) -> set[str]:
+    """``changed`` and all modules of ``graph`` that import any of them, over any number of steps."""
+    found = set(changed)
+    while new := {module for module, uses in graph.items() if module not in found and uses & found}:
+        found |= new
+    return found
+
+
+def affected(changed: Iterable[str], sources: Mapping[str, str]) -> list[str]:
+    """Test files affected by changed files. ``sources``: the Python files under functests/, path -> text."""
+    areas: set[str] = set()
+    modules: set[str] = set()
+    for path in changed:
+        fits = [folders for prefix, folders in AREAS if path.startswith(prefix)]
+        if fits:
+            areas.update(fits[0])
+        elif path in sources:
+            modules.add(_module(path))
+    graph = {_module(path): imports(text) for path, text in sources.items()}
+    hit = importers(modules, graph) if modules else set()
+    tests = [path for path in sources if Path(path).name.startswith("test_")]
+    return sorted(
+        path for path in tests if _module(path) in hit or "" in areas or Path(path).parts[1] in areas
+    )
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def changed_files(base: str) -> list[str]:
+    """Changed since the work left ``base``, also what is not committed or not even added."""
+    def ask(*words: str) -> list[str]:
+        return host.run(["git", *words], deadline_s=30, cwd=ROOT).stdout.splitlines()
+
+    (start,) = ask("merge-base", base, "HEAD")
+    return sorted({*ask("diff", "--name-only", start), *ask("ls-files", "--others", "--exclude-standard")})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="functests.scheduling.changed")
+    parser.add_argument("--base", default="main", help="what the change is measured against")
+    parser.add_argument("--times", type=int, default=TIMES)
+    parser.add_argument("arguments", nargs="*", help="for pytest, behind --")
+    options = parser.parse_args()
+    sources = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "functests").rglob("*.py")}
+    tests = affected(changed_files(options.base), sources)
+    if not tests:
+        print(f"nothing that the functional tests see has changed since {options.base}")
+        return 0
+    seed = random.SystemRandom().randrange(10_000)
+    repeat = ["--repeat", str(options.times), "--shuffle", str(seed)]
+    return int(pytest.main([*tests, *repeat, *options.arguments], plugins=[]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

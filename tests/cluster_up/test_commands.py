@@ -1,0 +1,47 @@
+"""What `up` refuses, it refuses before anything is made."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster_up import commands, doctor, engine, paths
+from cluster_up import state as states
+from cluster_up.config.types import Config
+from cluster_up.doctor import Check
+from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster
+from cluster_up.providers.api import Existence
+from cluster_up.providers.kind import KindProvider
+from cluster_up.state import State
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.setattr(doctor, "quick", tuple)
+    monkeypatch.setattr(engine, "fault", lambda: None)
+    monkeypatch.setattr(commands, "_up", lambda *args: pytest.fail("work was begun"))
+
+
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "quick", lambda: [Check("disk", "fail", "2 GiB free", "make room")])
+    with pytest.raises(DoctorFailed, match="2 GiB free"):
+        commands.up(Config(name="t"), until=None, force=False)
+    assert not paths.cluster_folder("t").exists()
+
+
+def test_a_cluster_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KindProvider, "existence", lambda self: Existence.FOREIGN)
+    with pytest.raises(ForeignCluster, match="'t'"):
+        commands.up(Config(name="t"), until=None, force=False)
+    assert not paths.cluster_folder("t").exists()
+
+
+def test_another_port_for_a_registry_that_has_one() -> None:
+    config = Config(name="t", registry_port=5001)
+    states.write(State(
+        name="t", kubeconfig="/k", registry_port=5000, workers=config.workers, pod_cidr=str(config.pod_cidr),
+        service_cidr=str(config.service_cidr), kubernetes_version=config.kubernetes_version,
+    ))  # fmt: skip
+    with pytest.raises(ConfigError, match="registry_port: cluster 't' has 5000, asked for 5001"):
+        commands.up(config, until=None, force=False)

@@ -1,0 +1,47 @@
+"""What a cluster can do, from canned answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functests.libs import capabilities
+from functests.libs.capabilities import Capability
+from functests.libs.cluster import Cluster
+
+NODE = {"spec": {"podCIDRs": ["10.1.0.0/24", "fd00::/64"]}, "status": {"allocatable": {"example.com/vf": "2"}}}
+CLUSTER = Cluster("one", Path("k"), ("a", "b"), ("b",), {"tiny-kernel": {}}, {}, {"kvm": True, "shared": True})
+
+
+def test_nodes_tell_families_and_devices() -> None:
+    found = capabilities.of_nodes([NODE])
+    assert found["ipv6"].can
+    assert found["hostdev"] == Capability(True, "devices that nodes offer: example.com/vf")
+
+
+def test_a_claim_counts_only_where_the_cluster_agrees() -> None:
+    found = capabilities.of_api({"snapshot.storage.k8s.io"}, [{"name": "local"}], {"shared": True})
+    assert not found["shared"].can
+    assert not found["snapshot"].can
+    assert found["shared"].why == "state file: true, seen in the cluster: false"
+
+
+def test_they_are_measured_once_per_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def measured(cluster: Cluster, admin: Any) -> dict[str, Capability]:
+        calls.append(cluster.name)
+        return capabilities.of_status(cluster)
+
+    monkeypatch.setattr(capabilities, "measured", measured)
+    file = tmp_path / "capabilities.json"
+    first = capabilities.known(CLUSTER, None, file=file, run="r1")  # type: ignore[arg-type]
+    assert capabilities.known(CLUSTER, None, file=file, run="r1") == first  # type: ignore[arg-type]
+    assert calls == ["one"]
+    capabilities.known(CLUSTER, None, file=file, run="r2")  # type: ignore[arg-type]
+    assert len(calls) == 2
+    assert json.loads(file.read_text())["run"] == "r2"
+    assert capabilities.missing(first, ("two-nodes", "agent")) == ["two-nodes (1 workers)"]
+    with pytest.raises(KeyError):
+        capabilities.missing(first, ("misspelt",))

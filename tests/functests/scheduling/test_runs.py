@@ -1,0 +1,118 @@
+"""The scheduler in whole runs of pytest: what overlaps, what does not, and what becomes of a worker that dies."""
+
+import pytest
+
+from tests.functests.scheduling.conftest import Inner
+
+pytestmark = [pytest.mark.runs_processes, pytest.mark.timeout(300)]
+
+
+def test_sleepers_overlap_big_ones_do_not_and_serial_ones_come_last(inner: Inner) -> None:
+    inner.write(
+        all="""
+import time, pytest
+@pytest.mark.serial
+def test_serial(told): time.sleep(0.3)
+@pytest.mark.disruptive
+def test_disruptive(told): time.sleep(0.3)
+@pytest.mark.demand(vcpus=1000)
+def test_big(told): time.sleep(0.5)
+@pytest.mark.demand(vcpus=1000)
+def test_other_big(told): time.sleep(0.5)
+@pytest.mark.demand(seconds=60)
+def test_sleeper(told): time.sleep(3)
+@pytest.mark.parametrize("number", range(6))
+def test_small(told, number): pass
+"""
+    )
+    result = inner.run("-n3")
+    result.assert_outcomes(passed=11)
+    result.stdout.fnmatch_lines(["*=== 11 passed in *"])
+    spans = inner.spans()
+    assert len(spans) == 11
+    first, second = sorted([spans["test_big"], spans["test_other_big"]])
+    assert first[1] <= second[0], "two that want the whole machine ran at once"
+    assert spans["test_sleeper"][0] < first[1], "the longest did not start first"
+    assert first[0] < spans["test_sleeper"][1], "nothing ran beside the sleeper"
+    ordinary = max(end for name, (_, end) in spans.items() if name not in ("test_serial", "test_disruptive"))
+    assert ordinary <= spans["test_serial"][0], "serial did not wait"
+    assert spans["test_serial"][1] <= spans["test_disruptive"][0], "disruptive was not the last"
+    account = inner.account()
+    assert account["problems"] == []
+    log = (inner.pytester.path / "artifacts" / "scheduling.log").read_text()
+    assert "refused functests/test_all.py::test_serial: the cluster for itself: " in log
+
+
+def test_a_worker_that_dies_is_replaced_and_every_test_is_accounted_for(inner: Inner) -> None:
+    inner.write(
+        crash="""
+import os, time, pytest
+def test_crash(): os._exit(9)
+@pytest.mark.parametrize("number", range(8))
+def test_other(told, number): time.sleep(0.2)
+"""
+    )
+    result = inner.run("-n2")
+    result.assert_outcomes(passed=8, failed=1)
+    result.stdout.fnmatch_lines(["*replacing crashed worker*", "*crashed while running*test_crash*"])
+    assert len(inner.spans()) == 8
+    outcomes = {row["id"].rpartition("::")[2]: row["outcome"] for row in inner.account()["runs"]}
+    assert outcomes.pop("test_crash") == "crashed"
+    assert set(outcomes.values()) == {"done"}
+
+
+def test_the_only_worker_dies_between_tests_of_a_file_of_unit_tests(inner: Inner) -> None:
+    """Unit tests of a file are sent together: those behind the crash run on the worker that comes after."""
+    tests = inner.pytester.path / "tests"
+    tests.mkdir()
+    (tests / "test_unit.py").write_text(
+        """
+import os
+def test_one(told): pass
+def test_two(): os._exit(9)
+def test_three(told): pass
+"""
+    )
+    result = inner.run("-n1")
+    result.assert_outcomes(passed=2, failed=1)
+    assert set(inner.spans()) == {"test_one", "test_three"}
+    assert inner.account()["problems"] == []
+
+
+def test_what_goes_wrong_at_the_end_of_the_session_is_an_error(inner: Inner) -> None:
+    inner.write(
+        session="""
+import pytest
+@pytest.fixture(scope="session")
+def kept():
+    yield
+    raise AssertionError("left behind")
+def test_it(kept): pass
+"""
+    )
+    result = inner.run("-n1")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*left behind*"])
+
+
+def test_a_lane_that_shrinks_fails(inner: Inner) -> None:
+    inner.write(
+        lane="""
+import pytest
+@pytest.mark.case("STO-001")
+def test_disk(): pass
+@pytest.mark.case("NET-001")
+def test_net(): pass
+"""
+    )
+    result = inner.run("-n1", "--lane", "storage")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["lane storage ran 1 tests, it must have *", "*=== 1 passed*"])
+    assert result.ret == 1
+
+
+def test_repeat_and_random_order(inner: Inner) -> None:
+    inner.write(many="def test_it(told): pass\ndef test_other(told): pass\n")
+    result = inner.run("-n2", "--repeat", "5", "--shuffle", "7")
+    result.assert_outcomes(passed=10)
+    assert len(inner.spans()) == 10

@@ -1,0 +1,13 @@
+"""libvirt's names of devices, which carry the names of the spec in events and statistics."""
+
+ALIAS_PREFIX = "ua-"                # libvirt keeps aliases that start so
+
+
+def alias(name: str) -> str:
+    """libvirt's alias of the device with this name in the spec."""
+    return f"{ALIAS_PREFIX}{name}"
+
+
+def name_of(alias: str) -> str:
+    """The name in the spec of the device with this alias; "" for devices that are not from the spec."""
+    return alias.removeprefix(ALIAS_PREFIX) if alias.startswith(ALIAS_PREFIX) else ""

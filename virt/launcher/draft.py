@@ -1,0 +1,83 @@
+"""Has the domain of a VMI drafted by a process that ends with it (virt.launcher.drafting).
+
+What that work loads, the API's types, the design and an XML library, is more than all else of the launcher, and is of
+no use while the guest runs. The process is started before it is needed, beside libvirt's own start, and waits on its
+standard input.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from virt.api import codec
+from virt.base import exec as process
+from virt.launcher.disks.container import ContainerFiles, HeldFile
+from virt.launcher.outline import Outline
+from virt.rpc.errors import RequestFailed
+from virt.rpc.messages import DiskTarget, SyncVmi
+
+_DEADLINE_S = 120.0                     # an ISO, qcow2 files and a claim's disk.img may be made
+_ARGV = (sys.executable, "-m", "virt.launcher.drafting")
+
+
+class Order(msgspec.Struct, frozen=True):
+    """``files``: what disk containers gave, by volume and role."""
+
+    sync: SyncVmi
+    files: Mapping[str, Mapping[str, HeldFile]] = {}
+
+
+class Draft(msgspec.Struct, frozen=True, tag=True):
+    """``disks``: device names and sizes by volume, in the order of the spec."""
+
+    xml: str
+    disks: tuple[DiskTarget, ...] = ()
+
+
+class Refusal(msgspec.Struct, frozen=True, tag=True):
+    """As :class:`virt.rpc.messages.Failed`."""
+
+    code: str
+    message: str
+
+
+class Drafts(Protocol):
+    async def draft(self, sync: SyncVmi, outline: Outline) -> Draft:
+        """Make the VMI's disks ready and its domain. Raises RequestFailed, DiskError or RunError."""
+        ...
+
+
+class DraftingProcess:
+    """Drafts in a process apart, one for each draft."""
+
+    def __init__(self, containers: ContainerFiles) -> None:
+        self._containers = containers
+        self._spare: process.Begun | None = None
+
+    async def warm_up(self) -> None:
+        """Start the process for the first draft. Raises RunError."""
+        self._spare = await _begin()
+
+    async def draft(self, sync: SyncVmi, outline: Outline) -> Draft:
+        volumes = outline.container_volumes
+        files = await asyncio.gather(*(self._containers.files(volume) for volume in volumes))
+        order = Order(sync, dict(zip(volumes, files, strict=True)))
+        begun, self._spare = self._spare or await _begin(), None
+        result = await begun.finish(codec.encode(order), deadline_s=_DEADLINE_S)
+        sys.stderr.write(result.stderr)
+        answer = msgspec.json.decode(result.stdout, type=Draft | Refusal)
+        if isinstance(answer, Refusal):
+            raise RequestFailed(answer.code, answer.message)
+        return answer
+
+    async def close(self) -> None:
+        if self._spare is not None:
+            await self._spare.abandon()
+
+
+async def _begin() -> process.Begun:
+    return await process.begin(_ARGV, env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})

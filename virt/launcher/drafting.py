@@ -1,0 +1,56 @@
+"""``python3 -m virt.launcher.drafting``: one Order as JSON on standard input, one Draft or Refusal on standard output.
+
+Level-triggered like all of the start: what is there of disks is kept, so a failed start drafts anew.
+"""
+
+import asyncio
+import sys
+
+import msgspec
+
+from virt.api import codec
+from virt.api.v1 import VirtualMachineInstance
+from virt.base.exec import RunError
+from virt.launcher import design, domain
+from virt.launcher.design import DesignError, Prepared
+from virt.launcher.disks.errors import DiskError
+from virt.launcher.disks.prepare import Disks
+from virt.launcher.domain import DomainXmlError
+from virt.launcher.draft import Draft, Order, Refusal
+from virt.rpc.messages import DiskTarget
+
+
+async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
+    """The disks are made ready on the way."""
+    try:
+        vmi = codec.decode(order.sync.vmi, VirtualMachineInstance)
+        sources, boot = await disks.prepare(vmi), disks.boot(vmi)
+        prepared = Prepared(disks=sources, kernel=boot.kernel, initrd=boot.initrd, interfaces=order.sync.interfaces)
+        return Draft(
+            domain.to_xml(design.domain_for(vmi, order.sync.facts, prepared)),
+            tuple(
+                DiskTarget(volume=each.volume, target=each.target, size=sources[each.volume].size)
+                for each in design.disk_targets(vmi) if each.volume in sources
+            ),
+        )  # fmt: skip
+    except msgspec.MsgspecError as error:
+        return Refusal("InvalidSpec", f"the VMI cannot be read: {error}")
+    except DiskError as error:
+        return Refusal(error.code, str(error))
+    except (DesignError, DomainXmlError) as error:
+        return Refusal("InvalidSpec", str(error))
+    except RunError as error:
+        return Refusal("Internal", str(error))
+
+
+def main() -> int:
+    text = sys.stdin.buffer.read()
+    if not text:
+        return 0                        # the launcher ended before it needed a draft
+    order = msgspec.json.decode(text, type=Order)
+    sys.stdout.buffer.write(codec.encode(asyncio.run(drafted(order, Disks(containers=order.files)))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
