@@ -106,7 +106,7 @@ def one_vmi(
 @contextmanager
 def guest_files(cluster: Cluster, image: str) -> Iterator[Path]:
     """The files of a guest image, taken from the engine's copy of it."""
-    tag = cluster.images[image]["reference"].rpartition("/")[2]
+    tag = f"virt-{cluster.images[image]['reference'].rpartition('/')[2]}"
     with tempfile.TemporaryDirectory(prefix="bench-boot-") as scratch:
         made = host.run(["docker", "create", tag, "none"], deadline_s=60).stdout.strip()
         try:
@@ -121,7 +121,7 @@ def bare_s(launcher: str, files: Path, options: str) -> float:
     """From QEMU's exec to "tiny: ready"; as for a VMI, that is the last change of the transcript."""
     script = (
         f"date +%s.%N; qemu-system-x86_64 {options} {_DEVICES} -nodefaults -display none -serial file:/tmp/log & "
-        "until grep -qs 'tiny: ready' /tmp/log; do sleep 0.1; done; stat -c %.9Y /tmp/log; kill %1"
+        "until grep -qs 'tiny: ready' /tmp/log; do sleep 0.1; done; stat -c %.9Y /tmp/log; kill $!"
     )
     argv = ["docker", "run", "--rm", "--network", "none", "-v", f"{files}:/guest:ro", launcher, "sh", "-c", script]
     started, ready = host.run(argv, deadline_s=180).stdout.split()[:2]

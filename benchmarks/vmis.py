@@ -45,7 +45,8 @@ class OnNode:
 
     def serial_log(self, command: str) -> str:
         """What a command says of the transcript of the serial console, whose path is its last argument."""
-        log = f"/var/run/kubevirt-private/{self.vmi_uid}/virt-serial0-log"
+        # Not /var/run: in the launcher's image that is a link, which would lead to the node's own /run from here.
+        log = f"/run/kubevirt-private/{self.vmi_uid}/virt-serial0-log"
         return self.node.run(f"{command} /proc/{self.qemu.pid}/root{log}")
 
 

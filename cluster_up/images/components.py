@@ -23,6 +23,7 @@ _VERSION = "2"                          # raise it when a Dockerfile below chang
 _SUITE = "trixie"
 _PYTHON = "3.13"                        # trixie's
 _HELPERS = "virt/launcher/helpers"      # static C programs
+_STUBS = "virt/launcher/stubs"          # C of shared libraries, NAME.so.N.c, that stand in for larger ones
 _QEMU_USER = 107
 _APP, _DEPS = "/opt/virt/app", "/opt/virt/deps"
 _COMPILE = "python3 -m compileall -q --invalidation-mode unchecked-hash"
@@ -52,6 +53,7 @@ class Component:
     shared: tuple[str, ...]
     own: tuple[str, ...]
     helpers: bool = False
+    stubs: bool = False
 
     @property
     def source(self) -> tuple[str, ...]:
@@ -86,6 +88,7 @@ LAUNCHER = Component(
     ("__init__.py", "api", "base", "cli/__init__.py", "rpc"),
     ("cli/launcher.py", "launcher"),
     helpers=True,
+    stubs=True,
 )  # fmt: skip
 SERVICES = (OPERATOR, API, CONTROLLER, HANDLER)
 COMPONENTS = (*SERVICES, LAUNCHER)
@@ -142,6 +145,8 @@ def build(component: Component, root: Path, log: Log) -> str:
                 _copy(source, context / folder / source.relative_to(root / "virt"))
         if component.helpers:
             helpers(root, context / "helpers")
+        if component.stubs:
+            stubs(root, context / "stubs")
         (context / "Dockerfile").write_text(dockerfile(base, component))
         docker.build(context, tag, log=log)
     return tag
@@ -158,7 +163,11 @@ def _copy(source: Path, target: Path) -> None:
 def dockerfile(base: str, component: Component) -> str:
     """Layers by how often they change. Bytecode is made here, once, by the Python that will run it."""
     own = " ".join(f"{_APP}/virt/{name}" for name in component.own)
-    lines = [f"FROM {base}", f"COPY shared/ {_APP}/virt/", f"RUN {_COMPILE} {_APP}"]
+    lines = [f"FROM {base}"]
+    if component.stubs:
+        # The linker looks there first. QEMU is started, for it binds every function at its start.
+        lines += ["COPY stubs/ /usr/local/lib/", "RUN ldconfig && qemu-system-x86_64 --version"]
+    lines += [f"COPY shared/ {_APP}/virt/", f"RUN {_COMPILE} {_APP}"]
     if component.helpers:
         lines.append("COPY helpers/ /usr/lib/virt/")
     return "\n".join([*lines, f"COPY own/ {_APP}/virt/", f"RUN {_COMPILE} {own}"]) + "\n"
@@ -194,6 +203,14 @@ def helpers(root: Path, target: Path) -> None:
     for source in sorted((root / _HELPERS).glob("*.c")):
         argv: list[str | Path] = ["gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-o", target / source.stem, source]
         host.run(argv, deadline_s=60)
+
+
+def stubs(root: Path, target: Path) -> None:
+    """Compile the libraries of stubs into ``target``."""
+    target.mkdir()
+    for source in sorted((root / _STUBS).glob("*.c")):
+        argv = ["gcc", "-shared", "-fPIC", "-Os", "-s", "-Wall", "-Wextra", f"-Wl,-soname,{source.stem}"]
+        host.run([*argv, "-o", target / source.stem, source], deadline_s=60)
 
 
 def _dependencies(base: Base, root: Path, log: Log) -> Path:
