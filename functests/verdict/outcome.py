@@ -48,11 +48,12 @@ def _runs(reports: Sequence[Report]) -> int:
 
 
 def record_of(test_id: str, reports: Sequence[Report]) -> Test:
-    """The record of one test; without any report it is lost."""
-    if not reports:
-        text = "collected, and never reported"
-        return Test(id=test_id, outcome=LOST, error=text, headline=text, fingerprint=fingerprint(test_id, text), runs=0)
+    """The record of one test; without any report, or without an end, it is lost."""
     last = _last(reports)
+    if not any(report.outcome == "failed" or report.when == "teardown" for report in last):
+        text = "begun, and never ended" if last else "collected, and never reported"
+        mark = fingerprint(test_id, text)
+        return Test(id=test_id, outcome=LOST, error=text, headline=text, fingerprint=mark, runs=len(last[:1]))
     known: dict[str, Any] = {}
     retries: list[str] = []
     for report in last:

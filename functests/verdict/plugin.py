@@ -112,13 +112,12 @@ class Recorder:
         stopped = status in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
         early = stopped or bool(self._config.getvalue("maxfail"))       # what was not run then is not lost
         names = [*self._expected, *(name for name in self._reports if name not in self._expected)]
-        tests = tuple(
-            outcome.record_of(name, self._reports.get(name, [])) for name in names if name in self._reports or not early
-        )
+        records = [outcome.record_of(name, self._reports.get(name, [])) for name in names]
+        tests = tuple(record for record in records if not (early and record.outcome == LOST))
         not_run = len(names) - len(tests)
         notes = outcome.notes_of(tests, self._dead)
         if not_run:
-            notes.append(f"{not_run} tests were not run, because the run was stopped early")
+            notes.append(f"{not_run} tests did not run to their end, because the run was stopped early")
         return Verdict(
             run=f"{datetime.fromtimestamp(self._started, UTC):%Y%m%dT%H%M%S.%f}",
             started=self._started,

@@ -29,6 +29,8 @@ GOOD: list[Any] = [Report("setup"), Report("call"), Report("teardown", case="LIF
         ([Report("setup"), Report("call"), Report("teardown", "failed")], "failed"),
         ([Report("???", "failed", "worker 'gw0' crashed")], "crashed"),
         ([], "lost"),
+        ([Report("setup")], "lost"),
+        ([Report("setup"), Report("call")], "lost"),
     ],
 )
 def test_outcomes(reports: list[Any], outcome: str) -> None:
@@ -42,8 +44,8 @@ def test_what_fixtures_know_is_in_the_record() -> None:
 
 
 def test_a_skip_has_its_reason() -> None:
-    report: Any = Report("setup", "skipped", ("f", 1, "Skipped: cluster dev lacks: kvm"))
-    assert record_of("t", [report]).reason == "cluster dev lacks: kvm"
+    reports: list[Any] = [Report("setup", "skipped", ("f", 1, "Skipped: cluster dev lacks: kvm")), Report("teardown")]
+    assert record_of("t", reports).reason == "cluster dev lacks: kvm"
 
 
 def test_the_last_run_counts_and_all_are_counted() -> None:

@@ -147,7 +147,7 @@ def pytest_runtest_protocol(item):
 def test_a_run_stopped_early_loses_nothing(planted: Planted) -> None:
     _, verdict = planted.run("def test_a(): assert 0\ndef test_b(): pass\n", "-x")
     assert {name: test.outcome for name, test in by_name(verdict).items()} == {"test_a": "failed"}
-    assert verdict.notes == ("1 tests were not run, because the run was stopped early",)
+    assert verdict.notes == ("1 tests did not run to their end, because the run was stopped early",)
 
 
 def test_a_file_that_cannot_be_collected_is_in_the_verdict(planted: Planted) -> None:
