@@ -38,7 +38,7 @@ lint: $(READY)  ## ruff, mypy, import contracts
 	.venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
 
 unit: $(READY)  ## unit tests
-	$(PYTHON) -m pytest tests
+	$(PYTHON) -m pytest tests -q -n 2
 
 functest: $(READY)  ## functional tests on a running cluster; LANE=tier1 FILTER=expression WORKERS=4
 	$(PYTHON) -m pytest functests $(PARALLEL) $(if $(LANE),--lane $(LANE)) $(if $(FILTER),-k '$(FILTER)')
@@ -57,8 +57,8 @@ catalogue: $(READY)  ## functional cases: tested, missing, last red; AREA=LIF
 
 check: lint unit  ## what every change must pass
 
-test: lint cluster-up  ## lint, cluster, unit tests, functional tests
-	$(PYTHON) -m pytest tests functests $(PARALLEL)
+test: lint unit cluster-up  ## lint, unit tests, cluster, the functional tests that gate every change
+	$(PYTHON) -m pytest functests $(PARALLEL) --lane tier1
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 16

@@ -84,7 +84,8 @@ def test_a_console_is_refused_in_plain_words(space: Space, cluster: Cluster, nod
     Expected: 400 "VMI is not running", then the console, 400, 409 "VMI is in failed status", 404; each a Status object.
     """
     space.create(build.on_node(build.kernel_boot_vmi(cluster, "unscheduled"), "no-such-node"))
-    for name in ("ends", "crashes"):
+    # In this order: the last one's console is asked for before it can have started.
+    for name in ("crashes", "ends"):
         space.create(build.kernel_boot_vmi(cluster, name))
     console, codes = _first_console(space, "ends")
     assert codes == {400}, f"the console of a starting VMI answered {codes}"

@@ -19,6 +19,7 @@ from functests.libs.rest import VMI, Rest, subresource_path
 READY = "tiny: ready"
 PANIC = re.compile(rb"Kernel panic - not syncing|BUG: unable to handle|Attempted to kill init")
 SUBPROTOCOL = "plain.kubevirt.io"
+INTERRUPT_EVERY = 3            # attempts at a login
 
 
 class ConsoleError(AssertionError):
@@ -135,6 +136,12 @@ class Console:
                     raise ConsoleError(self._said(f"nothing matched {pattern!r} in {within_s:.0f} s"))
                 self._news.wait(left)
 
+    def wait_panic(self, *, within_s: float) -> None:
+        """Until the guest's kernel has said the last of its panic."""
+        with self._news:
+            if not self._news.wait_for(lambda: b"end Kernel panic" in self._received, within_s):
+                raise ConsoleError(self._said(f"no panic in {within_s:.0f} s"))
+
     def wait_closed(self, *, within_s: float) -> None:
         with self._news:
             if not self._news.wait_for(lambda: self.closed, within_s):
@@ -143,10 +150,14 @@ class Console:
     def login(self, *, within_s: float) -> "Console":
         """Until a shell answers. Types Enter now and then: a console opened after the boot shows nothing by itself."""
         deadline = time.monotonic() + within_s
+        attempt = 0
         while True:
+            attempt += 1
             marker = secrets.token_hex(4)
             since = self.position
-            self.send(f"\x03\necho sh''ell-{marker}\n")
+            # Ctrl-C ends what may run in the foreground; a shell that is just starting is left alone.
+            interrupt = "\x03" if attempt % INTERRUPT_EVERY == 0 else ""
+            self.send(f"{interrupt}\necho sh''ell-{marker}\n")
             try:
                 self.wait_for(f"\nshell-{marker}", within_s=2, since=since)
                 return self

@@ -2,6 +2,7 @@
 
 import secrets
 
+from functests.libs import patience
 from functests.libs.kube import Space
 from functests.libs.rest import Rest
 
@@ -21,6 +22,10 @@ def user_with(space: Space, role: str) -> tuple[str, Rest]:
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}],
     }
     space.rest.post(_BINDINGS.format(space.name), binding).ok()
+    patience.eventually(
+        f"kube-apiserver's authorizer knows the binding of {name}", lambda: may(space, name, "get", "", "pods"), bool,
+        within_s=20,
+    )  # fmt: skip
     rest = space.rest.as_user(name)
     foreign = rest.get("/api/v1/namespaces/kube-system/secrets")
     assert foreign.code == 403, f"{name} may read foreign secrets ({foreign.code}): it proves nothing about {role}"

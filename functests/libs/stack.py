@@ -54,9 +54,9 @@ class Stack:
         return found
 
     def restarts(self) -> dict[str, int]:
-        """Restarts of every component's container, by pod."""
+        """Restarts of every component's container, by pod; a new pod may have no container yet."""
         return {
-            pod["metadata"]["name"]: container(pod)["restartCount"]
+            pod["metadata"]["name"]: sum(entry["restartCount"] for entry in pod["status"].get("containerStatuses", []))
             for component in COMPONENTS
             for pod in self.pods(component)
         }

@@ -139,6 +139,7 @@ def test_reset_is_a_hard_reboot_of_the_same_machine(space: Space, cluster: Clust
     assert "Reset" in space.reasons("vm", "VirtualMachineInstance")
 
     shell.send("echo 0 > /proc/sys/kernel/panic; echo c > /proc/sysrq-trigger\n")
+    shell.wait_panic(within_s=20)
     after_panic = space.console("vm")
     space.wait_vmi("vm", lambda seen: seen["status"]["phase"] == "Running", "still runs")
     assert space.act_on_vmi("vm", "reset").code == 200

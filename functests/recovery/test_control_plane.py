@@ -6,6 +6,7 @@ import pytest
 
 from functests.libs import build, patience
 from functests.libs.cluster import Cluster
+from functests.libs.console import Console, ConsoleRefused
 from functests.libs.kube import Space
 from functests.libs.rest import VMI, core_path, kubevirt_path
 from functests.libs.stack import API, CONTROLLER, NAMESPACE, OPERATOR, Stack, container, is_ready
@@ -110,13 +111,26 @@ def test_guests_survive_the_death_of_all_api_servers(space: Space, cluster: Clus
     )
     for pod in pods:
         stack.wait_restarted(pod)
-    witness.shell = space.shell("first")
+    # kube-apiserver takes its time to see that the aggregated API is there again.
+    console = patience.eventually(
+        "a console opens", lambda: _console(space, "first"), lambda seen: seen is not None, within_s=60
+    )
+    assert console is not None
+    witness.shell = console.login(within_s=patience.boots(1))
     witness.check()
     space.wait_running("second")
     assert space.shell("second").succeed("echo $((6*7))") == "42"
     killed = {pod["metadata"]["name"] for pod in pods}
     others = {name: count for name, count in stack.restarts().items() if name not in killed}
     assert others == {name: count for name, count in before.items() if name not in killed}
+
+
+def _console(space: Space, name: str) -> Console | None:
+    """None while it is refused."""
+    try:
+        return space.console(name)
+    except ConsoleRefused:
+        return None
 
 
 @pytest.mark.case("REC-020")

@@ -30,6 +30,13 @@ def _end(space: Space, nodes: Nodes, vmi: Object, phase: str) -> None:
     assert ended["status"]["phase"] == phase, ended["status"]
 
 
+def _started(space: Space, cluster: Cluster) -> Object:
+    """The running VMI of a Manual VM, which runs only when somebody starts it."""
+    space.create(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "Manual"))
+    assert space.act_on_vm("vm", "start").code == 202
+    return space.wait_running("vm")
+
+
 @pytest.mark.case("REC-002")
 def test_rerun_on_failure_starts_a_crashed_guest_again(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -53,8 +60,7 @@ def test_a_crashed_manual_vm_waits_for_its_start(space: Space, cluster: Cluster,
     Steps: SIGKILL its QEMU; wait; start.
     Expected: the VMI stays Failed for 30 s, the VM is Stopped; start is 202 and a new VMI boots.
     """
-    vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "Manual"))
-    uid = vmi["metadata"]["uid"]
+    uid = (vmi := _started(space, cluster))["metadata"]["uid"]
     _end(space, nodes, vmi, "Failed")
     space.wait_vm_status("vm", "Stopped")
     patience.quiet(
@@ -91,8 +97,7 @@ def test_a_manual_vm_keeps_what_ended(space: Space, cluster: Cluster, nodes: Nod
     Steps: power off inside the guest; wait; start.
     Expected: the Succeeded VMI is kept for 30 s; start replaces it and a new one boots.
     """
-    vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "Manual"))
-    uid = vmi["metadata"]["uid"]
+    uid = (vmi := _started(space, cluster))["metadata"]["uid"]
     _end(space, nodes, vmi, "Succeeded")
     patience.quiet(
         "the ended VMI was touched",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from functests.scheduling import plan
-from functests.scheduling.admission import Admission, Capacity, Job
+from functests.scheduling.admission import Admission, Capacity, Job, Refusal
 from functests.scheduling.plan import Entry
 
 
@@ -80,14 +80,7 @@ class Dispatch:
             return []
         started, refused = self.admission.admit(len(idle), available_mib=self._available())
         now = self.now()
-        for refusal in refused:
-            known = self.refused.get(refusal.key)
-            self.refused[refusal.key] = refusal.reason
-            kind = refusal.reason.split(":")[0]
-            if known is None or known.split(":")[0] != kind:        # the same want with other numbers is no news
-                self._log(f"{now:8.1f} refused {refusal.key}: {refusal.reason}")
-                for index in self._indices[refusal.key]:
-                    self.records[index].refusals.append(refusal.reason)
+        self._note(refused, now)
         given = []
         for worker, job in zip(idle, started, strict=False):
             indices = list(self._indices[job.key])
@@ -97,6 +90,21 @@ class Dispatch:
             self._log(f"{now:8.1f} started {job.key} on {worker}, {job.seconds:.0f} s expected")
             given.append((worker, list(indices)))
         return given
+
+    def _note(self, refused: Sequence[Refusal], now: float) -> None:
+        """Log new reasons only, and one line for all that have the same: whole crowds wait for the same thing."""
+        news: dict[str, list[str]] = {}
+        for refusal in refused:
+            known = self.refused.get(refusal.key)
+            self.refused[refusal.key] = refusal.reason
+            kind = refusal.reason.partition(":")[0]
+            if known is None or known.partition(":")[0] != kind:        # the same want with other numbers is no news
+                news.setdefault(refusal.reason, []).append(refusal.key)
+                for index in self._indices[refusal.key]:
+                    self.records[index].refusals.append(refusal.reason)
+        for reason, keys in news.items():
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            self._log(f"{now:8.1f} refused {keys[0]}{more}: {reason}")
 
     def _begin(self, worker: str, index: int) -> None:
         record = self.records[index]

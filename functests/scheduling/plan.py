@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ UNIT_S = 0.1
 
 @dataclass(frozen=True)
 class Entry:
-    """``group``: tests of one group go to one worker, one after the other; functional tests have none."""
+    """``group``: tests of one group go to one worker, one after the other; functional tests have none.
+    ``declared``: the test has a mark of its own, not only what its fixtures say."""
 
     id: str
     demand: Demand
     group: str = ""
+    declared: bool = False
 
 
 def entry(item: pytest.Item, functional: bool) -> Entry:
@@ -31,16 +33,33 @@ def entry(item: pytest.Item, functional: bool) -> Entry:
         return Entry(item.nodeid, UNIT, group=item.nodeid.split("::", maxsplit=1)[0])
     marks = [mark.kwargs for mark in item.iter_markers("demand")]
     names = [mark.name for mark in item.iter_markers()]
-    return Entry(item.nodeid, demands.of(getattr(item, "fixturenames", ()), marks, names))
+    return Entry(item.nodeid, demands.of(getattr(item, "fixturenames", ()), marks, names), declared=bool(marks))
 
 
 def write(file: Path, entries: Sequence[Entry]) -> None:
-    rows = [{"id": one.id, "group": one.group, "demand": one.demand.to_json()} for one in entries]
+    rows = [
+        {"id": one.id, "group": one.group, "declared": one.declared, "demand": one.demand.to_json()} for one in entries
+    ]
     file.write_text(json.dumps(rows))
 
 
 def read(file: Path) -> list[Entry]:
-    return [Entry(row["id"], Demand(**row["demand"]), row["group"]) for row in json.loads(file.read_text())]
+    rows = json.loads(file.read_text())
+    return [Entry(row["id"], Demand(**row["demand"]), row["group"], row["declared"]) for row in rows]
+
+
+def corrected(entries: Sequence[Entry], booted: Mapping[str, int]) -> list[Entry]:
+    """Where only fixtures say what a test takes, what it booted the last time says it better."""
+
+    def correct(one: Entry) -> Entry:
+        count = booted.get(one.id)
+        if one.declared or count is None or count == one.demand.boots:
+            return one
+        if count:
+            return replace(one, demand=replace(one.demand, boots=count))
+        return replace(one, demand=replace(one.demand, boots=0, vcpus=0, memory_mib=0))
+
+    return [correct(one) for one in entries]
 
 
 def jobs(

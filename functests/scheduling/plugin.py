@@ -12,6 +12,7 @@ from functests.libs.slots import SLOTS
 from functests.scheduling import machine, plan, run, selection, view, xdist_compat
 
 FOLDER = "functests"
+_BOOTS = pytest.StashKey[int]()
 
 
 def is_functional(item: pytest.Item) -> bool:
@@ -59,11 +60,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    item.stash[_BOOTS] = SLOTS.taken
     with activity.doing(item.nodeid):
         try:
             return (yield)
         finally:
             SLOTS.give_all()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """What the test really booted goes with its last report: the next run knows better than a default."""
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append((run.BOOTED, SLOTS.taken - item.stash.get(_BOOTS, SLOTS.taken)))
 
 
 # --- on the controller ---
@@ -111,6 +122,9 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed or (report.when == "call" and not report.skipped):
             self.run.ran(report.nodeid)
+        if report.when == "teardown" and report.passed:
+            counts = [value for name, value in report.user_properties if name == run.BOOTED]
+            self.run.booted[report.nodeid] = int(str(counts[-1])) if counts else 0
         if self.view is not None:
             self.view.report(report)
 

@@ -12,6 +12,7 @@ from functests.scheduling import durations, lanes, machine, plan, xdist_compat
 from functests.scheduling.dispatch import Dispatch
 
 LOG = "scheduling.log"
+BOOTED = "booted"               # user property of a report: guests that the test booted
 
 
 class Run:
@@ -23,7 +24,7 @@ class Run:
         self.artifacts = config.rootpath / "artifacts"
         self.scheduler: xdist_compat.Scheduler | None = None
         self.passed: list[str] = []             # tests that ran and were not skipped, once each
-        self._log: list[str] = []
+        self.booted: dict[str, int] = {}        # of the tests that passed
 
     @property
     def dispatch(self) -> Dispatch | None:
@@ -35,7 +36,7 @@ class Run:
 
     def _dispatch(self, ids: Sequence[str]) -> Dispatch:
         (file, *_) = sorted(self.folder.glob("*.plan"))
-        entries = plan.read(file)
+        entries = plan.corrected(plan.read(file), durations.booted(self.artifacts))
         assert [one.id for one in entries] == list(ids), "the plan is not of these tests"
         self.artifacts.mkdir(exist_ok=True)
         (self.artifacts / LOG).write_text("")
@@ -102,7 +103,8 @@ class Run:
         known.update(
             {row["id"]: round(row["ended_s"] - row["started_s"], 2) for row in account["runs"] if row["outcome"]}
         )
-        text = json.dumps({**account, "known": known}, indent=1)
+        booted = {**durations.booted(self.artifacts), **self.booted}
+        text = json.dumps({**account, "known": known, "booted": booted}, indent=1)
         (self.artifacts / durations.ACCOUNT).write_text(text)
 
 

@@ -20,6 +20,8 @@ from functests.scheduling import machine
 from functests.scheduling.run import Run
 
 NODES_EVERY_S = 5.0
+# cgroup v2, else v1.
+_MEMORY = "cd /sys/fs/cgroup && cat memory.current 2>/dev/null || cat memory/memory.usage_in_bytes"
 
 
 class View:
@@ -72,11 +74,10 @@ class Plain(View):
         done = sum(bool(one.outcome) for one in dispatch.records) * 100 // len(dispatch.records)
         terminal = self.config.pluginmanager.getplugin("terminalreporter")
         colour = {"passed": {"green": True}, "SKIPPED": {"yellow": True}}.get(word, {"red": True})
-        waited = f"  (waited: {record.refusals[-1]})" if record.refusals else ""
         if terminal is not None and self.config.option.verbose >= 0:
             terminal.ensure_newline()
             terminal.write(f"{word:8}", **colour)
-            terminal.write_line(f"{seconds:6.1f} s {record.worker:>5} {done:3d} % {report.nodeid}{waited}")
+            terminal.write_line(f"{seconds:6.1f} s {record.worker:>5} {done:3d} % {report.nodeid}")
 
 
 class OnTerminal(Plain):
@@ -131,7 +132,7 @@ class OnTerminal(Plain):
             known = nodes.Nodes(cluster.load())
             while not self._over.wait(NODES_EVERY_S):
                 for node in known:
-                    code, text = node.try_run("cat /sys/fs/cgroup/memory.current")
+                    code, text = node.try_run(_MEMORY)
                     if code == 0 and text.strip().isdigit():
                         self._memory[node.name] = f"{int(text) // 2**20} MiB"
 

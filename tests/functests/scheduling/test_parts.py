@@ -46,6 +46,13 @@ def test_unit_tests_of_a_file_are_one_job_and_earlier_runs_say_how_long() -> Non
     assert len(orders) == 2
 
 
+def test_what_a_test_booted_the_last_time_corrects_a_default_but_not_a_mark() -> None:
+    default = Demand(vcpus=1, memory_mib=400, boots=1)
+    entries = [Entry("a", default), Entry("b", default), Entry("c", default, declared=True), Entry("d", default)]
+    found = plan.corrected(entries, {"a": 0, "b": 3, "c": 0})
+    assert [(one.demand.boots, one.demand.vcpus) for one in found] == [(0, 0), (3, 1), (1, 1), (1, 1)]
+
+
 def dispatch(count: int) -> tuple[Dispatch, list[str]]:
     log: list[str] = []
     entries = [Entry(f"f.py::t{number}", Demand(vcpus=1)) for number in range(count)]
@@ -67,11 +74,11 @@ def test_the_account_tells_a_test_that_ended_where_it_was_not_sent() -> None:
 
 
 def test_a_refusal_is_logged_once_with_its_reason() -> None:
-    made, log = dispatch(3)
+    made, log = dispatch(4)
     made.assign(["gw0", "gw1", "gw2"])
     made.assign(["gw2"])
     assert [line for line in log if "refused" in line] == [
-        "     0.0 refused f.py::t2: vCPUs: wants 1, 0 of 2 are free"
+        "     0.0 refused f.py::t2 and 1 more: vCPUs: wants 1, 0 of 2 are free"
     ]
 
 

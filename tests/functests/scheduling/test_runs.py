@@ -40,7 +40,7 @@ def test_small(told, number): pass
     account = inner.account()
     assert account["problems"] == []
     log = (inner.pytester.path / "artifacts" / "scheduling.log").read_text()
-    assert "refused functests/test_all.py::test_serial: the cluster for itself: " in log
+    assert "refused functests/test_all.py::test_serial and 1 more: the cluster for itself: " in log
 
 
 def test_a_worker_that_dies_is_replaced_and_every_test_is_accounted_for(inner: Inner) -> None:
