@@ -8,8 +8,8 @@ N := 20
 NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
 
 .DEFAULT_GOAL := help
-.PHONY: bootstrap check cluster-down cluster-logs cluster-sync cluster-up doctor functest functest-changed
-.PHONY: functest-flake help lint status test unit
+.PHONY: bootstrap catalogue check cluster-down cluster-logs cluster-sync cluster-up doctor functest functest-changed
+.PHONY: functest-flake help lint report status test unit
 
 bootstrap: $(READY)  ## make .venv with the pinned packages
 
@@ -48,6 +48,12 @@ functest-flake: $(READY)  ## one test many times: TEST=functests/console/test_co
 
 functest-changed: $(READY)  ## tests that a change touches or affects, five times in random order; BASE=main
 	$(PYTHON) -m functests.scheduling.changed $(if $(BASE),--base $(BASE)) -- $(PARALLEL)
+
+report: $(READY)  ## verdict of the last functional run
+	$(PYTHON) -m functests.verdict
+
+catalogue: $(READY)  ## functional cases: tested, missing, last red; AREA=LIF
+	$(PYTHON) -m functests.catalogue $(AREA)
 
 check: lint unit  ## what every change must pass
 

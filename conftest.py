@@ -8,6 +8,7 @@ import pytest
 
 from functests.libs import turns
 from functests.libs.failure import FAILURE
+from functests.verdict import plugin as verdict
 
 pytest_plugins = ["functests.scheduling.plugin"]
 
@@ -17,6 +18,10 @@ FUNCTEST_TIMEOUT_S = 420      # several boots on a slow machine; unit tests keep
 
 def _is_functional(item: pytest.Item) -> bool:
     return item.path.is_relative_to(FUNCTESTS)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    verdict.register(config)
 
 
 @pytest.hookimpl(tryfirst=True)

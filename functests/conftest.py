@@ -2,7 +2,11 @@
 
 from functests.fixtures.calibration import calibrated
 from functests.fixtures.cluster import admin, can, capable, cluster, nodes
+from functests.fixtures.ledger import book, ledger
 from functests.fixtures.space import closed, evidence, space
 from functests.fixtures.stack import stack
 
-__all__ = ["admin", "calibrated", "can", "capable", "closed", "cluster", "evidence", "nodes", "space", "stack"]
+__all__ = [
+    "admin", "book", "calibrated", "can", "capable", "closed", "cluster", "evidence", "ledger", "nodes", "space",
+    "stack",
+]

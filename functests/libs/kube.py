@@ -1,5 +1,6 @@
 """Objects of one test: create, read, act, wait."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,7 @@ class Space:
     rest: Rest
     name: str
     opened: list[Console] = field(default_factory=list)
+    boots: list[float] = field(default_factory=list)        # seconds from creating a guest to its shell
 
     # --- VMs and VMIs ---
 
@@ -188,10 +190,13 @@ class Space:
 
     def boot(self, manifest: Manifest) -> tuple[Object, Console]:
         """Create a VM or VMI, wait until it runs and its shell answers. Returns the VMI and the console."""
+        started = time.monotonic()
         self.create(manifest)
         name = manifest["metadata"]["name"]
         vmi = self.wait_running(name)
-        return vmi, self.shell(name)
+        shell = self.shell(name)
+        self.boots.append(time.monotonic() - started)
+        return vmi, shell
 
     # --- what belongs to a VMI ---
 

@@ -1,0 +1,117 @@
+"""From pytest's reports of one test to its record; and who may have left an orphan. Pure decisions."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from functests.verdict.fingerprint import fingerprint, headline
+from functests.verdict.records import CRASHED, FAILED, LEAKED, LOST, PASSED, SKIPPED, Orphan, Test
+
+
+class Report(Protocol):
+    """What is used of a pytest.TestReport."""
+
+    nodeid: str
+    when: str | None
+    outcome: str
+    longrepr: Any
+    duration: float
+    start: float
+    user_properties: Any
+
+
+def _skip_reason(report: Report) -> str:
+    if hasattr(report, "wasxfail"):
+        return f"expected to fail: {report.wasxfail}"
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return str(report.longrepr)
+
+
+def _last(reports: Sequence[Report]) -> list[Report]:
+    """The reports of the last time that the test was run."""
+    start = max((index for index, report in enumerate(reports) if report.when == "setup"), default=0)
+    return list(reports[start:])
+
+
+def _runs(reports: Sequence[Report]) -> int:
+    """A crash is a run of its own unless its setup was reported before."""
+    count = 0
+    begun = False
+    for report in reports:
+        if report.when == "setup":
+            count, begun = count + 1, True
+        elif report.when == "teardown":
+            begun = False
+        elif report.when != "call":
+            count, begun = count + (not begun), False
+    return max(count, 1)
+
+
+def record_of(test_id: str, reports: Sequence[Report]) -> Test:
+    """The record of one test; without any report, or without an end, it is lost."""
+    last = _last(reports)
+    if not any(report.outcome == "failed" or report.when == "teardown" for report in last):
+        text = "begun, and never ended" if last else "collected, and never reported"
+        mark = fingerprint(test_id, text)
+        return Test(id=test_id, outcome=LOST, error=text, headline=text, fingerprint=mark, runs=len(last[:1]))
+    known: dict[str, Any] = {}
+    retries: list[str] = []
+    for report in last:
+        known.update(dict(report.user_properties))
+    if last[-1].user_properties:
+        retries = [str(value) for name, value in last[-1].user_properties if name == "retried"]
+    bad = [report for report in last if report.outcome == "failed"]
+    skipped = [report for report in last if report.outcome == "skipped"]
+    leak = str(known.get("leak", ""))
+    if any(report.when not in ("setup", "call", "teardown") for report in bad):
+        outcome = CRASHED
+    elif bad:
+        outcome = LEAKED if leak and all(report.when == "teardown" for report in bad) else FAILED
+    else:
+        outcome = SKIPPED if skipped else PASSED
+    error = "\n\n".join(f"[{report.when}]\n{report.longrepr}" for report in bad)
+    starts = [report.start for report in last if getattr(report, "start", 0.0)]
+    first = str(bad[0].longrepr) if bad else ""
+    return Test(
+        id=test_id,
+        outcome=outcome,
+        case=str(known.get("case", "")),
+        seconds=round(sum(report.duration for report in last), 2),
+        started=min(starts, default=0.0),
+        worker=str(getattr(last[-1], "worker_id", "")),
+        reason=_skip_reason(skipped[0]) if outcome == SKIPPED else "",
+        error=error,
+        headline=headline(first),
+        fingerprint=fingerprint(test_id, first) if bad else "",
+        leak=leak,
+        retries=tuple(retries),
+        runs=_runs(reports),
+        evidence=str(known.get("evidence", "")),
+        boots=tuple(known.get("boots_s", ())),
+        ledger_s=float(known.get("ledger_s", 0.0)),
+        settled_s=float(known.get("settled_s", 0.0)),
+    )
+
+
+def orphans_of(found: Iterable[Sequence[Any]], tests: Iterable[Test]) -> list[Orphan]:
+    """Workers that saw the same orphan narrow the time in which it appeared; tests of that time may have left it."""
+    times: dict[str, tuple[float, float]] = {}
+    for item, since, until in found:
+        earlier = times.get(item, (0.0, float("inf")))
+        times[item] = (max(earlier[0], since), min(earlier[1], until))
+    every = list(tests)
+    return [
+        Orphan(item, tuple(test.id for test in every if _ran_in(test, since, until)))
+        for item, (since, until) in sorted(times.items())
+    ]
+
+
+def _ran_in(test: Test, since: float, until: float) -> bool:
+    return bool(test.started) and test.started < until and test.started + test.seconds > since
+
+
+def notes_of(tests: Iterable[Test], dead: Mapping[str, str]) -> list[str]:
+    """What a reader must know beside the outcomes."""
+    said = [f"worker {name} died and was replaced: {why}" for name, why in dead.items()]
+    said += [f"{test.id} was run {test.runs} times" for test in tests if test.runs > 1 + len(test.retries)]
+    return said

@@ -1,0 +1,162 @@
+"""pytest's side of the verdict: gathers reports of all workers, and writes everything when the run ends.
+
+Workers only put facts on their reports (the case's id, what fixtures know) and hand orphans over in their output. The
+controller, or the only process, records. The exit status is pytest's; it becomes a failure where pytest would not see
+one: a test that nobody ran, an orphan that one of several tests left.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster_up import exec as host
+from functests.verdict import outcome, write
+from functests.verdict.records import FAILED, LOST, Verdict
+from functests.verdict.sampler import Sampler
+
+FUNCTIONAL = "functests/"
+_ORPHANS = "ledger_orphans"
+_ALONE = pytest.StashKey[list[tuple[str, float, float]]]()
+Orphans = list[tuple[str, float, float]]
+
+
+def register(config: pytest.Config) -> None:
+    """Called by the root conftest's pytest_configure, in the controller and in each worker."""
+    config.pluginmanager.register(Cases(), "functest-cases")
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        config.pluginmanager.register(Recorder(config), "functest-verdict")
+
+
+def hand_over(config: pytest.Config, orphans: Orphans) -> None:
+    """What the ledger of this process could not tell the owner of: (item, since, until)."""
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[_ORPHANS] = orphans
+    else:
+        config.stash[_ALONE] = orphans
+
+
+class Cases:
+    """Each report carries the id of its catalogue case."""
+
+    @pytest.hookimpl
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            mark = item.get_closest_marker("case")
+            if mark is not None and mark.args:
+                item.user_properties.append(("case", str(mark.args[0])))
+
+
+class Recorder:
+    """Of the controlling process."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._started = time.time()
+        self._expected: dict[str, None] = {}                # in the order of collection
+        self._reports: dict[str, list[Any]] = {}
+        self._collect_errors: dict[str, str] = {}
+        self._orphans: Orphans = []
+        self._dead: dict[str, str] = {}
+        self._workers: set[str] = set()
+        self._sampler = Sampler()
+        self._written: tuple[Path, Verdict] | None = None
+
+    # --- what happens ---
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._expected.update(dict.fromkeys(item.nodeid for item in session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        self._workers.add(node.gateway.id)
+        self._expected.update(dict.fromkeys(ids))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        if error:
+            self._dead[node.gateway.id] = str(error)
+        self._orphans += getattr(node, "workeroutput", {}).get(_ORPHANS, [])
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if nodeid.startswith(FUNCTIONAL):
+            self._sampler.start()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._reports.setdefault(report.nodeid, []).append(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._collect_errors[report.nodeid] = str(report.longrepr)
+
+    # --- the end ---
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        self._sampler.stop()
+        alone: Orphans = self._config.stash.get(_ALONE, [])
+        self._orphans += alone
+        if not any(name.startswith(FUNCTIONAL) for name in [*self._expected, *self._collect_errors]):
+            return
+        verdict = self._verdict(int(exitstatus))
+        if verdict.exit_status == 0 and (verdict.orphans or verdict.of(LOST)):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            verdict = self._verdict(int(session.exitstatus))
+        self._written = write.all_of(verdict, self._config.rootpath / "artifacts")
+
+    def _verdict(self, status: int) -> Verdict:
+        stopped = status in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        early = stopped or bool(self._config.getvalue("maxfail"))       # what was not run then is not lost
+        names = [*self._expected, *(name for name in self._reports if name not in self._expected)]
+        records = [outcome.record_of(name, self._reports.get(name, [])) for name in names]
+        tests = tuple(record for record in records if not (early and record.outcome == LOST))
+        not_run = len(names) - len(tests)
+        notes = outcome.notes_of(tests, self._dead)
+        if not_run:
+            notes.append(f"{not_run} tests did not run to their end, because the run was stopped early")
+        return Verdict(
+            run=f"{datetime.fromtimestamp(self._started, UTC):%Y%m%dT%H%M%S.%f}",
+            started=self._started,
+            seconds=round(time.time() - self._started, 1),
+            exit_status=status,
+            cluster=self._sampler.cluster,
+            revision=revision(self._config.rootpath),
+            workers=max(1, len(self._workers)),
+            command=" ".join(["pytest", *sys.argv[1:]]),
+            tests=tests,
+            collect_errors=self._collect_errors,
+            orphans=tuple(outcome.orphans_of(self._orphans, tests)),
+            guests=tuple(self._sampler.guests.values()),
+            memory=tuple(self._sampler.memory),
+            sampling=self._sampler.trouble,
+            notes=tuple(notes),
+        )
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Above pytest's own last line."""
+        if self._written is None:
+            return
+        page, verdict = self._written
+        terminalreporter.section("verdict")
+        for orphan in verdict.orphans:
+            terminalreporter.line(f"left by one of {', '.join(orphan.tests) or 'the tests'}: {orphan.item}")
+        for test in verdict.of(LOST):
+            terminalreporter.line(f"never reported: {test.id}")
+        new = [test for test in verdict.of(FAILED) if not test.seen_before]
+        if new:
+            terminalreporter.line(f"failures that this machine's history does not know: {len(new)}")
+        terminalreporter.line(f"everything about this run: {page}")
+
+
+def revision(root: Path) -> str:
+    """Commit of the source, "+" when files differ from it; "" outside a repository."""
+    try:
+        commit = host.run(["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], deadline_s=10, check=False)
+        changed = host.run(["git", "-C", str(root), "status", "--porcelain"], deadline_s=10, check=False)
+    except Exception:  # noqa: BLE001 - no git on this machine is no reason to lose a verdict
+        return ""
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "") if commit.code == 0 else ""
