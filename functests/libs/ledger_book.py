@@ -23,6 +23,11 @@ SETTLE_S = 25.0
 CLOSE_S = 60.0
 
 
+def is_on() -> bool:
+    """Off by default: it has not run around a whole suite without a false alarm yet."""
+    return os.environ.get("FUNCTEST_LEDGER") == "1"
+
+
 class Leak(AssertionError):
     """The test left something behind."""
 
