@@ -165,6 +165,12 @@ class Console:
                 if self.closed or PANIC.search(self._received) or time.monotonic() > deadline:
                     raise ConsoleError(self._said(f"no shell answered in {within_s:.0f} s")) from None
 
+    def interrupt(self, *, within_s: float = 20) -> "Console":
+        """End what runs in the foreground and wait for the shell: a terminal drops what is typed close behind Ctrl-C
+        (n_tty flushes its queues on the interrupt character)."""
+        self.send("\x03")
+        return self.login(within_s=within_s)
+
     def run(self, command: str, *, within_s: float = 20) -> Result:
         """Run ``command`` in the guest's shell. Returns its exit status and its output without echo."""
         marker = secrets.token_hex(6)
