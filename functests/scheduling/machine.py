@@ -50,5 +50,5 @@ def capacity(vfs: int = 0) -> Capacity:
 
 
 def workers(count: int | None = None) -> int:
-    """Workers of a run: one per guest that may run at once. Two more made every boot slower and no run shorter."""
+    """Workers of a run: one per guest that may run at once."""
     return (count or cores()) * GUESTS_PER_CORE
