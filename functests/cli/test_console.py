@@ -31,9 +31,12 @@ def test_the_console_serves_a_person_and_a_pipe(space: Space, cluster: Cluster) 
     space.shell("vm").close()
     with _terminal(cluster, space, "vm") as terminal:
         terminal.wait_for(BANNER, within_s=20)
+        terminal.wait_raw(within_s=5)
         terminal.type("\n echo $((6*7))-an''swer\n")
         terminal.wait_for("42-answer", within_s=20)
-        terminal.type("sleep 1000; echo af''ter\n")
+        # The shell edits its line in raw mode, where Ctrl-C is only a byte: first the command must run.
+        terminal.type("echo sl''eeping; sleep 1000; echo af''ter\n")
+        terminal.wait_for("\nsleeping", within_s=20)
         terminal.interrupt()
         terminal.type("\n echo in''terrupted\n")
         terminal.wait_for("interrupted", within_s=20)

@@ -68,6 +68,14 @@ class Terminal:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{pattern!r} did not appear in {within_s:.0f} s: {self._tail()}")
 
+    def wait_raw(self, *, within_s: float) -> None:
+        """Until the program has changed the terminal's settings: what is typed before that may be thrown away."""
+        deadline = time.monotonic() + within_s
+        while self.settings() == self.before:
+            self._read(0.05)
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the terminal's settings are still the old ones: {self._tail()}")
+
     def wait_end(self, *, within_s: float) -> int:
         """Its exit status."""
         deadline = time.monotonic() + within_s

@@ -34,6 +34,8 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._answer.shutdown()         # wakes the reader, which close() would wait for
+        self._thread.join(10)
         self._answer.close()
 
     def _read(self) -> None:

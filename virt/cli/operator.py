@@ -6,23 +6,17 @@ All replicas answer webhooks and probes; the one that holds the lease works. A s
 import asyncio
 import os
 import sys
-import uuid
 from collections.abc import Mapping
 
-from aiohttp import web
-
 from virt.api import names
-from virt.api.clusterconfig import ClusterConfig
 from virt.base import log, service
-from virt.base.clock import RealClock
 from virt.kube import http, lightkube_client
 from virt.kube.events import EventRecorder
 from virt.kube.leader import Elector
+from virt.operator.admission import KubeVirtAdmission
 from virt.operator.serving import ServingCertificate
 from virt.operator.strategy.network import OPERATOR, OPERATOR_WEBHOOK_PORT
 from virt.operator.target import environment
-from virt.webhooks import server as webhooks
-from virt.webhooks.review import Context
 
 _logger = log.get("virt.operator")
 
@@ -35,12 +29,6 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
     client = lightkube_client.connect()
     certificate = ServingCertificate(client, namespace)
     events = EventRecorder(client, OPERATOR, host=variables.get("NODE_NAME", ""))
-    admission = web.Application()
-    # The rules of KubeVirt objects look at no configuration.
-    webhooks.add_routes(
-        admission, names.OPERATOR_SERVICE,
-        Context(client, namespace, ClusterConfig, RealClock(), lambda: str(uuid.uuid4())),
-    )
     elector = Elector(client, namespace=namespace, name=OPERATOR, identity=identity)
 
     async def lead() -> None:
@@ -58,7 +46,9 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
     return {
         "certificate": certificate.informer.run,
         "metrics": lambda: http.serve(http.health_app(), port=names.API_PORT, context=certificate.context),
-        "webhooks": lambda: http.serve(admission, port=OPERATOR_WEBHOOK_PORT, context=certificate.context),
+        "webhooks": lambda: http.serve(
+            KubeVirtAdmission(client).app(), port=OPERATOR_WEBHOOK_PORT, context=certificate.context
+        ),
         "events": events.run,
         "leader": lambda: elector.run(lead),
     }

@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import os
 import shutil
+import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,13 @@ from virt.api import names
 from virt.base import exec as process
 from virt.base import log
 from virt.base.waiting import wait_for_async
+from virt.launcher.libvirt_conn import HypervisorError
 from virt.launcher.libvirt_conn.real import Libvirt
 
 _logger = log.get("virt.launcher.daemons")
 _START_S = 60.0
+_MOST_RESTARTS, _RESTARTS_WITHIN_S = 6, 60.0
+_REAP_S = 0.05
 
 # One key per line, as libvirt's parser wants it.
 _LIBVIRTD = """\
@@ -83,11 +88,16 @@ def files(paths: Paths, host_uuid: str) -> Mapping[Path, str]:
 
 
 class Daemons:
-    """virtlogd and libvirtd from :meth:`start` to :meth:`stop`."""
+    """virtlogd and libvirtd, started again when they end: guests outlive both, and a new libvirtd finds its guest."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self._running: list[process.Running] = []
+        self._running: dict[str, process.Running] = {}
+        self._restarts: deque[float] = deque(maxlen=_MOST_RESTARTS)
+
+    @property
+    def _socket(self) -> Path:
+        return self._paths.run / "libvirt-sock"
 
     async def start(self, host_uuid: str) -> Libvirt:
         """Both daemons run, and this is the connection to libvirt. Raises RunError or WaitTimeout."""
@@ -95,47 +105,69 @@ class Daemons:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         self._paths.run.mkdir(parents=True, exist_ok=True)
-        folder = self._paths.config / "libvirt"
-        environment = self._paths.environment
         for name in ("virtlogd", "libvirtd"):
-            program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") or name
-            self._running.append(
-                await process.start([program, "--config", str(folder / f"{name}.conf")], env=environment)
-            )
-        socket = self._paths.run / "libvirt-sock"
+            await self._start(name)
+        libvirt = Libvirt(f"qemu+unix:///session?socket={self._socket}")
+        await self._connect(libvirt)
+        with contextlib.suppress(FileExistsError):
+            (self._paths.run / Path(names.LIBVIRT_SOCKET).name).symlink_to(self._socket.name)
+        return libvirt
 
-        async def connection() -> Libvirt | Exception:
-            if (ended := self._ended()) is not None:
+    async def _start(self, name: str) -> None:
+        program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") or name
+        config = self._paths.config / "libvirt" / f"{name}.conf"
+        self._running[name] = await process.start([program, "--config", str(config)], env=self._paths.environment)
+
+    async def _connect(self, libvirt: Libvirt) -> None:
+        async def connected() -> Exception | None:
+            if (ended := self._ended("libvirtd")) is not None:
                 return ended
             try:
-                return await Libvirt.open(f"qemu+unix:///session?socket={socket}")
-            except Exception as error:  # noqa: BLE001  (whatever it is, it is the state that the wait reports)
+                await libvirt.connect()
+            except HypervisorError as error:
                 return error
+            return None
 
-        opened = await wait_for_async(
-            connection, lambda got: isinstance(got, Libvirt), stop=lambda got: isinstance(got, process.RunError),
+        await wait_for_async(
+            connected, lambda problem: problem is None, stop=lambda problem: isinstance(problem, process.RunError),
             deadline_s=_START_S, every_s=0.02, what="libvirtd to answer",
         )  # fmt: skip
-        assert isinstance(opened, Libvirt)
-        with contextlib.suppress(FileExistsError):
-            Path(self._paths.run / Path(names.LIBVIRT_SOCKET).name).symlink_to(socket.name)
-        return opened
 
-    def _ended(self) -> process.RunError | None:
-        for each in self._running:
-            code = each.process.returncode
-            if code is not None:
-                return process.RunError(process.Result(each.argv, code, "", "it ended; its log is above", 0.0))
-        return None
+    def _ended(self, name: str) -> process.RunError | None:
+        each = self._running[name]
+        code = each.process.returncode
+        return None if code is None else process.RunError(process.Result(each.argv, code, "", "its log is above", 0.0))
 
-    async def watch(self) -> None:
-        """Returns never; raises RunError when a daemon ends."""
-        ends = [asyncio.ensure_future(each.wait()) for each in self._running]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        ended = self._ended()
-        assert ended is not None
-        raise ended
+    async def supervise(self, libvirt: Libvirt) -> None:
+        """Returns never. Raises RunError when daemons end again and again."""
+        while True:
+            waits = {
+                **{name: asyncio.ensure_future(each.wait()) for name, each in self._running.items()},
+                "connection": asyncio.ensure_future(libvirt.lost.wait()),
+            }
+            try:
+                await asyncio.wait(waits.values(), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits.values():
+                    wait.cancel()
+            for name in tuple(self._running):
+                if (ended := self._ended(name)) is not None:
+                    _logger.error("daemon ended", daemon=name, code=ended.result.code)
+                    self._count_restart(ended)
+                    await self._start(name)
+            # A lost connection shows before the daemon's end does, or without it.
+            if libvirt.lost.is_set():
+                await asyncio.sleep(_REAP_S)
+                if self._ended("libvirtd") is None:
+                    await self._connect(libvirt)
+                    _logger.info("connected to libvirt again")
+
+    def _count_restart(self, ended: process.RunError) -> None:
+        now = time.monotonic()
+        if len(self._restarts) == _MOST_RESTARTS and now - self._restarts[0] < _RESTARTS_WITHIN_S:
+            raise ended
+        self._restarts.append(now)
 
     async def stop(self) -> None:
-        for each in reversed(self._running):
+        for each in reversed(self._running.values()):
             await each.stop()

@@ -17,6 +17,7 @@ from virt.launcher.libvirt_conn import (
     DiskFailed,
     Hypervisor,
     HypervisorError,
+    HypervisorLost,
     Notice,
     Panicked,
 )
@@ -73,14 +74,19 @@ class Guest:
         while not self.ended.is_set():
             await self._look.wait()
             self._look.clear()
-            await self.refresh()
+            try:
+                await self.refresh()
+            except HypervisorLost as error:
+                # The next connection says for every domain that it is to be looked at.
+                _logger.warning("state is not known", error=str(error))
         self._stop_poll()
 
     async def refresh(self) -> DomainStatus:
         state, reason = await self.hypervisor.state(self.name)
         if state == DomainState.NONE and not self.ended.is_set():
             state, reason = DomainState.SHUTOFF, "Unknown"       # undefined by somebody from within the pod
-        await self._become(msgspec.structs.replace(self.status, state=state, reason=reason))
+        known = self.status if state not in ENDED else _without_agent(self.status)
+        await self._become(msgspec.structs.replace(known, state=state, reason=reason))
         return self.status
 
     async def _become(self, status: DomainStatus) -> None:
@@ -105,10 +111,7 @@ class Guest:
 
     def _agent_is(self, *, connected: bool) -> None:
         self._stop_poll()
-        self.status = msgspec.structs.replace(
-            self.status, agent_connected=connected,
-            agent_version="", agent_commands=(), guest_os={}, guest_interfaces=(),
-        )  # fmt: skip
+        self.status = msgspec.structs.replace(_without_agent(self.status), agent_connected=connected)
         self._spawn(self._say_again())
         if connected:
             self._poll = asyncio.create_task(Poll(self.agent, self._learn).run(), name="guest agent poll")
@@ -190,3 +193,11 @@ class Guest:
         if not self.ended.is_set():
             _logger.warning("guest is still up after its grace period", grace_s=grace_s)
             await self.destroy()
+
+
+def _without_agent(status: DomainStatus) -> DomainStatus:
+    """What an agent told is of no worth once it is gone."""
+    return msgspec.structs.replace(
+        status, agent_connected=False, frozen=False,
+        agent_version="", agent_commands=(), guest_os={}, guest_interfaces=(),
+    )  # fmt: skip

@@ -13,6 +13,7 @@ from virt.rpc.peer import Peer, Reply
 _logger = log.get("virt.launcher.link")
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 3.0
+_ANSWERS_S = 2.0
 _GOOD_AFTER_S = 10.0            # a connection that lived so long starts the pauses anew
 
 
@@ -87,6 +88,11 @@ class HandlerLink:
         except ConnectionLost:
             return False
         return True
+
+    async def settle(self) -> None:
+        """Until answers on their way are sent, the one to Destroy among them."""
+        if self._peer is not None:
+            await self._peer.settle(deadline_s=_ANSWERS_S)
 
     async def wait_connected(self) -> None:
         await self._connected.wait()

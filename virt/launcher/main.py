@@ -10,6 +10,7 @@ import fcntl
 import os
 import random
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from virt.launcher.disks import Disks
 from virt.launcher.libvirt_conn import Hypervisor
 from virt.launcher.link import HandlerLink
 from virt.launcher.manager import Manager
+from virt.rpc.messages import Event
 
 _NEWS_S = 60.0                  # how long the news of the guest's end waits for a handler that is away
 _logger = log.get("virt.launcher.main")
@@ -55,7 +57,7 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _alive():  # type: ignore[no-untyped-def]
+def _alive() -> Iterator[None]:
     """The lock that tells the log reader that the launcher lives; the kernel gives it up with us, however we end."""
     path = Path(names.LAUNCHER_ALIVE_LOCK)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,8 +74,8 @@ async def _live(settings: Settings) -> int:
     hypervisor: asyncio.Future[Hypervisor] = loop.create_future()
     daemons = Daemons(Paths())
 
-    async def tell(event: object) -> bool:
-        return await link.tell(event)  # type: ignore[arg-type]
+    async def tell(event: Event) -> bool:
+        return await link.tell(event)            # the two know each other; one of them has to come first
 
     manager = Manager(hypervisor, Disks(), tell)
     link = HandlerLink(manager.serve, lambda: manager.status, pid=os.getpid(), path=settings.handler_socket)
@@ -89,6 +91,7 @@ async def _live(settings: Settings) -> int:
         for task in done - {over}:
             task.result()                        # raises why it ended
         await _bring_news(manager, link)
+        await link.settle()
         return manager.guest.exit_code if manager.guest else 0
     finally:
         for task in (over, stopping, *tasks):
@@ -99,9 +102,11 @@ async def _live(settings: Settings) -> int:
 
 
 async def _libvirt(daemons: Daemons, settings: Settings, hypervisor: asyncio.Future[Hypervisor]) -> None:
-    hypervisor.set_result(await daemons.start(settings.pod_uid))
+    libvirt = await daemons.start(settings.pod_uid)
+    hypervisor.set_result(libvirt)
     _logger.info("libvirt is up")
-    await daemons.watch()
+    await libvirt.warm_up()
+    await daemons.supervise(libvirt)
 
 
 async def _start_deadline(manager: Manager, timeout_s: float) -> None:

@@ -73,7 +73,9 @@ class Manager:
             return await self._act(request)
         except HypervisorError as error:
             raise RequestFailed(error.code, str(error)) from error
-        except (DesignError, DomainXmlError, UnusableVolume) as error:
+        except UnusableVolume as error:
+            raise RequestFailed(error.code, str(error)) from error
+        except (DesignError, DomainXmlError) as error:
             raise RequestFailed("InvalidSpec", str(error)) from error
         except RunError as error:
             raise RequestFailed("Internal", str(error)) from error

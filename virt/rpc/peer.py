@@ -96,6 +96,11 @@ class Peer:
         """Send an event. Raises ConnectionLost."""
         await self._frames.send(Frame(0, False, event))
 
+    async def settle(self, *, deadline_s: float) -> None:
+        """Wait until what is being served has been answered: before a clean :meth:`close`."""
+        if self._served:
+            await asyncio.wait(tuple(self._served), timeout=deadline_s)
+
     def close(self) -> None:
         """End the connection: :meth:`run` returns, calls in flight fail."""
         if not self._lost:

@@ -72,7 +72,7 @@ class Rig:
 
     async def until(self, look: Callable[[], T | None]) -> T:
         """Wait for a truthy answer. The fake clock stands still meanwhile, real time passes a little."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 found = look()
                 if found:
@@ -94,7 +94,7 @@ class Rig:
         return await self.until(look)
 
     async def launcher(self) -> core.Pod:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 pod = await self.pod()
                 if pod is not None and pod.metadata.deletion_timestamp is None:
@@ -149,8 +149,8 @@ class Rig:
 async def running(kube: FakeKube | None = None) -> AsyncIterator[Rig]:
     clock = FakeClock()
     rig = Rig(kube or AdmittingKube(clock=clock), clock)
-    tasks = [asyncio.create_task(run()) for run in rig.controllers.followers().values()]  # type: ignore[arg-type]
-    tasks.append(asyncio.create_task(rig.controllers.lead()))
+    runs = (*rig.controllers.followers().values(), rig.controllers.lead)
+    tasks: list[asyncio.Future[None]] = [asyncio.ensure_future(run()) for run in runs]
     try:
         yield rig
     finally:

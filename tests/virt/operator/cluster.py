@@ -1,4 +1,4 @@
-"""A cluster for tests of the operator: the fake API server, with what controllers and kubelets would do, step by step."""
+"""A cluster for tests of the operator: the fake API server, and step by step what controllers and kubelets would do."""
 
 from typing import Any
 

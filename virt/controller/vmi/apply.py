@@ -123,7 +123,7 @@ def gate_patch(pod: core.Pod, *, paused: bool) -> JsonPatch | None:
 
 
 def _fault(action: Action, error: ApiError) -> Fault | None:
-    if isinstance(error, ConflictError):
+    if isinstance(error, ConflictError) and error.reason != "AlreadyExists":
         return None                     # a lost race is nobody's fault
     return Fault(FAILED_CREATE if isinstance(action, CreatePod) else FAILED_DELETE, _explained(error))
 

@@ -10,12 +10,16 @@ from typing import Final
 
 from virt.api import core, names, v1
 from virt.base.clock import parse_time
-from virt.controller import owners
 from virt.controller.vmi.pod import volumes
+from virt.controller.vmi.pod.sidecars import CONSOLE_LOG
 
+LIVE_PHASES: Final = ("Scheduled", "Running")
 FINAL_PHASES: Final = ("Succeeded", "Failed")
 # A launcher ends by itself when its guest has ended. One that has not by then is stuck, or its handler is lost.
 LINGER: Final = timedelta(seconds=30)
+# A guest without a grace period is killed by the handler. Deleting its pod at once would have the launcher press the
+# power button first: both are told at the same moment.
+KILL: Final = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def plan(world: World, now: datetime) -> tuple[Action, ...]:
     vmi = world.vmi
     leaving = [pod for pod in world.pods if pod.metadata.deletion_timestamp is None]
     if vmi.metadata.deletion_timestamp is not None:
-        return tuple(DeletePod(pod) for pod in leaving)
+        return () if _kill_left(vmi, now) > timedelta() else tuple(DeletePod(pod) for pod in leaving)
     if is_final(vmi):
         if now < final_since(vmi) + LINGER:
             return ()
@@ -75,10 +79,21 @@ def plan(world: World, now: datetime) -> tuple[Action, ...]:
 
 def look_again_s(world: World, now: datetime) -> float | None:
     """Seconds until :func:`plan` may want something although nothing has changed by then."""
+    kill_left = _kill_left(world.vmi, now)
+    if kill_left > timedelta():
+        return kill_left.total_seconds() + 0.1
     if not is_final(world.vmi) or all(is_over(pod) for pod in world.pods):
         return None
     left = (final_since(world.vmi) + LINGER - now).total_seconds()
     return left + 1.0 if left >= 0 else None
+
+
+def _kill_left(vmi: v1.VirtualMachineInstance, now: datetime) -> timedelta:
+    """How long its pod is left alone for the handler to kill the guest."""
+    deleted = vmi.metadata.deletion_timestamp
+    if not deleted or vmi.spec.termination_grace_period_seconds != 0 or vmi.status.phase not in LIVE_PHASES:
+        return timedelta()
+    return parse_time(deleted) + KILL - now
 
 
 def is_final(vmi: v1.VirtualMachineInstance) -> bool:
@@ -97,19 +112,24 @@ def is_over(pod: core.Pod) -> bool:
     return pod.status.phase in ("Succeeded", "Failed")
 
 
-def is_up(pod: core.Pod) -> bool:
-    """Whether the launcher runs and everything beside it is ready.
+def has_ended(pod: core.Pod) -> bool:
+    """Whether the launcher has: what is beside it may take a moment longer, or wait for a launcher that never came."""
+    compute = _statuses(pod).get(names.COMPUTE_CONTAINER)
+    return is_over(pod) or (compute is not None and compute.state.terminated is not None)
 
-    The pod's own Ready is no measure: it waits for the guest's readiness probe.
+
+def is_up(pod: core.Pod) -> bool:
+    """Whether the launcher runs and the guest's disks are ready.
+
+    The pod's own Ready is no measure: it waits for the guest's readiness probe. Nor is the log reader.
     """
-    statuses = {status.name: status for status in pod.status.container_statuses}
+    statuses = _statuses(pod)
     compute = statuses.get(names.COMPUTE_CONTAINER)
     if not pod.spec.node_name or is_over(pod) or compute is None or compute.state.running is None:
         return False
-    beside = [container.name for container in pod.spec.containers if container.name != names.COMPUTE_CONTAINER]
+    beside = {container.name for container in pod.spec.containers} - {names.COMPUTE_CONTAINER, CONSOLE_LOG}
     return all(name in statuses and statuses[name].ready for name in beside)
 
 
-def belongs_to(pod: core.Pod, vmi: v1.VirtualMachineInstance) -> bool:
-    """By its owner reference; a label alone anybody can write."""
-    return owners.is_controlled_by(pod.metadata, vmi.metadata.uid)
+def _statuses(pod: core.Pod) -> Mapping[str, core.ContainerStatus]:
+    return {status.name: status for status in pod.status.container_statuses}

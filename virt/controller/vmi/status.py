@@ -11,11 +11,10 @@ from virt.api import core, names, v1
 from virt.controller import owners
 from virt.controller.vmi import conditions
 from virt.controller.vmi.conditions import Fault
-from virt.controller.vmi.plan import World, is_final, is_over, is_up
+from virt.controller.vmi.plan import LIVE_PHASES, World, has_ended, is_final, is_up
 from virt.controller.vmi.pod import volumes
 
 NODE_UNRESPONSIVE = "NodeUnresponsive"
-_LIVE = ("Scheduled", "Running")
 
 
 def updated(world: World, fault: Fault | None, now: str) -> v1.VirtualMachineInstance:
@@ -57,12 +56,12 @@ def next_phase(world: World) -> str:
             return "Scheduling"
         return "Failed" if deleted else phase
     if phase == "Scheduling":
-        if pod is None or is_over(pod):
+        if pod is None or has_ended(pod):
             return "Failed"
         stays = deleted or pod.metadata.deletion_timestamp is not None
         return "Scheduled" if is_up(pod) and not stays else phase
     # While a pod is there, the handler knows better what became of the guest; without a handler, the pod has to do.
-    if phase in _LIVE and (pod is None or (world.node_lost and is_over(pod))):
+    if phase in LIVE_PHASES and (pod is None or (world.node_lost and has_ended(pod))):
         return "Failed"
     return phase
 

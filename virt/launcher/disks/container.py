@@ -20,7 +20,7 @@ from virt.api import names
 from virt.base import log
 from virt.base.waiting import WaitTimeout, wait_for_async
 from virt.launcher.disks import image
-from virt.launcher.disks.errors import DiskError
+from virt.launcher.disks.errors import DiskError, DiskNotThereYet
 
 _logger = log.get("virt.launcher.disks")
 _ANSWER_S = 10.0
@@ -72,7 +72,7 @@ class ContainerFiles:
                     what=f"the disk container of volume {volume}",
                 )  # fmt: skip
             except WaitTimeout as error:
-                raise DiskError(f"volume {volume}: its disk container does not answer: {error}") from error
+                raise DiskNotThereYet(f"volume {volume}: its disk container does not answer: {error}") from error
             assert isinstance(connection, socket.socket)
             self._held[volume] = await asyncio.to_thread(self._take, volume, connection)
         return self._held[volume]

@@ -1,4 +1,4 @@
-"""The error of this package."""
+"""The errors of this package."""
 
 from virt.base.errors import VirtError
 
@@ -8,3 +8,10 @@ class DiskError(VirtError):
 
     reference = "volume-not-usable"
     hint = "look at the named volume's image, claim or secret"
+    code = "InvalidSpec"                # as in virt.rpc.messages.Failed
+
+
+class DiskNotThereYet(DiskError):
+    """Nobody answers for the volume; it may yet come, so asking again makes sense."""
+
+    code = "Timeout"

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -33,6 +34,7 @@ int main(int argc, char **argv)
     }
     if (child == 0) {
         sigprocmask(SIG_SETMASK, &before, NULL);
+        setenv("MALLOC_ARENA_MAX", "1", 0);             /* a heap per thread costs a launcher more than it gives */
         execvp(argv[1], argv + 1);
         fprintf(stderr, "launcher-init: %s: %s\n", argv[1], strerror(errno));
         _exit(127);

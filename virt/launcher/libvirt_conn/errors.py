@@ -41,4 +41,4 @@ class NoDevice(HypervisorError):
 
 
 class HypervisorLost(HypervisorError):
-    """libvirt's daemon ended. The guest may run on; a new daemon finds it."""
+    """libvirt's daemon ended. The guest may run on; a new daemon finds it. Ask again."""

@@ -74,32 +74,35 @@ def _run_events_once() -> None:
 
 
 class Libvirt:
-    """One connection. Made by :meth:`open`."""
+    """A connection, or none: :meth:`connect` first, and again after ``lost`` was set."""
 
-    def __init__(self, connection: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._connection = connection
-        self._loop = loop
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._connection: Any = None
+        self._loop = asyncio.get_running_loop()
         self._calls = ThreadPoolExecutor(3, "libvirt")
         self._agent_calls = ThreadPoolExecutor(2, "libvirt-agent")
         self._listeners: list[Callable[[Notice], None]] = []
+        self._registered: list[int] = []
         self.lost = asyncio.Event()
 
-    @classmethod
-    async def open(cls, uri: str) -> "Libvirt":
-        """Raises HypervisorLost when nobody serves there."""
-        loop = asyncio.get_running_loop()
+    async def connect(self) -> None:
+        """Raises HypervisorLost when nobody serves there. Listeners are told to look at every domain that is there."""
         _run_events_once()
+        self._connection = await self._call(lambda: libvirt.open(self._uri), errors.HypervisorLost)
+        self.lost.clear()
+        self._register()
+        for domain in await self._call(self._connection.listAllDomains):
+            self._hand_over(Lifecycle(domain.name()))
 
-        def connect() -> Any:
-            with _translated(errors.HypervisorLost):
-                return libvirt.open(uri)
-
-        opened = cls(await loop.run_in_executor(None, connect), loop)
-        opened._register()
-        return opened
+    async def warm_up(self) -> None:
+        """Let libvirt ask QEMU what it can do, half a second that the first domain would wait for otherwise."""
+        with suppress(errors.HypervisorError):
+            await self._call(lambda: self._connection.getDomainCapabilities(None, "x86_64", None, None, 0))
 
     def _register(self) -> None:
         connection, hand_over = self._connection, self._hand_over
+        self._registered.clear()
 
         def lifecycle(_conn: Any, domain: Any, event: int, _detail: int, _data: Any) -> None:
             if event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
@@ -119,7 +122,8 @@ class Libvirt:
                 hand_over(DiskFailed(domain.name(), alias or "", source or "", reason or ""))
 
         def closed(_conn: Any, _reason: int, _data: Any) -> None:
-            self._loop.call_soon_threadsafe(self.lost.set)
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.lost.set)
 
         for event, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle),
@@ -128,7 +132,7 @@ class Libvirt:
             (libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, disk_failed),
         ):
             try:
-                connection.domainEventRegisterAny(None, event, callback, None)
+                self._registered.append(connection.domainEventRegisterAny(None, event, callback, None))
             except libvirt.libvirtError as error:        # the test driver has no agent
                 _logger.info("no such events", number=event, error=str(error))
         try:
@@ -142,7 +146,8 @@ class Libvirt:
             for listener in self._listeners:
                 listener(notice)
 
-        self._loop.call_soon_threadsafe(deliver)
+        with suppress(RuntimeError):                   # the loop is closed: nobody is left to hear it
+            self._loop.call_soon_threadsafe(deliver)
 
     def subscribe(self, listener: Callable[[Notice], None]) -> None:
         self._listeners.append(listener)
@@ -165,6 +170,8 @@ class Libvirt:
     async def create(self, xml: str, *, paused: bool = False) -> str:
         def work() -> str:
             defined = self._connection.defineXMLFlags(xml, 0)
+            if defined.isActive():                          # an earlier try whose answer was lost
+                return str(defined.name())
             try:
                 defined.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
             except libvirt.libvirtError:
@@ -246,6 +253,12 @@ class Libvirt:
 
     async def close(self) -> None:
         self._listeners.clear()
-        await self._call(self._connection.close)
+
+        def work() -> None:
+            for number in self._registered:
+                self._connection.domainEventDeregisterAny(number)
+            self._connection.close()
+
+        await self._call(work)
         self._calls.shutdown(wait=False)
         self._agent_calls.shutdown(wait=False)

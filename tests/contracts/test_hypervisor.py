@@ -1,0 +1,102 @@
+"""What every Hypervisor must do. Runs on the fake, and on libvirt with its test driver, whose domains are in memory."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.fakes.hypervisor import FakeHypervisor
+from virt.base.waiting import wait_for_async
+from virt.launcher.libvirt_conn import (
+    Hypervisor,
+    HypervisorError,
+    InvalidDomain,
+    Lifecycle,
+    NoAgent,
+    Notice,
+    NotRunning,
+)
+from virt.launcher.libvirt_conn.real import Libvirt
+from virt.rpc.messages import DomainState
+
+
+@pytest.fixture
+def name() -> str:
+    return f"contract-{uuid.uuid4().hex[:8]}"       # the test driver's domains outlive the connection
+
+
+@pytest.fixture
+def xml(name: str) -> str:
+    return f"""
+<domain type='test'><name>{name}</name><memory unit='MiB'>64</memory><os><type>hvm</type></os>
+  <devices><graphics type='vnc'/></devices></domain>
+"""
+
+
+@pytest.fixture(params=["fake", "libvirt"])
+async def hypervisor(request: pytest.FixtureRequest, name: str) -> AsyncIterator[Hypervisor]:
+    made = FakeHypervisor() if request.param == "fake" else Libvirt("test:///default")
+    if isinstance(made, Libvirt):
+        await made.connect()
+    yield made
+    await made.destroy(name)
+    await made.close()
+
+
+async def test_a_created_domain_runs_under_its_name(hypervisor: Hypervisor, name: str, xml: str) -> None:
+    assert await hypervisor.state(name) == (DomainState.NONE, "")
+    assert await hypervisor.create(xml) == name
+    assert (await hypervisor.state(name))[0] == DomainState.RUNNING
+    assert f"<name>{name}</name>" in await hypervisor.describe(name)
+
+
+async def test_what_is_no_domain_is_refused_and_leaves_nothing(hypervisor: Hypervisor, name: str, xml: str) -> None:
+    with pytest.raises(InvalidDomain):
+        await hypervisor.create("<domain type='test'></domain>")
+    assert await hypervisor.state(name) == (DomainState.NONE, "")
+
+
+async def test_pause_and_resume_are_seen_in_the_state(hypervisor: Hypervisor, name: str, xml: str) -> None:
+    await hypervisor.create(xml)
+    await hypervisor.suspend(name)
+    assert await hypervisor.state(name) == (DomainState.PAUSED, "User")
+    await hypervisor.resume(name)
+    assert (await hypervisor.state(name))[0] == DomainState.RUNNING
+
+
+async def test_a_change_is_told_on_the_event_loop(hypervisor: Hypervisor, name: str, xml: str) -> None:
+    heard: list[tuple[Notice, object]] = []
+    hypervisor.subscribe(lambda notice: heard.append((notice, asyncio.get_running_loop())))
+    await hypervisor.create(xml)
+    await hypervisor.suspend(name)
+
+    async def notices() -> list[Notice]:
+        return [notice for notice, _ in heard]
+
+    await wait_for_async(notices, lambda got: got.count(Lifecycle(name)) >= 2, deadline_s=5, every_s=0.01)
+    assert {loop for _, loop in heard} == {asyncio.get_running_loop()}
+
+
+async def test_destroy_ends_with_its_reason_and_may_be_repeated(hypervisor: Hypervisor, name: str, xml: str) -> None:
+    await hypervisor.create(xml)
+    await hypervisor.destroy(name)
+    assert await hypervisor.state(name) == (DomainState.SHUTOFF, "Destroyed")
+    await hypervisor.destroy(name)
+    with pytest.raises(HypervisorError):
+        await hypervisor.suspend(name)
+
+
+async def test_an_agent_that_is_not_there_is_our_error(hypervisor: Hypervisor, name: str, xml: str) -> None:
+    await hypervisor.create(xml)
+    with pytest.raises(HypervisorError) as caught:
+        await hypervisor.agent_command(name, '{"execute": "guest-ping"}', timeout_s=1)
+    if isinstance(hypervisor, FakeHypervisor):
+        assert isinstance(caught.value, NoAgent)
+
+
+async def test_calls_on_an_unknown_domain_say_that_it_does_not_run(hypervisor: Hypervisor, name: str, xml: str) -> None:
+    with pytest.raises(NotRunning):
+        await hypervisor.suspend("nobody")
+    with pytest.raises(NotRunning):
+        await hypervisor.describe("nobody")

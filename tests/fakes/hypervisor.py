@@ -1,0 +1,115 @@
+"""A hypervisor of thin air: states change as libvirt's do, guests obey at once."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from virt.launcher.libvirt_conn import (
+    AgentChanged,
+    InvalidDomain,
+    Lifecycle,
+    NoAgent,
+    NoDevice,
+    Notice,
+    NotRunning,
+    Rebooted,
+)
+from virt.rpc.messages import DomainState
+
+PPM = b"P6\n2 1\n255\n" + bytes(6)
+
+
+class FakeHypervisor:
+    """``obeys_power_button`` False: a guest that ignores it. ``agent``: answers by command, None for no agent."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, tuple[DomainState, str]] = {}
+        self.xml: dict[str, str] = {}
+        self.calls: list[str] = []
+        self.obeys_power_button = True
+        self.refusal: Exception | None = None
+        self.agent: dict[str, Any] | None = None
+        self._listeners: list[Callable[[Notice], None]] = []
+
+    def subscribe(self, listener: Callable[[Notice], None]) -> None:
+        self._listeners.append(listener)
+
+    def say(self, notice: Notice) -> None:
+        for listener in self._listeners:
+            listener(notice)
+
+    def become(self, domain: str, state: DomainState, reason: str = "") -> None:
+        self.states[domain] = (state, reason)
+        self.say(Lifecycle(domain))
+
+    def connect_agent(self, domain: str, answers: dict[str, Any]) -> None:
+        self.agent = answers
+        self.say(AgentChanged(domain, True))
+
+    async def create(self, xml: str, *, paused: bool = False) -> str:
+        self.calls.append("create")
+        name = re.search(r"<name>([^<]+)</name>", xml)
+        if self.refusal is not None or name is None:
+            raise self.refusal or InvalidDomain("no name")
+        self.xml[name[1]] = xml
+        self.become(name[1], DomainState.PAUSED if paused else DomainState.RUNNING, "User" if paused else "")
+        return name[1]
+
+    async def state(self, domain: str) -> tuple[DomainState, str]:
+        return self.states.get(domain, (DomainState.NONE, ""))
+
+    async def describe(self, domain: str) -> str:
+        if domain not in self.xml:
+            raise NotRunning(domain)
+        return self.xml[domain]
+
+    def _running(self, domain: str, call: str) -> None:
+        self.calls.append(call)
+        if self.states.get(domain, (DomainState.NONE, ""))[0] not in (DomainState.RUNNING, DomainState.PAUSED):
+            raise NotRunning(domain)
+
+    async def press_power_button(self, domain: str) -> None:
+        self._running(domain, "press_power_button")
+        if self.obeys_power_button:
+            self.become(domain, DomainState.SHUTOFF, "Shutdown")
+
+    async def destroy(self, domain: str) -> None:
+        self.calls.append("destroy")
+        if self.states.get(domain, (DomainState.NONE, ""))[0] in (DomainState.RUNNING, DomainState.PAUSED):
+            self.become(domain, DomainState.SHUTOFF, "Destroyed")
+
+    async def suspend(self, domain: str) -> None:
+        self._running(domain, "suspend")
+        self.become(domain, DomainState.PAUSED, "User")
+
+    async def resume(self, domain: str) -> None:
+        self._running(domain, "resume")
+        self.become(domain, DomainState.RUNNING)
+
+    async def reset(self, domain: str) -> None:
+        self._running(domain, "reset")
+        self.say(Rebooted(domain))
+
+    async def reboot(self, domain: str, *, by_agent: bool) -> None:
+        self._running(domain, "reboot by agent" if by_agent else "reboot")
+        self.say(Rebooted(domain))
+
+    async def screenshot(self, domain: str) -> bytes:
+        self._running(domain, "screenshot")
+        if "<graphics" not in self.xml[domain]:
+            raise NoDevice(domain)
+        return PPM
+
+    async def agent_command(self, domain: str, command: str, *, timeout_s: int) -> str:
+        name = json.loads(command)["execute"]
+        self._running(domain, name)
+        if self.agent is None:
+            raise NoAgent("no agent")
+        return json.dumps({"return": self.agent.get(name, {})})
+
+    async def set_guest_time(self, domain: str) -> None:
+        self._running(domain, "set_guest_time")
+
+    async def close(self) -> None:
+        self._listeners.clear()

@@ -1,0 +1,44 @@
+import pytest
+
+from virt.api import v1
+from virt.api.clusterconfig import ClusterConfig
+from virt.api.quantity import MIB
+from virt.controller.vmi.pod import resources
+
+CONFIG = ClusterConfig()
+
+
+def spec(**fields: object) -> v1.VirtualMachineInstanceSpec:
+    return v1.VirtualMachineInstanceSpec(
+        domain=v1.DomainSpec(**{"memory": v1.Memory(guest="512Mi"), **fields}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "config", "mib"), [
+    (spec(), CONFIG, 240 + 1 + 8 + 8 + 32),
+    (spec(cpu=v1.CPU(cores=4)), CONFIG, 240 + 1 + 4 * 8 + 8 + 32),
+    (spec(devices=v1.Devices(autoattach_graphics_device=False)), CONFIG, 240 + 1 + 8 + 8),
+    (spec(devices=v1.Devices(tpm=v1.TPMDevice())), CONFIG, 240 + 1 + 8 + 8 + 32 + 53),
+    (spec(), ClusterConfig(additional_guest_memory_overhead_ratio="2"), 2 * (240 + 1 + 8 + 8 + 32)),
+    (spec(resources=v1.ResourceRequirements(requests={"cpu": "1", "memory": "512Mi"},
+                                            limits={"cpu": "1000m", "memory": "512Mi"})),
+     CONFIG, 240 + 1 + 8 + 8 + 32 + 100),
+])
+def test_overhead(given: v1.VirtualMachineInstanceSpec, config: ClusterConfig, mib: int) -> None:
+    assert resources.overhead_bytes(given, config) == mib * MIB
+
+
+@pytest.mark.parametrize(("given", "config", "requests"), [
+    (spec(), CONFIG, {"cpu": "100m", "memory": f"{512 + 289}Mi"}),
+    (spec(cpu=v1.CPU(sockets=2, cores=5)), CONFIG, {"cpu": "1", "memory": f"{512 + 289 + 9 * 8}Mi"}),
+    (spec(), ClusterConfig(cpu_allocation_ratio=1, memory_overcommit=200), {"cpu": "1", "memory": f"{256 + 289}Mi"}),
+    (spec(resources=v1.ResourceRequirements(requests={"memory": "1Gi", "cpu": "50m"})), CONFIG,
+     {"cpu": "50m", "memory": f"{1024 + 289}Mi"}),
+])
+def test_requests(given: v1.VirtualMachineInstanceSpec, config: ClusterConfig, requests: dict[str, str]) -> None:
+    found = resources.compute(given, config).requests
+    assert {name: found[name] for name in requests} == requests
+
+
+def test_kvm_is_asked_for_unless_emulation_is_on() -> None:
+    assert set(resources.compute(spec(), CONFIG).limits) == {"devices.kubevirt.io/tun", "devices.kubevirt.io/kvm"}
+    assert set(resources.compute(spec(), ClusterConfig(use_emulation=True)).limits) == {"devices.kubevirt.io/tun"}

@@ -1,0 +1,128 @@
+"""Whole pods against files beside this one, so that nothing extra can appear; GOLDEN=write writes them anew."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from virt.api import codec, core, v1
+from virt.api.clusterconfig import ClusterConfig
+from virt.controller.vmi.pod.naming import bounded, hostname, pod_name
+from virt.controller.vmi.pod.template import Context, launcher_pod
+
+GOLDEN = Path(__file__).parent / "golden"
+IMAGE = "localhost:5001/virt-launcher:abc"
+
+META = core.ObjectMeta(
+    name="guest", namespace="default", uid="c0ffee00-0000-4000-8000-000000000001", labels={"app": "web"},
+    annotations={
+        "note": "kept", "kubectl.kubernetes.io/last-applied-configuration": "{}", "kubevirt.io/vm-generation": "1"},
+)
+PLAIN = v1.VirtualMachineInstance(
+    metadata=META,
+    spec=v1.VirtualMachineInstanceSpec(
+        architecture="amd64",
+        domain=v1.DomainSpec(
+            memory=v1.Memory(guest="128Mi"), machine=v1.Machine(type="q35"),
+            cpu=v1.CPU(cores=1, sockets=1, threads=1, model="host-model"),
+        ),
+        volumes=(
+            v1.Volume(name="root", container_disk=v1.ContainerDiskSource(image="localhost:5001/tiny:1")),
+            v1.Volume(name="seed", cloud_init_no_cloud=v1.CloudInitNoCloudSource(user_data="#cloud-config")),
+        ),
+    ),
+)
+FULL = v1.VirtualMachineInstance(
+    metadata=META,
+    spec=v1.VirtualMachineInstanceSpec(
+        architecture="amd64",
+        domain=v1.DomainSpec(
+            memory=v1.Memory(guest="1Gi"),
+            machine=v1.Machine(type="pc-q35-9.2"),
+            cpu=v1.CPU(cores=2, sockets=2, threads=1, model="Nehalem", features=(v1.CPUFeature(name="aes"),)),
+            resources=v1.ResourceRequirements(
+                requests={"cpu": "500m", "memory": "1Gi"}, limits={"cpu": "2", "memory": "2Gi"}),
+            devices=v1.Devices(autoattach_graphics_device=False),
+            firmware=v1.Firmware(kernel_boot=v1.KernelBoot(
+                kernel_args="console=ttyS0",
+                container=v1.KernelBootContainer(
+                    image="localhost:5001/kernel", image_pull_secret="pull", kernel_path="/boot/vmlinuz",
+                    initrd_path="/boot/initrd"))),
+        ),
+        volumes=(
+            v1.Volume(name="root", container_disk=v1.ContainerDiskSource(
+                image="localhost:5001/tiny", path="/disk/a.img", image_pull_secret="pull")),
+            v1.Volume(name="private", persistent_volume_claim=v1.PersistentVolumeClaimVolumeSource(
+                claim_name="files", read_only=True)),
+            v1.Volume(name="raw", persistent_volume_claim=v1.PersistentVolumeClaimVolumeSource(claim_name="raw")),
+            v1.Volume(name="seed", cloud_init_config_drive=v1.CloudInitConfigDriveSource(
+                secret_ref=core.LocalObjectReference(name="user"),
+                network_data_secret_ref=core.LocalObjectReference(name="net"))),
+            v1.Volume(name="scratch", empty_disk=v1.EmptyDiskSource(capacity="1Gi")),
+        ),
+        node_selector={"disk": "ssd"},
+        tolerations=(core.Toleration(key="gpu", operator="Exists"),),
+        priority_class_name="high",
+        hostname="host",
+        subdomain="sub",
+        dns_policy="None",
+        dns_config=core.PodDNSConfig(nameservers=("10.0.0.1",)),
+        termination_grace_period_seconds=0,
+        readiness_probe=v1.Probe(tcp_socket=core.TCPSocketAction(port=22), period_seconds=5, timeout_seconds=1),
+    ),
+)
+CLAIMS = {
+    "files": core.PersistentVolumeClaim(metadata=core.ObjectMeta(name="files")),
+    "raw": core.PersistentVolumeClaim(
+        metadata=core.ObjectMeta(name="raw"), spec=core.PersistentVolumeClaimSpec(volume_mode="Block")),
+}
+NODE_LABELS = ("cpu-model.node.kubevirt.io/Nehalem", "cpu-feature.node.kubevirt.io/sse2")
+
+
+@pytest.mark.parametrize(("name", "pod"), [
+    ("plain", launcher_pod(PLAIN, Context(ClusterConfig(), IMAGE))),
+    ("full", launcher_pod(FULL, Context(
+        ClusterConfig(use_emulation=True, image_pull_policy="Always"), IMAGE, CLAIMS, NODE_LABELS))),
+])
+def test_the_whole_pod(name: str, pod: core.Pod) -> None:
+    file = GOLDEN / f"{name}.yaml"
+    document = codec.to_json(pod)
+    if os.environ.get("GOLDEN") == "write":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(yaml.safe_dump(document, sort_keys=False, width=120), encoding="utf-8")
+    assert document == yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("vmi", [PLAIN, FULL])
+def test_the_pod_meets_the_restricted_standard(vmi: v1.VirtualMachineInstance) -> None:
+    pod = launcher_pod(vmi, Context(ClusterConfig(), IMAGE, CLAIMS)).spec
+    assert all(volume.host_path is None for volume in pod.volumes)
+    assert pod.security_context is not None
+    assert pod.security_context.run_as_non_root
+    assert pod.security_context.seccomp_profile == core.SeccompProfile(type="RuntimeDefault")
+    assert (pod.host_network, pod.host_pid, pod.host_ipc, pod.init_containers) == (False, False, False, ())
+    assert pod.automount_service_account_token is False
+    for container in pod.containers:
+        context = container.security_context
+        assert context is not None
+        assert context.allow_privilege_escalation is False
+        assert context.capabilities == core.Capabilities(drop=("ALL",))
+        assert context.run_as_user == context.run_as_group == 107
+
+
+def test_a_pods_name_is_always_the_same_and_fits() -> None:
+    long = v1.VirtualMachineInstance(metadata=core.ObjectMeta(name="v" * 200, uid="u"))
+    assert pod_name(PLAIN) == pod_name(PLAIN)
+    assert pod_name(PLAIN).startswith("virt-launcher-guest-")
+    assert len(pod_name(long)) <= 63
+    other = v1.VirtualMachineInstance(metadata=core.ObjectMeta(name="guest", uid="other"))
+    assert pod_name(other) != pod_name(PLAIN)
+
+
+def test_long_names_are_cut_and_stay_apart() -> None:
+    assert bounded("short") == "short"
+    assert len(bounded("x" * 70)) == 63
+    assert bounded("x" * 70) != bounded("x" * 71)
+    dotted = v1.VirtualMachineInstance(metadata=core.ObjectMeta(name=f"{'h' * 62}-tail.example"))
+    assert hostname(dotted) == "h" * 62

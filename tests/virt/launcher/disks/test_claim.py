@@ -1,0 +1,68 @@
+"""disk.img of a claim: its size, its making, and what is not followed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from virt.api.v1 import PersistentVolumeClaimInfo, VolumeStatus
+from virt.launcher.disks import claim
+from virt.launcher.disks.claim import Space, disk_size, wanted_size
+from virt.launcher.disks.errors import DiskError
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "size_mib"),
+    [(50 * MIB, 1000 * MIB, 50), (50 * MIB + 5, 1000 * MIB, 50), (100 * MIB, 95 * MIB, 94), (None, 10 * MIB, 9)],
+    ids=["room enough", "whole MiB", "a tenth less is taken", "all there is"],
+)
+def test_size(wanted: int | None, available: int, size_mib: int) -> None:
+    assert disk_size(Space(wanted, available)) == size_mib * MIB
+
+
+def test_too_little_space_is_refused_with_both_numbers() -> None:
+    said = f"{100 * MIB} bytes are wanted, the file system has {80 * MIB - (128 << 10)} left"
+    with pytest.raises(ValueError, match=said):
+        disk_size(Space(100 * MIB, 80 * MIB))
+
+
+def test_the_lesser_of_request_and_capacity_is_wanted() -> None:
+    info = PersistentVolumeClaimInfo(capacity={"storage": "64Mi"}, requests={"storage": "50Mi"})
+    statuses = (VolumeStatus(name="other"), VolumeStatus(name="data", persistent_volume_claim_info=info))
+    assert wanted_size("data", statuses) == 50 * MIB
+    assert wanted_size("other", statuses) is None
+
+
+def test_a_missing_file_is_made_sparse_and_kept(tmp_path: Path) -> None:
+    path, size = claim.prepare_file("data", tmp_path, 2 * MIB, read_only=False)
+    assert (path.stat().st_size, size, path.stat().st_blocks) == (2 * MIB, 2 * MIB, 0)
+    path.write_bytes(b"guest")
+    assert claim.prepare_file("data", tmp_path, 2 * MIB, read_only=False) == (path, 5)
+    assert [each.name for each in tmp_path.iterdir()] == [claim.FILE]
+
+
+def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"secret")
+    (tmp_path / claim.FILE).symlink_to(tmp_path / "target")
+    with pytest.raises(DiskError, match=r"volume data: disk\.img is no regular file"):
+        claim.prepare_file("data", tmp_path, MIB, read_only=False)
+    (tmp_path / claim.FILE).unlink()
+    os.mkfifo(tmp_path / claim.FILE)
+    with pytest.raises(DiskError, match="no regular file"):
+        claim.prepare_file("data", tmp_path, MIB, read_only=False)
+
+
+def test_a_missing_file_of_a_read_only_claim_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match=r"volume data: .*read-only"):
+        claim.prepare_file("data", tmp_path, MIB, read_only=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_device_is_no_block_claim(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"x")
+    with pytest.raises(DiskError, match="is no block device"):
+        claim.block_size("data", tmp_path / "data")
+    with pytest.raises(DiskError, match="No such file"):
+        claim.block_size("data", tmp_path / "nothing")

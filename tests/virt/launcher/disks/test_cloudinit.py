@@ -1,0 +1,57 @@
+"""The NoCloud seed."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from pycdlib import PyCdlib
+
+from virt.api import core, v1
+from virt.launcher.disks import cloudinit
+from virt.launcher.disks.errors import DiskError
+
+REFERENCE = core.LocalObjectReference(name="seed")
+VMI = v1.VirtualMachineInstance(
+    metadata=core.ObjectMeta(name='we"b\n', namespace="default"),
+    spec=v1.VirtualMachineInstanceSpec(
+        domain=v1.DomainSpec(firmware=v1.Firmware(uuid="5d307ca9-b3ef-428c-8861-06e72d69f223"))
+    ),
+)
+
+
+def test_inline_data_and_meta_data() -> None:
+    source = v1.CloudInitNoCloudSource(user_data="#cloud-config\n", network_data_base64="dmVyc2lvbjogMgo=")
+    files = cloudinit.files(VMI, source, {})
+    assert files["user-data"] == b"#cloud-config\n"
+    assert files["network-config"] == b"version: 2\n"
+    assert json.loads(files["meta-data"]) == {
+        "instance-id": "5d307ca9-b3ef-428c-8861-06e72d69f223", "local-hostname": 'we"b\n',
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["userdata", "userData"])
+def test_secrets_are_read_by_either_key(key: str) -> None:
+    files = cloudinit.files(VMI, v1.CloudInitNoCloudSource(secret_ref=REFERENCE), {key: b"secret"})
+    assert files["user-data"] == b"secret"
+    assert "network-config" not in files
+
+
+def test_a_secret_without_the_key_is_an_error_that_names_the_volume(tmp_path: Path) -> None:
+    source = v1.CloudInitNoCloudSource(secret_ref=REFERENCE)
+    with pytest.raises(DiskError, match="volume seed: the secret has no key userdata"):
+        cloudinit.prepare(VMI, "seed", source, tmp_path / "missing", tmp_path / "noCloud.iso")
+    assert not (tmp_path / "noCloud.iso").exists()
+
+
+def test_the_iso_has_label_and_files(tmp_path: Path) -> None:
+    path = tmp_path / "seed" / "noCloud.iso"
+    size = cloudinit.prepare(VMI, "seed", v1.CloudInitNoCloudSource(user_data="hello"), tmp_path / "no", path)
+    assert size == path.stat().st_size
+    image = PyCdlib()
+    image.open(str(path))
+    content = io.BytesIO()
+    image.get_file_from_iso_fp(content, joliet_path="/user-data")
+    assert content.getvalue() == b"hello"
+    assert image.pvd.volume_identifier.decode().strip() == cloudinit.LABEL
+    image.close()

@@ -1,0 +1,130 @@
+"""What is told of a guest, and how it is brought down."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.fakes.hypervisor import FakeHypervisor
+from virt.base.waiting import wait_for_async
+from virt.launcher import guest as guest_module
+from virt.launcher.guest import Guest
+from virt.launcher.libvirt_conn import AgentChanged, DiskFailed, Panicked
+from virt.rpc.messages import DiskError, DomainEvent, DomainState, DomainStatus, Event, GuestPanicked
+
+NAME = "default_web"
+AGENT = {
+    "guest-info": {"version": "10.0", "supported_commands": [{"name": "guest-ping", "enabled": True}]},
+    "guest-get-osinfo": {"id": "tiny"},
+    "guest-network-get-interfaces": [{"name": "eth0", "hardware-address": "02:00:00:00:00:01"}],
+    "guest-fsfreeze-status": "thawed",
+}
+
+
+@pytest.fixture
+def hypervisor() -> FakeHypervisor:
+    return FakeHypervisor()
+
+
+@pytest.fixture
+def told() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+async def guest(
+    hypervisor: FakeHypervisor, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Guest]:
+    monkeypatch.setattr(guest_module, "POWER_BUTTON_EVERY_S", 0.05)
+
+    async def tell(event: Event) -> bool:
+        told.append(event)
+        return True
+
+    await hypervisor.create(f"<domain><name>{NAME}</name></domain>")
+    made = Guest(hypervisor, DomainStatus(state=DomainState.NONE, domain_name=NAME), tell)
+    watching = asyncio.create_task(made.watch())
+    made.look_again()
+    await until(lambda: made.status.state == DomainState.RUNNING)
+    yield made
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def until(ready: object) -> None:
+    assert callable(ready)
+
+    async def look() -> bool:
+        return bool(ready())
+
+    await wait_for_async(look, bool, deadline_s=5, every_s=0.005)
+
+
+def states(told: list[Event]) -> list[tuple[DomainState, str]]:
+    return [(event.status.state, event.status.reason) for event in told if isinstance(event, DomainEvent)]
+
+
+async def test_each_change_is_told_once(guest: Guest, hypervisor: FakeHypervisor, told: list[Event]) -> None:
+    hypervisor.become(NAME, DomainState.PAUSED, "User")
+    await until(lambda: guest.status.state == DomainState.PAUSED)
+    hypervisor.become(NAME, DomainState.PAUSED, "User")
+    hypervisor.become(NAME, DomainState.CRASHED, "Panicked")
+    await guest.ended.wait()
+    assert states(told) == [
+        (DomainState.RUNNING, ""), (DomainState.PAUSED, "User"), (DomainState.CRASHED, "Panicked"),
+    ]  # fmt: skip
+    assert (guest.over_was_heard, guest.exit_code) == (True, 1)
+
+
+async def test_panics_and_disk_errors_are_told_before_the_state(
+    guest: Guest, hypervisor: FakeHypervisor, told: list[Event]
+) -> None:
+    told.clear()
+    hypervisor.say(Panicked(NAME))
+    hypervisor.say(DiskFailed(NAME, "ua-data", "/x/disk.img", "enospc"))
+    hypervisor.say(Panicked("another"))
+    hypervisor.become(NAME, DomainState.PAUSED, "IOError")
+    await until(lambda: states(told))
+    assert told[:2] == [GuestPanicked(), DiskError(volume="data", reason="enospc")]
+
+
+async def test_what_the_agent_says_is_in_the_status_until_it_goes(guest: Guest, hypervisor: FakeHypervisor) -> None:
+    hypervisor.connect_agent(NAME, AGENT)
+    await until(lambda: guest.status.guest_interfaces)
+    assert (guest.status.agent_version, guest.status.guest_os) == ("10.0", {"id": "tiny"})
+    hypervisor.say(AgentChanged(NAME, False))
+    await until(lambda: not guest.status.agent_connected)
+    assert (guest.status.agent_version, guest.status.guest_os, guest.status.guest_interfaces) == ("", {}, ())
+
+
+async def test_a_frozen_guest_thaws_by_itself(guest: Guest, hypervisor: FakeHypervisor) -> None:
+    hypervisor.connect_agent(NAME, AGENT)
+    await guest.freeze(0)
+    assert guest.status.frozen
+    await until(lambda: not guest.status.frozen)
+    assert "guest-fsfreeze-thaw" in hypervisor.calls
+
+
+async def test_an_obedient_guest_ends_before_its_grace_period(guest: Guest, hypervisor: FakeHypervisor) -> None:
+    await guest.bring_down(30)
+    assert hypervisor.calls.count("press_power_button") == 1
+    assert (guest.status.reason, guest.exit_code) == ("Shutdown", 0)
+
+
+async def test_a_deaf_guest_is_asked_again_and_then_killed(guest: Guest, hypervisor: FakeHypervisor) -> None:
+    hypervisor.obeys_power_button = False
+    await guest.bring_down(0.12)
+    assert hypervisor.calls.count("press_power_button") in (2, 3)
+    assert guest.status.reason == "Destroyed"
+
+
+async def test_two_askers_press_the_button_once(guest: Guest, hypervisor: FakeHypervisor) -> None:
+    hypervisor.obeys_power_button = False
+    await asyncio.gather(guest.press_power_button(), guest.press_power_button())
+    assert hypervisor.calls.count("press_power_button") == 1
+
+
+async def test_no_grace_means_no_button(guest: Guest, hypervisor: FakeHypervisor) -> None:
+    await guest.bring_down(0)
+    assert "press_power_button" not in hypervisor.calls
+    assert guest.status.reason == "Destroyed"

@@ -1,0 +1,103 @@
+"""Admission of KubeVirt objects: one per cluster, sensible settings, no removal under running VMs where that is asked.
+
+The rules are in virt.api.validate.kubevirt; this is the HTTP side, and the look at what exists.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from virt.api import admission, codec, v1, webhookpaths
+from virt.api.admission import AdmissionRequest, AdmissionReview
+from virt.api.kinds import KUBEVIRT, VM, VMI, untyped
+from virt.api.status import Status, failure, invalid
+from virt.api.validate import kubevirt as rules
+from virt.base import log
+from virt.kube.client import ApiError, Client, NotFoundError
+
+_logger = log.get("virt.operator.admission")
+_BLOCKING = "BlockUninstallIfWorkloadsExist"
+_WORKLOADS = tuple(
+    untyped(kind.group, kind.version, kind.plural, kind.name, namespaced=True) for kind in (VMI, VM)
+)
+_MOST_BYTES = 8 << 20
+
+Judge = Callable[[AdmissionRequest], Awaitable[AdmissionReview]]
+
+
+class KubeVirtAdmission:
+    """The webhooks of virt-operator-validator."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def app(self) -> web.Application:
+        judges: dict[str, Judge] = {
+            webhookpaths.KUBEVIRT_VALIDATE_CREATE: self.create,
+            webhookpaths.KUBEVIRT_VALIDATE_UPDATE: self.update,
+            webhookpaths.KUBEVIRT_VALIDATE_DELETE: self.delete,
+        }
+        app = web.Application(client_max_size=_MOST_BYTES)
+        for path, judge in judges.items():
+            app.router.add_post(path, _route(judge))
+        return app
+
+    async def create(self, request: AdmissionRequest) -> AdmissionReview:
+        existing = await self._client.list(KUBEVIRT)
+        refusal = rules.refusal(existing.items)
+        return admission.denied(request.uid, refusal) if refusal else _judged(request)
+
+    async def update(self, request: AdmissionRequest) -> AdmissionReview:
+        new, old = request.new(v1.KubeVirt), request.old(v1.KubeVirt)
+        if new.spec == old.spec:
+            return admission.allowed(request.uid)       # labels, finalizers: also of an object that was let in earlier
+        return _judged(request)
+
+    async def delete(self, request: AdmissionRequest) -> AdmissionReview:
+        old = request.old(v1.KubeVirt)
+        refusal = None
+        if old.spec.uninstall_strategy == _BLOCKING and old.status.phase == "Deployed":
+            refusal = await self._workloads()
+        return admission.denied(request.uid, refusal) if refusal else admission.allowed(request.uid)
+
+    async def _workloads(self) -> Status | None:
+        for kind in _WORKLOADS:
+            try:
+                found = await self._client.list(kind)
+            except NotFoundError:
+                continue
+            if found.items:
+                return failure(
+                    400, f"there are {len(found.items)} {kind.name} objects; uninstallStrategy {_BLOCKING} keeps "
+                         "KubeVirt until they are deleted"
+                )
+        return None
+
+
+def _judged(request: AdmissionRequest) -> AdmissionReview:
+    cr = request.new(v1.KubeVirt)
+    causes = rules.causes(cr)
+    if causes:
+        return admission.denied(request.uid, invalid(causes))
+    return admission.allowed(request.uid, rules.warnings(cr))
+
+
+def _route(judge: Judge) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(http_request: web.Request) -> web.Response:
+        try:
+            review = codec.decode(await http_request.read(), AdmissionReview)
+        except msgspec.DecodeError as error:
+            return web.Response(status=400, text=f"no AdmissionReview: {error}")
+        if review.request is None:
+            return web.Response(status=400, text="AdmissionReview without a request")
+        try:
+            answer = await judge(review.request)
+        except msgspec.ValidationError as error:
+            answer = admission.denied(review.request.uid, failure(400, str(error)))
+        except ApiError as error:
+            _logger.warning("not judged", error=str(error))
+            answer = admission.denied(review.request.uid, failure(500, f"cannot look at the cluster: {error}"))
+        return web.Response(body=codec.encode(answer), content_type="application/json")
+
+    return handle
