@@ -17,11 +17,11 @@ SERVE = "(witness tcp-echo {port} > /tmp/echo-{port}.log 2>&1 &)"
 
 
 def _addressed(shell: Console) -> None:
-    """Until the guest's eth0 has an address by DHCP."""
+    """Until the guest's eth0 has its lease: the route is what the DHCP client sets last."""
     patience.eventually(
-        "the guest has an address",
-        lambda: shell.run("ip -4 -o addr show dev eth0").out,
-        lambda text: "inet " in text,
+        "the guest has an address and a route",
+        lambda: shell.run("ip -4 route show default dev eth0").out,
+        lambda text: "via" in text,
         within_s=patience.boots(1),
     )
 
