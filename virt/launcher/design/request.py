@@ -13,7 +13,8 @@ class DiskSource:
     """What the launcher made ready for a volume.
 
     ``format``: raw or qcow2; ``kind``: block for a device, else file (cdrom is a file too); ``size``: bytes as the
-    guest will see them, 0 when unknown; ``direct_io``: whether its file system takes O_DIRECT, None when nobody tried.
+    guest will see them, 0 when unknown; ``direct_io``: whether its file system takes O_DIRECT, None when nobody tried;
+    ``preallocated``: a file that has all of its blocks.
     """
 
     path: str
@@ -22,6 +23,7 @@ class DiskSource:
     read_only: bool = False
     size: int = 0
     direct_io: bool | None = None
+    preallocated: bool = False
 
 
 @dataclass(frozen=True)

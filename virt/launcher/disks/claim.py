@@ -56,21 +56,27 @@ def disk_size(space: Space) -> int:
     return size
 
 
-def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bool) -> tuple[Path, int]:
-    """Path and size of the claim's disk.img, which is made when it is missing. Raises DiskError."""
+def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bool) -> tuple[Path, os.stat_result]:
+    """Path and status of the claim's disk.img, which is made when it is missing. Raises DiskError."""
     path = folder / FILE
     try:
         status = _status(path) or _make(path, folder, wanted, read_only=read_only)
     except (OSError, ValueError) as error:
         raise DiskError(f"volume {volume}: cannot make {FILE} as uid {os.getuid()}: {error}") from error
     if not stat.S_ISREG(status.st_mode):
-        raise DiskError(f"volume {volume}: {FILE} is no regular file; links and devices are not followed")
+        raise DiskError(f"volume {volume}: {path} is no regular file; links and devices are not followed")
     if not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK):
         raise DiskError(
-            f"volume {volume}: {FILE} has mode {stat.S_IMODE(status.st_mode):04o} and uid {status.st_uid}; "
-            f"the guest's user is {os.getuid()} and owners are not changed here"
+            f"volume {volume}: Could not open '{path}': Permission denied: its mode is "
+            f"{stat.S_IMODE(status.st_mode):04o} and its uid {status.st_uid}; the guest's user is {os.getuid()} and "
+            "owners are not changed here"
         )
-    return path, status.st_size
+    return path, status
+
+
+def is_preallocated(status: os.stat_result) -> bool:
+    """Whether the file has all of its blocks: then writes need none, and native I/O does not stall on them."""
+    return status.st_blocks * 512 >= status.st_size > 0
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -36,17 +36,19 @@ def test_the_lesser_of_request_and_capacity_is_wanted() -> None:
 
 
 def test_a_missing_file_is_made_sparse_and_kept(tmp_path: Path) -> None:
-    path, size = claim.prepare_file("data", tmp_path, 2 * MIB, read_only=False)
-    assert (path.stat().st_size, size, path.stat().st_blocks) == (2 * MIB, 2 * MIB, 0)
+    path, status = claim.prepare_file("data", tmp_path, 2 * MIB, read_only=False)
+    assert (path.stat().st_size, status.st_size, path.stat().st_blocks) == (2 * MIB, 2 * MIB, 0)
+    assert not claim.is_preallocated(status)
     path.write_bytes(b"guest")
-    assert claim.prepare_file("data", tmp_path, 2 * MIB, read_only=False) == (path, 5)
+    again, status = claim.prepare_file("data", tmp_path, 2 * MIB, read_only=False)
+    assert (again, status.st_size) == (path, 5)
     assert [each.name for each in tmp_path.iterdir()] == [claim.FILE]
 
 
 def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"secret")
     (tmp_path / claim.FILE).symlink_to(tmp_path / "target")
-    with pytest.raises(DiskError, match=r"volume data: disk\.img is no regular file"):
+    with pytest.raises(DiskError, match=r"volume data: .*/disk\.img is no regular file"):
         claim.prepare_file("data", tmp_path, MIB, read_only=False)
     (tmp_path / claim.FILE).unlink()
     os.mkfifo(tmp_path / claim.FILE)
@@ -58,6 +60,12 @@ def test_a_missing_file_of_a_read_only_claim_is_an_error(tmp_path: Path) -> None
     with pytest.raises(DiskError, match=r"volume data: .*read-only"):
         claim.prepare_file("data", tmp_path, MIB, read_only=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_with_all_its_blocks_is_preallocated(tmp_path: Path) -> None:
+    (tmp_path / claim.FILE).write_bytes(bytes(MIB))
+    _, status = claim.prepare_file("data", tmp_path, MIB, read_only=False)
+    assert claim.is_preallocated(status)
 
 
 def test_what_is_no_device_is_no_block_claim(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ FULL = v1.VirtualMachineInstance(
         hostname="host",
         subdomain="sub",
         dns_policy="None",
-        dns_config=core.PodDNSConfig(nameservers=("10.0.0.1",)),
+        dns_config=core.PodDNSConfig(nameservers=("10.0.00.01",)),
         termination_grace_period_seconds=0,
         readiness_probe=v1.Probe(tcp_socket=core.TCPSocketAction(port=22), period_seconds=5, timeout_seconds=1),
     ),
