@@ -56,7 +56,7 @@ class Running:
 
     def wait(self, *, within_s: float) -> Finished:
         self._reader.join(within_s)
-        assert not self._reader.is_alive(), f"the command still runs after {within_s:.0f} s; it said {self.out[-500:]!r}"
+        assert not self._reader.is_alive(), f"still running after {within_s:.0f} s; it said {self.out[-500:]!r}"
         status = json.loads(self._parts[_STATUS] or b"{}")
         error = self._parts[_ERROR].decode(errors="replace")
         if status.get("status") == "Success":

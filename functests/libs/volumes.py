@@ -36,7 +36,8 @@ class NodeVolume:
         text = base64.b64encode(content).decode()
         for begin in range(0, len(text), 60000):           # an argument has its limit
             self.run(f"printf %s '{text[begin:begin + 60000]}' >> .{file}.b64")
-        self.run(f"base64 -d .{file}.b64 > {file} && rm .{file}.b64 && chown {owner}:{owner} {file} && chmod {mode} {file}")
+        self.run(f"base64 -d .{file}.b64 > {file} && rm .{file}.b64")
+        self.run(f"chown {owner}:{owner} {file} && chmod {mode} {file}")
 
     def sha(self, file: str = "disk.img") -> str:
         return self.run(f"sha256sum {file}").split()[0]

@@ -116,6 +116,10 @@ def test_queues_of_cards_and_disks(space: Space, cluster: Cluster, nodes: Nodes,
     shell.succeed("ping -c 2 -W 5 10.0.2.1")
 
 
+def _hears_the_agent(vmi: Object) -> bool:
+    return bool(vmi["status"]["interfaces"][0].get("infoSource") == "domain, guest-agent")
+
+
 def _guest_only(vmi: Object) -> list[Object]:
     return [entry for entry in vmi["status"].get("interfaces", []) if not entry.get("name")]
 
@@ -128,8 +132,8 @@ def test_what_an_agent_tells_of_interfaces_is_bounded(space: Space, cluster: Clu
     Preconditions: a running VMI whose guest runs the agent.
     Steps: make 15 dummy links, start the agent anew; remove them; make a bridge that is listed before eth0, has its MAC
         and no address; start the agent anew each time.
-    Expected: the interface of the spec and exactly 10 of the guest's; only that of the spec; with the bridge the address
-        stays the pod's through two answers of the agent, and portforward works.
+    Expected: the interface of the spec and exactly 10 of the guest's; only that of the spec; with the bridge the
+        address stays the pod's through two answers of the agent, and portforward works.
     """
     vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     addressed(shell)
@@ -170,8 +174,7 @@ def test_what_an_agent_tells_of_interfaces_is_bounded(space: Space, cluster: Clu
     links = shell.succeed("cat /sys/class/net/br0/ifindex /sys/class/net/eth0/ifindex").split()
     assert int(links[0]) < int(links[1]), links
     for _ in range(2):
-        seen = space.wait_vmi(
-            "vm", lambda vmi: vmi["status"]["interfaces"][0].get("infoSource") == "domain, guest-agent", "hears the agent")
+        seen = space.wait_vmi("vm", _hears_the_agent, "hears the agent")
         first = seen["status"]["interfaces"][0]
         assert (first["ipAddress"], first["ipAddresses"]) == (own, [own]), first
         told_anew("true")

@@ -37,7 +37,8 @@ def _lease(shell: Console) -> dict[str, str]:
 def _change_mac(shell: Console, mac: str) -> None:
     """As somebody with root in the guest would; the DHCP client that runs is ended first."""
     shell.run("killall udhcpc")
-    shell.succeed(f"ip addr flush dev eth0; ip link set eth0 down && ip link set eth0 address {mac} && ip link set eth0 up")
+    shell.succeed("ip addr flush dev eth0")
+    shell.succeed(f"ip link set eth0 down && ip link set eth0 address {mac} && ip link set eth0 up")
 
 
 @pytest.mark.case("NET-009")

@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from functests.libs import build, patience, pods
+from functests.libs import build, pods
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
 from functests.libs.guestnet import SERVE, addressed

@@ -23,8 +23,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class DhcpLease(msgspec.Struct, frozen=True, kw_only=True):
     """What the launcher's DHCP server answers on one interface. Addresses are text; ``address`` has no prefix.
 
-    ``any_mac``: whatever MAC the guest gave its card; else only the card's own gets an answer. ``subdomain``: the VMI's,
-    from which the launcher makes the first search domain.
+    ``any_mac``: whatever MAC the guest gave its card; else only the card's own gets an answer. ``subdomain``: that of
+    the VMI, from which the launcher makes the first search domain.
     """
 
     address: str

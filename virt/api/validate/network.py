@@ -130,7 +130,7 @@ def _mac(path: str, interface: v1.Interface) -> Causes:
     if int(octets[:2], 16) & 1 or octets == "00:00:00:00:00:00":
         yield invalid(path, f"interface {path} has MAC address ({mac}) that is no unicast address.")
     elif interface.masquerade is not None and octets == RESERVED_MAC:
-        yield invalid(path, f"interface {path} has the MAC address {mac} that is reserved for the in-pod bridge of masquerade.")
+        yield invalid(path, f"interface {path} has the MAC address {mac} that is reserved for the in-pod bridge.")
 
 
 def _ports(path: str, interface: v1.Interface) -> Causes:

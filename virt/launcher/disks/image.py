@@ -1,8 +1,9 @@
 """What kind of image a file is, from its first bytes.
 
 The writer of a container disk is unknown to us, so only two formats exist: qcow2 by its magic, all else is raw; QEMU is
-always told which and never guesses. What is well known to be neither is refused: no guest could read it. A qcow2 file that names other files is refused, whatever it names: QEMU would open
-them with our rights (https://www.qemu.org/docs/master/interop/qcow2.html).
+always told which and never guesses. What is well known to be neither is refused: no guest could read it. A qcow2 file
+that names other files is refused, whatever it names: QEMU would open them with our rights
+(https://www.qemu.org/docs/master/interop/qcow2.html).
 """
 
 import os

@@ -84,5 +84,5 @@ def test_long_names_and_no_files_at_all_fit(tmp_path: Path) -> None:
 
 def test_what_is_not_mounted_is_an_error_that_names_the_volume(tmp_path: Path) -> None:
     volume = v1.Volume(name="a", downward_api=v1.DownwardAPIVolumeSource())
-    with pytest.raises(DiskError, match="volume a: .*missing"):
+    with pytest.raises(DiskError, match=r"volume a: .*missing"):
         config.prepare(volume, tmp_path / "missing", tmp_path / "a.iso")

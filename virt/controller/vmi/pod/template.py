@@ -20,7 +20,11 @@ from virt.controller.vmi.pod import naming, placement, resources, sidecars, volu
 DEFAULT_GRACE_S: Final = 30
 _BEYOND_GRACE_S: Final = 30       # the kubelet kills only after the handler has had its time
 _STARTUP_DELAY_S: Final = 10      # until libvirt and the guest's firmware are through
-_NOT_COPIED = ("kubectl.kubernetes.io/", "kubevirt.io/vm-generation")
+# Annotations of a VMI that its pod does not get: what would ask the node for more than the VMI's spec may.
+_NOT_COPIED = (
+    "kubectl.kubernetes.io/", "kubevirt.io/vm-generation", "k8s.v1.cni.cncf.io/", "v1.multus-cni.io/",
+    "seccomp.security.alpha.kubernetes.io/", "container.", "io.kubernetes.cri",
+)
 
 
 @dataclass(frozen=True)
