@@ -50,7 +50,7 @@ def test_a_pod_that_poses_as_a_launcher_is_ignored(space: Space, cluster: Cluste
     own = space.pod(vmi)["metadata"]["name"]
     witness = Witness(shell)
     before = _stored(space.vmi("victim"))
-    assert list(before[1] or {}) == [space.pod(vmi)["metadata"]["uid"]]
+    assert list(space.vmi("victim")["status"]["activePods"]) == [space.pod(vmi)["metadata"]["uid"]]
     names = ("stranger", f"{own[:-5]}zzzzz")
     for name, node in zip(names, cluster.workers, strict=False):
         pods.start(space, _forged(pods.python_pod(cluster, "stranger", _IDLE, node=node), vmi, name=name))

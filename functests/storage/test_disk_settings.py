@@ -195,7 +195,7 @@ def test_the_disk_with_the_lower_order_boots(space: Space, cluster: Cluster) -> 
     Expected: the guest's command line is first the second image's, then the first one's.
     """
     disk = images.content(cluster, "tiny", "disk/disk.img")
-    words = {"first": b"no_timer_check", "second": b"no_timer_chec_"}      # of one length: the file system stays whole
+    words = {"first": b"console=tty0 console", "second": b"console=tty1 console"}     # of one length: files stay whole
     assert disk.count(words["first"]) == 1, "the boot loader's configuration is not where it was"
     references = {"first": cluster.image("tiny")}
     references["second"] = images.push(cluster, {"disk/disk.img": disk.replace(words["first"], words["second"])})

@@ -36,7 +36,7 @@ def test_a_full_disk_stops_its_guest_or_tells_it(node_volumes: NodeVolumes, spac
         build.on_node(build.kernel_boot_vmi(cluster, "second"), here), "told", source["told"], errorPolicy="report")
     space.create(build.with_disk(second, "roomy", source["roomy"]))
     _, first = space.boot(build.with_disk(
-        build.on_node(build.kernel_boot_vmi(cluster, "first"), here), "full", source["full"]))
+        build.on_node(build.kernel_boot_vmi(cluster, "first", memory="192Mi"), here), "full", source["full"]))
     space.wait_running("second")
     other = space.shell("second")
 

@@ -87,7 +87,8 @@ class FakeLauncher:
         match request:
             case SyncVmi():
                 self.status = DomainStatus(
-                    state=DomainState.RUNNING, reason="Booted", machine="pc-q35-10.0", accelerator="tcg"
+                    state=DomainState.RUNNING, reason="Booted", machine="pc-q35-10.0", accelerator="tcg",
+                    disks=self.status.disks,
                 )
                 return Reply(self.status)
             case OpenSerial() | OpenVnc():

@@ -166,11 +166,15 @@ class GuestInterface(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiskTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """Which device name ("vda") a volume got and how large the guest sees it, in bytes (0: unknown)."""
+    """Which device name ("vda") a volume got and how large the guest sees it, in bytes (0: unknown).
+
+    ``short_of``: what its claim had asked for, where its file was made smaller because there was no more room.
+    """
 
     volume: str
     target: str
     size: int = 0
+    short_of: int = 0
 
 
 class DomainStatus(Message, frozen=True, kw_only=True):

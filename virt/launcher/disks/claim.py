@@ -30,6 +30,24 @@ class Space:
     available: int
 
 
+@dataclass(frozen=True)
+class DiskFile:
+    """A claim's disk.img. ``short_of``: bytes that it was to have when it was made smaller now, else 0."""
+
+    path: Path
+    status: os.stat_result
+    short_of: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.status.st_size
+
+    @property
+    def is_preallocated(self) -> bool:
+        """Whether the file has all of its blocks: then writes need none, and native I/O does not stall on them."""
+        return self.status.st_blocks * 512 >= self.size > 0
+
+
 def wanted_size(volume: str, statuses: Sequence[VolumeStatus]) -> int | None:
     """The lesser of what the claim asked for and what it got, from the VMI's status; None when that tells nothing."""
     for status in statuses:
@@ -49,18 +67,22 @@ def disk_size(space: Space) -> int:
     usable = space.available - _RESERVE
     wanted = usable if space.wanted is None else space.wanted
     if usable < wanted * (1 - _TOLERATED):
-        raise ValueError(f"{wanted} bytes are wanted, the file system has {max(usable, 0)} left")
+        raise ValueError(f"not enough space: {wanted} bytes are wanted, the file system has {max(usable, 0)} left")
     size = min(wanted, usable) // quantity.MIB * quantity.MIB
     if size <= 0:
         raise ValueError(f"the file system has {max(usable, 0)} bytes left, less than 1 MiB")
     return size
 
 
-def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bool) -> tuple[Path, os.stat_result]:
-    """Path and status of the claim's disk.img, which is made when it is missing. Raises DiskError."""
-    path = folder / FILE
+def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bool) -> DiskFile:
+    """The claim's disk.img, which is made when it is missing. Raises DiskError."""
+    path, short_of = folder / FILE, 0
     try:
-        status = _status(path) or _make(path, folder, wanted, read_only=read_only)
+        status = _status(path)
+        if status is None:
+            status = _make(path, folder, wanted, read_only=read_only)
+            whole = (wanted or 0) // quantity.MIB * quantity.MIB
+            short_of = whole if status.st_size < whole else 0
     except (OSError, ValueError) as error:
         raise DiskError(f"volume {volume}: cannot make {FILE} as uid {os.getuid()}: {error}") from error
     if not stat.S_ISREG(status.st_mode):
@@ -71,12 +93,7 @@ def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bo
             f"{stat.S_IMODE(status.st_mode):04o} and its uid {status.st_uid}; the guest's user is {os.getuid()} and "
             "owners are not changed here"
         )
-    return path, status
-
-
-def is_preallocated(status: os.stat_result) -> bool:
-    """Whether the file has all of its blocks: then writes need none, and native I/O does not stall on them."""
-    return status.st_blocks * 512 >= status.st_size > 0
+    return DiskFile(path, status, short_of)
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -103,10 +103,10 @@ class Disks:
         folder, device = self.claims / volume, self.devices / volume
         if folder.is_dir():
             wanted = claim.wanted_size(volume, vmi.status.volume_status)
-            path, status = claim.prepare_file(volume, folder, wanted, read_only=read_only)
+            file = claim.prepare_file(volume, folder, wanted, read_only=read_only)
             return DiskSource(
-                str(path), "raw", read_only=read_only, size=status.st_size, direct_io=_takes_direct_io(path),
-                preallocated=claim.is_preallocated(status),
+                str(file.path), "raw", read_only=read_only, size=file.size, direct_io=_takes_direct_io(file.path),
+                preallocated=file.is_preallocated, short_of=file.short_of,
             )
         size = claim.block_size(volume, device)
         return DiskSource(str(device), "raw", kind="block", read_only=read_only, size=size, direct_io=True)
