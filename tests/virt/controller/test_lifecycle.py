@@ -16,6 +16,8 @@ async def test_an_always_vm_comes_up() -> None:
         assert pod.metadata.name == pod_name(vmi)
         assert pod.spec.containers[0].image == IMAGE
         assert vmi.status.active_pods == {pod.metadata.uid: ""}
+        assert vmi.status.memory is not None
+        assert vmi.status.memory.memory_overhead == f"{288 * 1024 + 256}Ki"
         rig.place(pod, "node2")
         await rig.until(lambda: (found := rig.vmi()) and names.NODE_NAME_LABEL in found.metadata.labels)
         vmi = await rig.phase("Scheduling")
