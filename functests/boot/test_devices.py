@@ -141,11 +141,11 @@ def test_a_default_guest_costs_what_was_asked_for_it(space: Space, cluster: Clus
     pod = launcher.of(space, vmi, nodes)
     parts = pod.proportional_kib()
     of_guest = pod.guest_ram_kib(128 * 1024)
-    assert of_guest > 100 * 1024, f"the guest has touched {of_guest} KiB only"
+    assert of_guest > 90 * 1024, f"the guest has touched {of_guest} KiB only"
     requested = quantity.integer(space.vmi("vm")["status"]["memory"]["memoryOverhead"]) / 2**20
     taken = (sum(parts.values()) - of_guest) / 1024
     told = "\n".join(f"{kib} KiB {name}" for name, kib in sorted(parts.items(), key=lambda part: -part[1]))
-    assert taken < requested, f"the pod takes {taken:.0f} MiB beyond the guest's {of_guest} KiB, {requested:.0f}:\n{told}"
+    assert taken < requested, f"{taken:.0f} MiB beyond the guest's {of_guest} KiB, not {requested:.0f} MiB:\n{told}"
 
     ahead = hardware.seconds_ahead(shell, pod.node)
     assert _is_near(ahead, 0), f"the clock is {ahead} s ahead of UTC"

@@ -49,7 +49,8 @@ def _order(shell: Console) -> list[str]:
     """Size in MiB and PCI address of the empty disks, vda first."""
     said = shell.succeed(
         f"for l in {' '.join(LETTERS)}; do "
-        "echo $(($(cat /sys/block/vd$l/size) / 2048)) $(readlink -f /sys/block/vd$l | grep -o '[0-9a-f:.]*/virtio'); done"
+        "echo $(($(cat /sys/block/vd$l/size) / 2048)) "
+        "$(readlink -f /sys/block/vd$l | grep -o '[0-9a-f:.]*/virtio'); done"
     )
     return [line.removesuffix("/virtio") for line in said.splitlines()]
 
@@ -158,9 +159,10 @@ def test_a_guest_finds_its_disks_as_they_are_listed(space: Space, cluster: Clust
 
 def _image_on_node(pod: Launcher) -> str:
     """The image's one file, in the container that passes it to the launcher."""
-    helpers = [process for process in pod.node.processes(pod.pod_uid) if "container-disks/fixed/" in " ".join(process.argv)]
-    assert len(helpers) == 1, helpers
-    (path,) = pod.node.run(f"ls -d /proc/{helpers[0].pid}/root/disk/*").split()
+    processes = pod.node.processes(pod.pod_uid)
+    helpers = [process.pid for process in processes if "container-disks/fixed/" in " ".join(process.argv)]
+    assert len(helpers) == 1, processes
+    (path,) = pod.node.run(f"ls -d /proc/{helpers[0]}/root/disk/*").split()
     return path
 
 

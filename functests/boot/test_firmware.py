@@ -70,7 +70,7 @@ def test_efi_keeps_variables_as_long_as_the_vmi(space: Space, cluster: Cluster) 
     assert shell.succeed(f"{mount} && {read}") == nonce
 
     _, shell = _restart(space, uid, boots=3)
-    assert shell.run(f"{mount} && test -d {VARIABLES} && ls {VARIABLES}/SecureBoot-*").code == 0, shell.transcript[-500:]
+    assert int(shell.succeed(f"{mount} && ls {VARIABLES} | wc -l")) > 5, "the guest sees no EFI variables"
     assert shell.run(f"test -e {name}").code == 1, "the variable survived the restart of the VM"
 
 
@@ -80,7 +80,8 @@ def test_a_missing_kernel_is_named_and_leaves_nothing(space: Space, cluster: Clu
     """
     Preconditions: none.
     Steps: start a VMI whose kernelBoot image lacks the kernel's path; delete it.
-    Expected: it never runs; Synchronized is False with the path in its message; 30 s later VMI, pod and mounts are gone.
+    Expected: it never runs; Synchronized is False with the path in its message; 30 s later VMI, pod and mounts are
+        gone.
     """
     path = f"/boot/vmlinuz-{secrets.token_hex(4)}"
     container = {"firmware": {"kernelBoot": {"container": {"kernelPath": path}}}}
@@ -121,10 +122,8 @@ def test_disks_boot_in_their_order(space: Space, cluster: Cluster) -> None:
     Expected: first the second disk boots, then the copy, then the second disk again.
     """
     space.rest.post(core_path("persistentvolumeclaims", space.name), build.pvc("copy")).ok()
-    vmi = build.with_disk(
-        build.disk_boot_vmi(cluster, "vm"), "copy", {"persistentVolumeClaim": {"claimName": "copy"}}, serial="copy",
-    )  # fmt: skip
-    vm = build.vm_of(vmi)
+    claim = {"persistentVolumeClaim": {"claimName": "copy"}}
+    vm = build.vm_of(build.with_disk(build.disk_boot_vmi(cluster, "vm"), "copy", claim, serial="copy"))
     vm = build.merged(vm, _ordered(vm, 2, 1))
     vmi, shell = space.boot(vm)
     word = f"copied={secrets.token_hex(6)}"

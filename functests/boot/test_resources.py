@@ -2,7 +2,7 @@
 
 import pytest
 
-from functests.libs import build, claims, hardware, patience
+from functests.libs import build, claims, hardware
 from functests.libs.build import Manifest
 from functests.libs.claims import Claim
 from functests.libs.cluster import Cluster
@@ -103,14 +103,13 @@ def test_a_pod_asks_for_the_guest_and_what_it_costs(space: Space, cluster: Clust
         status.memory.memoryOverhead is the formula's.
     """
     guest = 256 * MIB
+    blind = _overhead(guest, graphics=False)
     shapes: dict[str, tuple[Manifest, int, int]] = {
         "one": ({}, _overhead(guest), _overhead(guest)),
         "three": ({"cpu": {"cores": 3}}, _overhead(guest, vcpus=3), _overhead(guest, vcpus=3)),
-        "blind": (
-            {"devices": {"autoattachGraphicsDevice": False}}, *[_overhead(guest, graphics=False)] * 2,
-        ),
+        "blind": ({"devices": {"autoattachGraphicsDevice": False}}, blind, blind),
         "bold": ({"resources": {"overcommitGuestOverhead": True}}, 0, _overhead(guest)),
-    }  # fmt: skip
+    }
     for name, (fields, _, _) in shapes.items():
         space.create(build.on_node(_domain(build.kernel_boot_vmi(cluster, name, memory="256Mi"), **fields), NOWHERE))
     found: list[Claim] = []
@@ -127,8 +126,8 @@ def test_a_guests_memory_follows_its_requests_or_limits(space: Space, cluster: C
     Preconditions: none.
     Steps: boot a guest that only requests memory; create one that only has limits of memory and CPU, which no node
         takes; ask for one without any memory.
-    Expected: memory.guest is 128Mi in both; the first guest's System RAM is 128 MiB within 2 and its class Burstable, on
-        pod and VMI; the second's requests are its limits and its pod's class Guaranteed; 422 without memory.
+    Expected: memory.guest is 128Mi in both; the first guest's System RAM is 128 MiB within 2 and its class Burstable,
+        on pod and VMI; the second's requests are its limits and its pod's class Guaranteed; 422 without memory.
     """
     bare = build.kernel_boot_vmi(cluster, "requests")
     bare["spec"]["domain"].pop("memory")
@@ -183,7 +182,8 @@ def test_a_pod_asks_for_a_part_of_each_processor(space: Space, cluster: Cluster)
     assert limits == {name: set() for name in shapes}
 
     hard = {"limits.cpu": "20", "limits.memory": "20Gi"}
-    space.rest.post(core_path("resourcequotas", space.name), {"metadata": {"name": "limits"}, "spec": {"hard": hard}}).ok()
+    quota = {"metadata": {"name": "limits"}, "spec": {"hard": hard}}
+    space.rest.post(core_path("resourcequotas", space.name), quota).ok()
     space.create(build.on_node(_domain(build.kernel_boot_vmi(cluster, "quota"), cpu={"sockets": 2}), NOWHERE))
     compute = _compute(_pod(space, "quota"))
     assert compute["limits"]["cpu"] == "2", compute

@@ -1,15 +1,17 @@
 """Sessions on the console come and go, in whatever way their client asks for them; the guest and its shell stay."""
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from functests.libs import build, hardware, launcher, patience
 from functests.libs.cluster import Cluster
-from functests.libs.console import SUBPROTOCOL, Console
+from functests.libs.console import SUBPROTOCOL, Console, ConsoleRefused
 from functests.libs.kube import Object, Space
 from functests.libs.launcher import Launcher
 from functests.libs.nodes import Nodes
+from functests.libs.stack import API, Stack
 
 ENDS_WITHIN_S = 5
 STILL_S = 5
@@ -22,6 +24,13 @@ OFFERS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ((SUBPROTOCOL, "fantasy.protocol"), "", SUBPROTOCOL),
 )
 COUNTER = "(i=0; while :; do i=$((i+1)); echo $i > /run/count; sleep 0.2; done) & echo $$"
+
+
+def _counts_on(shell: Console, before: int) -> None:
+    counter = patience.eventually(
+        "the counter goes on", lambda: int(shell.succeed("cat /run/count") or 0), lambda count: count > before + 1
+    )
+    assert counter > before + 1
 
 
 def _ends_with_qemu(console: Console, pod: Launcher, pid: int) -> None:
@@ -60,9 +69,7 @@ def test_sessions_come_and_go_and_the_shell_stays(space: Space, cluster: Cluster
         shell = space.console("vm", subprotocols=offer, origin=origin).login(within_s=20)
         assert shell.protocol == named, f"offered {offer}, got {shell.protocol!r}"
         assert shell.succeed("echo $$") == pid, "another shell answers"
-        patience.eventually(
-            "the counter goes on", lambda: int(shell.succeed("cat /run/count")), lambda count: count > before + 1
-        )
+        _counts_on(shell, before)
 
     shell.close()
     _paused(space, "pause")
@@ -132,3 +139,54 @@ def test_an_idle_session_stays(space: Space, cluster: Cluster) -> None:
     patience.quiet("the console spoke or closed", lambda: (shell.position, shell.closed),
                    lambda seen: seen != (since, False), for_s=90, every_s=3)  # fmt: skip
     assert shell.succeed("echo $((6*7))") == "42"
+
+
+CROWD, ROUNDS = 10, 3
+SPARE_FILES = 2
+
+
+def _open_files(stack: Stack, node: str) -> int:
+    """Of all virt-api processes and the node's virt-handler."""
+    total = 0
+    for pod in (*stack.pods(API), stack.handler(node)):
+        where, process = stack.process(pod)
+        total += int(where.run(f"ls /proc/{process.pid}/fd | wc -l"))
+    return total
+
+
+def _attempt(space: Space) -> Console | None:
+    """None when it was refused because another one took over meanwhile."""
+    try:
+        return space.console("vm")
+    except ConsoleRefused:
+        return None
+
+
+@pytest.mark.serial
+@pytest.mark.demand(seconds=40)
+@pytest.mark.case("CON-004")
+def test_of_a_crowd_one_gets_the_console(space: Space, cluster: Cluster, nodes: Nodes, stack: Stack) -> None:
+    """
+    Preconditions: a running guest.
+    Steps: three times: open ten consoles at once.
+    Expected: one of them stays, with a working shell; 10 s after the last one has left, virt-api and virt-handler have
+        as many files open as before, two more or less.
+    """
+    vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    shell.close()
+    node = vmi["status"]["nodeName"]
+    before = _open_files(stack, node)
+    with ThreadPoolExecutor(CROWD) as crowd:
+        for _ in range(ROUNDS):
+            opened = [console for console in crowd.map(lambda _: _attempt(space), range(CROWD)) if console is not None]
+            left = patience.eventually(
+                "one console is left", lambda: [each for each in opened if not each.closed],  # noqa: B023
+                lambda still: len(still) == 1, within_s=20,
+            )  # fmt: skip
+            assert left[0].login(within_s=20).succeed("echo $((6*7))") == "42"
+    left[0].close()
+    after = patience.eventually(
+        "all files are closed", lambda: _open_files(stack, node), lambda count: abs(count - before) <= SPARE_FILES,
+        within_s=10,
+    )  # fmt: skip
+    assert abs(after - before) <= SPARE_FILES, f"{before} files were open, then {after}"

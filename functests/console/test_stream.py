@@ -13,7 +13,7 @@ from functests.libs.console import Console, open_socket
 from functests.libs.kube import Object, Space
 from functests.libs.nodes import Nodes
 from functests.libs.rest import VMI, core_path, subresource_path
-from functests.libs.stack import API, HANDLER, Stack
+from functests.libs.stack import API, Stack
 
 LOG = "guest-console-log"
 LINES = 2000
@@ -41,7 +41,7 @@ def _many_lines(shell: Console) -> tuple[bytes, str]:
     ended = f"end-{word}\r\n".encode()
     patience.eventually(
         "all lines are there", lambda: shell.behind(max(since, shell.position - 200)), lambda tail: ended in tail,
-        within_s=patience.boots(2) + 60, every_s=0.5, stop=lambda _: shell.closed,
+        within_s=patience.boots(4) + 60, every_s=0.5, stop=lambda _: shell.closed,
     )  # fmt: skip
     _, _, text = shell.behind(since).partition(f"begin-{word}\r\n".encode())
     lines, _, rest = text.rpartition(b"\r\n" + ended[:-2])[0].rpartition(b"\r\n")
@@ -65,7 +65,7 @@ def _echoed(shell: Console, sent: bytes) -> tuple[bytes, str]:
     return back, digest.decode().split()[0]
 
 
-@pytest.mark.demand(seconds=60)
+@pytest.mark.demand(seconds=80)
 @pytest.mark.case("CON-008")
 @pytest.mark.case("CON-009")
 @pytest.mark.case("CON-016")

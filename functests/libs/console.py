@@ -63,7 +63,7 @@ def open_socket(
             timeout=timeout_s,
             enable_multithread=True,
             header=[f"{name}: {value}" for name, value in {**rest.identity(), **offer}.items()],
-            **({"origin": origin} if origin else {}),
+            origin=origin or None,
             skip_utf8_validation=True,
         )
     except websocket.WebSocketBadStatusException as refused:
@@ -83,13 +83,17 @@ class Console:
         """``upgrade``: as open_socket takes it."""
         self.name = name
         self._socket = open_socket(rest, subresource_path(VMI, namespace, name, "console", version=version), **upgrade)
-        self.protocol = chosen_protocol(self._socket)
         self._received = bytearray()
         self._news = threading.Condition()
         self.closed = False
         self.close_code: int | None = None
         self._reader = threading.Thread(target=self._read, name=f"console-{name}", daemon=True)
         self._reader.start()
+
+    @property
+    def protocol(self) -> str:
+        """What the server chose of the subprotocols."""
+        return chosen_protocol(self._socket)
 
     def __enter__(self) -> "Console":
         return self

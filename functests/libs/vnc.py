@@ -78,7 +78,6 @@ class Vnc:
         takes it."""
         path = subresource_path(VMI, namespace, name, "vnc") + ("?preserveSession=true" if preserve else "")
         self._socket = open_socket(rest, path, timeout_s=within_s, **upgrade)
-        self.protocol = chosen_protocol(self._socket)
         self.opcodes: set[int] = set()             # of the frames that came
         self._buffer = bytearray()
         try:
@@ -86,6 +85,11 @@ class Vnc:
         except BaseException:
             self._socket.close()
             raise
+
+    @property
+    def protocol(self) -> str:
+        """What the server chose of the subprotocols."""
+        return chosen_protocol(self._socket)
 
     def __enter__(self) -> "Vnc":
         return self

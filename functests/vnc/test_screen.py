@@ -51,7 +51,9 @@ def test_a_screenshot_is_the_screen(space: Space, cluster: Cluster) -> None:
     )
     assert (still[0].width, still[0].height) == TEXT_MODE
     shell.succeed(FILLED)
-    filled = patience.eventually("the screen is blue", lambda: _screenshot(space), lambda seen: _share(seen, BLUE) > 0.9)
+    filled = patience.eventually(
+        "the screen is blue", lambda: _screenshot(space), lambda seen: _share(seen, BLUE) > 0.9, every_s=0.5
+    )
     assert filled.difference(still[0]) > 0.9
 
     with Vnc(space.rest, space.name, "vm") as vnc:
@@ -106,12 +108,14 @@ def test_keys_and_pointer_reach_the_guest(space: Space, cluster: Cluster) -> Non
         shown, and one on the tablet.
     Steps: type letters of both cases, digits, signs and Return, each when the one before has arrived; click at four
         corners and the centre.
-    Expected: the reader gets exactly that line; the tablet reports each place within 1 % and one press and release each.
+    Expected: the reader gets exactly that line; the tablet reports each place within 1 %, with one press and one
+        release.
     """
     tablet = {"inputs": [{"name": "pen", "type": "tablet", "bus": "virtio"}]}
     manifest = build.merged(build.disk_boot_vmi(cluster, "vm"), {"spec": {"domain": {"devices": tablet}}})
     _, shell = space.boot(manifest)
-    shell.succeed("modprobe evdev; grep -l 'Virtio Tablet' /sys/class/input/event*/device/name | cut -d/ -f5 > /run/pen")
+    shell.succeed("modprobe evdev")
+    shell.succeed("grep -l 'Virtio Tablet' /sys/class/input/event*/device/name | cut -d/ -f5 > /run/pen")
     shell.succeed("test -s /run/pen && { cat /dev/input/$(cat /run/pen) > /run/pointer & }")
     # Not tty1: a shell reads there. Without lines, so that each key arrives by itself.
     shell.succeed("{ cat < /dev/tty2 > /run/typed & }; stty -F /dev/tty2 -icanon -echo && chvt 2")

@@ -33,7 +33,8 @@ def test_overhead(given: v1.VirtualMachineInstanceSpec, config: ClusterConfig, m
     (spec(), ClusterConfig(cpu_allocation_ratio=1, memory_overcommit=200), {"cpu": "1", "memory": f"{256 + 289}Mi"}),
     (spec(resources=v1.ResourceRequirements(requests={"memory": "1Gi", "cpu": "50m"})), CONFIG,
      {"cpu": "50m", "memory": f"{1024 + 289}Mi"}),
-    (spec(resources=v1.ResourceRequirements(overcommit_guest_overhead=True)), CONFIG, {"cpu": "100m", "memory": "512Mi"}),
+    (spec(resources=v1.ResourceRequirements(overcommit_guest_overhead=True)), CONFIG,
+     {"cpu": "100m", "memory": "512Mi"}),
 ])
 def test_requests(given: v1.VirtualMachineInstanceSpec, config: ClusterConfig, requests: dict[str, str]) -> None:
     found = resources.compute(given, config).requests
