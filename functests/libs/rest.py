@@ -42,6 +42,15 @@ class Answer:
         return self.body
 
 
+@dataclass(frozen=True)
+class Content:
+    """An answer that is no JSON. ``kind`` is its media type."""
+
+    code: int
+    kind: str
+    data: bytes
+
+
 class Rest:
     """Requests with one identity: that of the credentials in ``api``, or ``user``, whom these impersonate.
 
@@ -70,6 +79,13 @@ class Rest:
     @property
     def api(self) -> client.ApiClient:
         return self._api
+
+    def fetch(self, path: str) -> Content:
+        """GET for bytes, such as a picture."""
+        pool: urllib3.PoolManager = self._api.rest_client.pool_manager
+        sent = {"User-Agent": Rest.agent, **self.identity()}
+        answer = pool.request("GET", self._api.configuration.host + path, headers=sent, retries=False, timeout=40)
+        return Content(answer.status, answer.headers.get("Content-Type", ""), answer.data)
 
     def request(
         self,

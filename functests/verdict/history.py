@@ -97,17 +97,21 @@ class History:
         return sorted(found, key=lambda flake: (-flake.rate, flake.test))
 
     def cases(self) -> tuple[Mapping[str, float], Mapping[str, Red]]:
-        """By catalogue id: when it was last good, and the last time it was not."""
+        """By catalogue id: when it was last good, and the last time it was not. A test may stand for several."""
         with closing(self._open()) as db:
-            good = dict(
-                db.execute(
-                    "SELECT case_id, max(started) FROM results WHERE outcome = ? AND case_id != '' GROUP BY case_id",
-                    (PASSED,),
-                ).fetchall()
-            )
+            good = db.execute(
+                "SELECT case_id, max(started) FROM results WHERE outcome = ? AND case_id != '' GROUP BY case_id",
+                (PASSED,),
+            ).fetchall()
             rows = db.execute(
                 f"SELECT case_id, test, max(started), revision, outcome, headline FROM results"
                 f" WHERE case_id != '' AND outcome IN ({','.join('?' * len(BAD))}) GROUP BY case_id",
                 BAD,
             ).fetchall()
-        return good, {row[0]: Red(*row) for row in rows}
+        times: dict[str, float] = {}
+        for ids, started in good:
+            times |= {case: max(started, times.get(case, 0.0)) for case in ids.split()}
+        reds: dict[str, Red] = {}
+        for ids, *told in sorted(rows, key=lambda row: float(row[2])):
+            reds |= {case: Red(case, *told) for case in ids.split()}
+        return times, reds
