@@ -101,6 +101,8 @@ MIGRATION_SPEC: tuple[Unbuilt, ...] = (
 
 # What the CR may hold has no effect; it is warned about, not refused: existing manifests shall install.
 KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
+    Unbuilt(f"customizeComponents.{name}", "T3", "customised components") for name in ("patches[]", "flags")
+) + tuple(
     Unbuilt(f"configuration.{name}", "T3", topic)
     for topic, fields in (
         ("host devices", "permittedHostDevices mediatedDevicesConfiguration"),

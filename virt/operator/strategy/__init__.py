@@ -41,7 +41,7 @@ def strategy(target: Target, material: certificates.Material) -> Strategy:
         definitions=marked(*definitions()),
         basis=marked(
             *rbac.accounts(target.namespace),
-            *rbac.roles(target.namespace),
+            *rbac.roles(target.namespace, aggregate=target.aggregates_roles),
             *network.services(target.namespace),
         ),
         ties=marked(
