@@ -135,9 +135,7 @@ def _copied(cluster: Cluster, name: str, env: dict[str, str]) -> Path:
 
 
 @pytest.mark.case("DEV-022")
-def test_a_state_file_that_says_nothing_true_is_refused(
-    cluster: Cluster, nodes: Nodes, elsewhere: dict[str, str]
-) -> None:
+def test_a_state_file_that_says_nothing_true_is_refused(cluster: Cluster, nodes: Nodes, tmp_path: Path) -> None:
     """
     Preconditions: in a state folder of the test's own: a copy of the state file, for a cluster that is not there.
     Steps: status and up with half of it; with one of a newer version; status and down of the cluster that is gone; up
@@ -146,6 +144,8 @@ def test_a_state_file_that_says_nothing_true_is_refused(
         its own; no second cluster, and the one that runs has the same nodes.
     """
     before = {node.name: node.identity() for node in nodes}
+    # The cache is the real one: `down` sweeps up what it takes for nobody's there.
+    elsewhere = {"XDG_STATE_HOME": str(tmp_path / "state")}
     name = "ft-lost-state"
     file = _copied(cluster, name, elsewhere)
     whole = file.read_text()
