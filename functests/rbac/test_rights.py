@@ -3,7 +3,6 @@
 A machine that shall be started and never run is placed on a node that does not exist.
 """
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +11,8 @@ from functests.libs import build, patience, roles, settings
 from functests.libs.cluster import Cluster
 from functests.libs.commands import kubectl
 from functests.libs.kube import Space
-from functests.libs.rest import VM, VMI, Rest, core_path, kubevirt_path, subresource_path
-from functests.libs.stack import API, NAMESPACE, Stack
+from functests.libs.rest import VM, VMI, kubevirt_path, subresource_path
+from functests.libs.stack import API, NAMESPACE, Stack, log_of
 from functests.rbac.test_roles import ACTIONS, ALL, KUBEVIRT, RESOURCES
 
 NOWHERE = "no-such-node"
@@ -125,14 +124,6 @@ def test_a_right_on_one_machine_is_no_right_on_another(space: Space, cluster: Cl
     assert _strategy(space, "vm-b") == "Halted"
 
 
-def _log_of_api(stack_rest: Rest, since_s: int) -> str:
-    pods = stack_rest.get(f"{core_path('pods', NAMESPACE)}?labelSelector=kubevirt.io%3D{API}").ok()["items"]
-    return "\n".join(
-        stack_rest.get(f"{core_path('pods', NAMESPACE, pod['metadata']['name'])}/log?sinceSeconds={since_s}").text
-        for pod in pods
-    )
-
-
 @pytest.mark.case("RBAC-010")
 def test_the_impersonated_one_counts(space: Space, cluster: Cluster) -> None:
     """
@@ -182,7 +173,7 @@ def test_the_impersonated_one_counts(space: Space, cluster: Cluster) -> None:
         by_group = actor.as_user(nobody, group=group).put(subresource_path(VM, space.name, "third", "start"))
         assert by_group.code == 202, by_group.text
         assert [_strategy(space, name) for name in ("vm", "other", "third")] == ["Always"] * 3
-        lines = [line for line in _log_of_api(space.rest, 60).splitlines() if space.name in line]
+        lines = [line for line in log_of(space.rest, API, since_s=60).splitlines() if space.name in line]
         assert [line for line in lines if editor in line], lines
     finally:
         for kind in ("clusterrolebindings", "clusterroles"):
@@ -235,7 +226,7 @@ def test_roles_are_bound_by_hand_when_the_object_says_so(space: Space, stack: St
         assert direct.get(listing).code == 200
         gate = {"disabledFeatureGates": ["OptOutRoleAggregation"]}
         refused = settings.tried(stack.rest, {"configuration": {"developerConfiguration": gate}})
-        assert refused.code == 422, json.dumps(refused.body)
+        assert refused.code == 422, refused.text
     patience.eventually(
         "an admin may list VMs again", lambda: admin.get(listing).code, lambda code: code == 200, within_s=30
     )
