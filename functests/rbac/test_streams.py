@@ -22,6 +22,14 @@ def _opened(rest: Rest, space: Space, stream: str) -> int:
     return 101
 
 
+def _reachable(space: Space) -> None:
+    """Until the guest's SSH server can be reached, by the administrator."""
+    patience.eventually(
+        "the guest's port 22 can be reached", lambda: _opened(space.rest, space, "portforward/22"),
+        lambda code: code == 101,
+    )  # fmt: skip
+
+
 def _picture(rest: Rest, space: Space) -> tuple[int, bytes]:
     """Code of a screenshot and the first bytes of its body."""
     settings = rest.api.configuration
@@ -42,6 +50,7 @@ def test_streams_open_to_those_whose_role_has_them(space: Space, cluster: Cluste
     space.boot(build.kernel_boot_vmi(cluster, "vm"))
     for console in space.opened:
         console.close()
+    _reachable(space)
     users = {role: roles.user_with(space, role)[1] for role in ("view", "edit", "admin")}
     seen = {role: [_opened(rest, space, stream) for stream in STREAMS] for role, rest in users.items()}
     assert all(code in REFUSED for code in seen["view"]), seen
@@ -67,6 +76,7 @@ def test_a_stream_needs_its_own_right_and_no_other(space: Space, cluster: Cluste
     vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     same = shell.succeed("cat /proc/sys/kernel/random/boot_id")
     shell.close()
+    _reachable(space)
     path = kubevirt_path(VMI, space.name, "vm")
 
     _, consoles = roles.user_who_may(space, roles.rule(roles.SUBRESOURCES, f"{VMI}/console", "get"))
