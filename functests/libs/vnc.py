@@ -78,7 +78,14 @@ class Vnc:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
+
+    def drop(self) -> None:
+        """End the connection as a client that is killed does: without a close frame."""
+        self._socket.shutdown()  # type: ignore[no-untyped-call]
 
     def _shake_hands(self) -> None:
         self.server_version = bytes(self._take(12))

@@ -11,8 +11,9 @@ from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import SUBPROTOCOL, ConsoleRefused, open_socket
 from functests.libs.kube import Space
-from functests.libs.nodes import Nodes
+from functests.libs.nodes import Node, Nodes
 from functests.libs.rest import VM, VMI, subresource_path
+from functests.libs.stack import Stack
 from functests.libs.vnc import Vnc
 
 ECHO_PORT = 7007
@@ -127,6 +128,50 @@ def test_a_vnc_session_is_kept_or_given_up(space: Space, cluster: Cluster) -> No
         with Vnc(space.rest, space.name, "vm") as second:
             first.wait_closed(within_s=5)
             assert second.screen().width > 0
+
+
+def _descriptors(node: Node, pod_uid: str, word: str) -> int:
+    """How many files the pod's one process with that word in its command line has open."""
+    (process,) = (
+        found for found in node.processes(pod_uid) if word in found.argv and found.argv[0].endswith("python3")
+    )
+    return int(node.run(f"ls /proc/{process.pid}/fd | wc -l"))
+
+
+@pytest.mark.serial
+@pytest.mark.demand(seconds=40)
+@pytest.mark.case("SUB-017")
+def test_dropped_sessions_leave_nothing_open(space: Space, cluster: Cluster, stack: Stack) -> None:
+    """
+    Preconditions: a running guest.
+    Steps: thirty times: connect to VNC, shake hands, drop the connection, every second time without a close frame.
+    Expected: each handshake within 5 s; then node agent and launcher have as many open files as before, two at most
+        more or less.
+    """
+    vmi, _ = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    for console in space.opened:
+        console.close()
+    node = stack.nodes[vmi["status"]["nodeName"]]
+    handler, launcher = stack.handler(node.name)["metadata"]["uid"], space.pod(vmi)["metadata"]["uid"]
+
+    def opened() -> tuple[int, int]:
+        return _descriptors(node, handler, "virt.cli.handler"), _descriptors(node, launcher, "virt.cli.launcher")
+
+    with Vnc(space.rest, space.name, "vm"):
+        pass                    # what is opened once and kept is not counted
+    before = opened()
+    slow = []
+    for number in range(30):
+        started = time.monotonic()
+        session = Vnc(space.rest, space.name, "vm")
+        took = time.monotonic() - started
+        slow += [f"{number}: {took:.1f} s"] if took > 5 else []
+        session.drop() if number % 2 else session.close()
+    assert not slow, slow
+    patience.eventually(
+        f"open files of node agent and launcher are {before} again, or nearly", opened,
+        lambda now: all(abs(one - other) <= 2 for one, other in zip(now, before, strict=True)), within_s=30,
+    )  # fmt: skip
 
 
 @pytest.mark.demand(seconds=140)
