@@ -128,6 +128,15 @@ class Stack:
         """How many devices the kubelet of that node has to give."""
         return quantity.integer(self.node(name)["status"]["allocatable"].get(resource, "0"))
 
+    def wait_takes_vms(self, name: str) -> None:
+        """Until the node has devices to give, and its label says so."""
+        patience.eventually(
+            f"{name} has devices and takes VMs",
+            lambda: (self.devices(name), self.schedulable(name)),
+            lambda seen: seen[0] > 0 and seen[1] == "true",
+            within_s=60,
+        )
+
     # --- all ---
 
     def faults(self) -> list[str]:
