@@ -96,6 +96,7 @@ def main(argv: Sequence[str]) -> int:
     if options.list:
         _listed(chosen, records)
         return 0
+    chosen.sort(key=lambda each: each.edits[0].file)        # a component after the other: fewer to roll out each time
     signal.signal(signal.SIGTERM, _stop)
     began, outcomes, source = time.monotonic(), list[Outcome](), revision(ROOT)
     stage = RealStage(options.name, ARTIFACTS / "mutations")

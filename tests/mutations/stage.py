@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cluster_up import exec as host
 from functests.catalogue import listing
+from functests.libs import patience
 from functests.verdict import history
 from tests.mutations.mutation import Mutation, MutationError, broken
 from tests.mutations.trial import Report, first_line
@@ -31,6 +32,7 @@ class RealStage:
         self._root = root
         self._logs = logs
         self._env = {"VIRT_CLUSTER_NAME": cluster} if cluster else {}
+        self._boot_s = ""
 
     @contextmanager
     def tree(self, mutation: Mutation | None) -> Iterator[Path]:
@@ -58,15 +60,15 @@ class RealStage:
         if mutation.tests:
             return mutation.tests
         tested = listing.tested(tree / "functests")
-        lacking = [case for case in mutation.cases if case not in tested]
-        if lacking:
-            raise MutationError(f"{mutation.id}: there is no test of {', '.join(lacking)}")
-        return [node for case in mutation.cases for node in tested[case]]
+        found = dict.fromkeys(node for case in mutation.cases for node in tested.get(case, ()))
+        if not found:
+            raise MutationError(f"{mutation.id}: there is no test of {', '.join(mutation.cases)}")
+        return list(found)
 
     def run(self, tree: Path, nodes: Sequence[str], leave_out: Iterable[str], *, name: str, stop: bool) -> Report:
         report = tree.with_name("junit.xml")
         argv = [sys.executable, "-m", "pytest", *nodes, "-p", "no:cacheprovider"]
-        argv += [f"--junitxml={report}", "--override-ini=junit_family=xunit1"]
+        argv += [f"--junitxml={report}", "--override-ini=junit_family=xunit1", f"--basetemp={tree.with_name('tmp')}"]
         argv += [f"--deselect={test}" for test in leave_out]
         argv += ["-x"] if stop else ["-n", "auto"]
         # Mutations must not find each other's outcomes, nor the project's own runs theirs.
@@ -75,13 +77,17 @@ class RealStage:
         done = host.run(argv, deadline_s=deadline_s, cwd=tree, env=env, check=False)
         self._logs.mkdir(parents=True, exist_ok=True)
         (self._logs / f"{name}.log").write_text(done.stdout + done.stderr)
+        measured = tree.with_name("tmp") / "boot-seconds"
+        if not stop and measured.exists():
+            self._boot_s = measured.read_text()         # of the product as it is: no mutation needs to measure again
         red, ran = results(report.read_text()) if report.exists() else ({}, 0)
         return Report(done.code, red, ran, first_line("\n".join(reversed(done.stdout.splitlines()))))
 
     def _environment(self, tree: Path) -> dict[str, str]:
         """The copy's code before any installed one."""
         path = os.pathsep.join(filter(None, [str(tree), os.environ.get("PYTHONPATH", "")]))
-        return {"PYTHONPATH": path, **self._env}
+        boot = {patience.VARIABLE: self._boot_s} if self._boot_s else {}
+        return {"PYTHONPATH": path, **boot, **self._env}
 
 
 def results(junit: str) -> tuple[dict[str, str], int]:
