@@ -53,8 +53,7 @@ def left_over() -> list[str]:
     for words in (("ps", "--all", "--format", "{{.Names}}"), ("network", "ls", "--format", "{{.Name}}")):
         names = host.run(["docker", *words], deadline_s=60).stdout.split()
         found += [name for name in names if _NAME in name.split("-") or name.startswith("virt-node-build-")]
-    if paths.cluster_folder(_NAME).exists():
-        found.append(str(paths.cluster_folder(_NAME)))
+    found += [str(left) for left in paths.state_root().glob(f"*{_NAME}*")]
     if scratch.root().exists():
         found += [str(left) for left in scratch.root().iterdir() if not scratch.is_owned(left.name)]
     for process in Path("/proc").glob("[0-9]*/cmdline"):

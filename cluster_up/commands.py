@@ -1,6 +1,5 @@
 """What the verbs of the command line do, apart from printing."""
 
-import contextlib
 import shutil
 import time
 from ipaddress import IPv4Network
@@ -90,8 +89,6 @@ def down(name: str) -> None:
                 provider.delete()
             registry.remove(name, provider.network)
             shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            paths.state_root().rmdir()       # only when it was the last one
 
 
 def status(name: str) -> statuses.Status:

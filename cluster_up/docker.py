@@ -40,7 +40,10 @@ def has_image(reference: str) -> bool:
 
 
 def containers(**labels: str) -> list[str]:
-    """Names of all containers, running or not, that carry the labels ("" stands for any value); sorted."""
+    """Names of all containers, running or not, that carry the labels ("" stands for any value); sorted.
+
+    Labels of an image count as labels of the containers made of it.
+    """
     wanted = [f"label={label}={value}" if value else f"label={label}" for label, value in labels.items()]
     filters = [word for one in wanted for word in ("--filter", one)]
     return sorted(run("ps", "--all", "--format", "{{.Names}}", *filters).split())

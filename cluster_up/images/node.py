@@ -25,7 +25,7 @@ _PACKAGES = (
 _PROXY_PACKAGES = ("conntrack", "iptables", "kmod", "nftables")     # what kube-proxy starts
 _KIND_MODULE = f"sigs.k8s.io/kind@v{programs.KIND_VERSION}"
 _PROBE_S = 6.0
-BUILD_PREFIX, BUILD_LABEL = "virt-node-build-", "virt-harness.build"     # containers in which a node is made
+BUILD_PREFIX = "virt-node-build-"      # containers in which a node is made
 
 
 def choice(version: str, served: bool) -> str | None:
@@ -164,8 +164,8 @@ def _import(place: Path, base: str, archive: Path, tag: str) -> None:
     name = BUILD_PREFIX + place.name
     try:
         docker.run(
-            "run", "--name", name, "--label", f"{BUILD_LABEL}=", "--privileged", "--volume",
-            f"{archive.parent}:/build:ro", "--entrypoint", "sh", base, "-eu", "/build/import.sh", deadline_s=600,
+            "run", "--name", name, "--privileged", "--volume", f"{archive.parent}:/build:ro",
+            "--entrypoint", "sh", base, "-eu", "/build/import.sh", deadline_s=600,
         )  # fmt: skip
         # Entry point and command of that container were the import's.
         changes = ['ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]', "CMD []"]

@@ -87,7 +87,10 @@ class KindProvider:
         mounted = {mount.get("Source") for found in docker.inspect_all(names) for mount in found["Mounts"]}
         if str(self.folder / "shared") not in mounted:
             return Existence.FOREIGN
-        return Existence.OURS if self._made.exists() and self.kubeconfig.exists() else Existence.PARTIAL
+        if not self._made.exists():
+            self._log(f"{len(names)} nodes are there, and {self._made} is not: they are half made")
+            return Existence.PARTIAL
+        return Existence.OURS
 
     def create(self, config: Config, image: str, registry_port: int) -> None:
         self.prepare(registry_port)
@@ -132,6 +135,9 @@ class KindProvider:
         stopped = [view.name for view in self.nodes() if not view.running]
         if stopped:
             docker.run("start", *stopped)
+        if not self.kubeconfig.exists():
+            self._kind("export", "kubeconfig", "--kubeconfig", self.kubeconfig)
+            self.kubeconfig.chmod(0o600)
 
     def run(self, node: str, script: str, *, deadline_s: float = 60.0) -> str:
         return docker.run("exec", "--interactive", node, "sh", "-eu", input=script, deadline_s=deadline_s)

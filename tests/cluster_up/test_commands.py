@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster_up import commands, doctor, engine, paths
+from cluster_up import commands, doctor, engine, leftovers, paths
 from cluster_up import state as states
 from cluster_up.config.types import Config
 from cluster_up.doctor import Check
@@ -20,6 +20,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(variable, str(tmp_path / variable))
     monkeypatch.setattr(doctor, "quick", tuple)
     monkeypatch.setattr(engine, "fault", lambda: None)
+    monkeypatch.setattr(leftovers, "sweep", lambda: None)         # the real one looks at this machine's containers
     monkeypatch.setattr(commands, "_up", lambda *args: pytest.fail("work was begun"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster_up import lock
+from cluster_up import lock, paths
 from cluster_up import state as states
 from cluster_up.errors import Busy
 from cluster_up.state import Capabilities, Node, State, StateError
@@ -53,3 +53,24 @@ def test_the_lock_names_its_holder_and_is_free_again_afterwards() -> None:
             pass
     with lock.held("t"):
         pass
+
+
+def test_the_lock_leaves_no_file_where_there_is_no_cluster() -> None:
+    with lock.held("gone"):
+        assert (paths.state_root() / ".gone.lock").exists()
+    assert not paths.state_root().exists()
+
+
+def test_the_lock_of_a_cluster_that_is_there_stays() -> None:
+    paths.cluster_folder("there").mkdir(parents=True)
+    with lock.held("there"):
+        pass
+    assert (paths.state_root() / ".there.lock").exists()
+
+
+def test_a_lock_whose_file_was_taken_away_meanwhile_is_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [False, True]
+    monkeypatch.setattr(lock, "_is_still_there", lambda *_: answers.pop(0))
+    with lock.held("t"):
+        pass
+    assert not answers
