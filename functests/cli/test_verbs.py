@@ -125,8 +125,8 @@ def test_dry_runs_say_so_and_do_nothing(space: Space, cluster: Cluster) -> None:
     """
     Preconditions: a running VM whose guest ticks; a stopped one.
     Steps: start, stop, restart, pause, migrate with --dry-run.
-    Expected: output that begins with "Dry Run execution"; both VMs and the VMI have the versions of before, no migration
-        is there, no tick is lost. A migration cannot be done yet and says so.
+    Expected: output that begins with "Dry Run execution"; both VMs have the versions of before and the VMI its spec, no
+        migration is there, no tick is lost. A migration cannot be done yet and says so.
     """
     _, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
     space.create(build.vm_of(build.kernel_boot_vmi(cluster, "off"), "Halted"))

@@ -105,9 +105,11 @@ def test_ten_machines_deleted_at_random_moments(space: Space, cluster: Cluster, 
     uids = set()
     for name in names:
         space.try_create(build.kernel_boot_vmi(cluster, name)).ok()
-        wait_s = chance.random()
         # How far it gets in that time is the chance: from no pod at all to a pod that starts.
-        patience.quiet("the VMI ended by itself", lambda name=name: space.get_vmi(name), _is_gone, for_s=wait_s, every_s=0.2)  # type: ignore[misc]
+        patience.quiet(
+            "the VMI ended by itself", lambda name=name: space.get_vmi(name), _is_gone,  # type: ignore[misc]
+            for_s=chance.random(), every_s=0.2,
+        )  # fmt: skip
         uids |= {pod["metadata"]["uid"] for pod in space.rest.get(_pods(space)).ok()["items"]}
         space.delete_vmi(name).ok()
     patience.eventually(

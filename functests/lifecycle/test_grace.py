@@ -1,5 +1,6 @@
 """The end of a guest: power button, grace period, and what is left when it has ended by itself."""
 
+import itertools
 import re
 import time
 
@@ -63,7 +64,7 @@ def test_the_power_button_is_pressed_again(space: Space, cluster: Cluster, nodes
         last = watch.wait_for("the VMI is gone", lambda kind, _: kind == "DELETED", within_s=20)
     presses = [float(text) for text in re.findall(r"pressed-at-([0-9.]+)-s", shell.transcript[since:])]
     assert len(presses) in (2, 3), presses
-    gaps = [later - earlier for earlier, later in zip(presses, presses[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(presses)]
     assert all(3 <= gap <= 7 for gap in gaps), presses
     assert 8 <= took <= 16, f"QEMU ended {took:.1f} s after the deletion"
     assert phases(last)[-1] == "Failed", phases(last)

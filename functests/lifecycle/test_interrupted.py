@@ -54,8 +54,8 @@ def test_a_paused_machine_can_be_stopped(space: Space, cluster: Cluster) -> None
     """
     Preconditions: a paused VM with 5 s of grace, whose guest runs the agent.
     Steps: compare the conditions of VM and VMI; stop it, and again.
-    Expected: the VM has LiveMigratable, AgentConnected and Paused as the VMI has them; 202; the VMI is gone within 20 s;
-        the VM has none of these for 10 s; the second stop is 409.
+    Expected: the VM has LiveMigratable, AgentConnected and Paused as the VMI has them; 202; the VMI is gone within
+        20 s; the VM has none of these for 10 s; the second stop is 409.
     """
     space.boot(build.vm_of(build.with_grace(build.kernel_boot_vmi(cluster, "vm"), 5)))
     space.wait_condition("vm", "AgentConnected", "True")
@@ -124,8 +124,8 @@ def test_a_deleted_pod_shuts_its_guest_down(space: Space, cluster: Cluster, stra
     """
     Preconditions: a running VM with a PVC and 30 s of grace; its guest writes a line when the power button comes.
     Steps: delete its launcher pod with the pod's own grace.
-    Expected: the VMI ends Succeeded. Always: another VMI boots; RerunOnFailure: the VM is Stopped and stays so for 30 s,
-        then it is started. The line is on the PVC.
+    Expected: the VMI ends Succeeded. Always: another VMI boots; RerunOnFailure: the VM is Stopped and stays so for
+        30 s, then it is started. The line is on the PVC.
     """
     space.rest.post(f"/api/v1/namespaces/{space.name}/persistentvolumeclaims", build.pvc("data")).ok()
     manifest = build.with_disk(

@@ -44,8 +44,8 @@ def test_readiness_follows_what_the_guest_answers(space: Space, cluster: Cluster
     Preconditions: a VM behind a Service, with a readinessProbe of a port on which nothing listens, or of a page that
         answers 500.
     Steps: listen, or answer 200; end that.
-    Expected: VMI and VM are Ready False with ContainersNotReady and the endpoint is not ready; then True and ready; then
-        as before.
+    Expected: VMI and VM are Ready False with ContainersNotReady and the endpoint is not ready; then True and ready;
+        then as before.
     """
     port = {"tcpSocket": 1500, "httpGet": 8080}[kind]
     action = {"port": port} if kind == "tcpSocket" else {"port": port, "path": "/cgi-bin/health"}
@@ -102,7 +102,7 @@ def test_a_guest_that_stops_answering_is_replaced(space: Space, cluster: Cluster
     assert refused.code == 403, refused.text
     assert condition(space.vmi("vm"), "Paused") == {}
     patience.eventually(
-        "the probe has begun", lambda: shell.succeed("grep -c peer /tmp/echo.log || true"), lambda count: int(count) > 0,
+        "the probe has begun", lambda: int(shell.succeed("grep -c peer /tmp/echo.log || true")), bool,
         within_s=delay + 30,
     )  # fmt: skip
     patience.quiet(

@@ -78,7 +78,7 @@ def test_calls_at_once_give_one_guest_and_restart_another(space: Space, cluster:
     """
     Preconditions: a stopped Manual VM.
     Steps: eight start calls at the same moment; when the guest runs, restart.
-    Expected: at least one 202, the others 409 or 500; one VMI and one launcher pod ever. Restart is 202; the queue shows
+    Expected: at least one 202, the others 409 or 500; one VMI and one launcher pod ever. Restart is 202; the queue has
         Stop with the VMI's uid, then Start, at the end nothing; another VMI and boot, the same VMI 15 s later; the old
         pod is gone; the strategy is Manual.
     """

@@ -26,8 +26,8 @@ def test_a_killed_qemu_is_a_crash_and_the_vm_runs_again(space: Space, cluster: C
     """
     Preconditions: a running Always VM.
     Steps: SIGKILL its QEMU on the node.
-    Expected: Warning Stopped and no SyncFailed, Failed within 10 s; a new VMI runs without back-off, the strategy is the
-        same; nothing of the old one is left.
+    Expected: Warning Stopped and no SyncFailed, Failed within 10 s; a new VMI runs without back-off, the strategy
+        is the same; nothing of the old one is left.
     """
     vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
     uid = vmi["metadata"]["uid"]

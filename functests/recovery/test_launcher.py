@@ -82,8 +82,8 @@ def test_the_launcher_takes_its_guest_along(
     Preconditions: a running VMI with 30 s of grace.
     Steps: send the signal to the launcher's main process, or to the first process of its container, on the node; after
         the latter boot another VMI there.
-    Expected: KILL: Failed; TERM: the guest gets the power button, Succeeded. The pod ends; no process, mount or cgroup of
-        it is left; the other VMI boots.
+    Expected: KILL: Failed; TERM: the guest gets the power button, Succeeded. The pod ends; no process, mount or cgroup
+        of it is left; the other VMI boots.
     """
     vmi, shell = space.boot(build.with_grace(build.kernel_boot_vmi(cluster, "vm"), 30))
     pod = space.pod(vmi)

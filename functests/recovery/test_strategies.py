@@ -55,7 +55,8 @@ def test_rerun_on_failure_starts_a_crashed_guest_again(space: Space, cluster: Cl
     """
     Preconditions: a running RerunOnFailure VM.
     Steps: SIGKILL its QEMU.
-    Expected: Failed with a Warning Stopped and no SyncFailed; a new VMI boots without back-off; the strategy is the same.
+    Expected: Failed with a Warning Stopped and no SyncFailed; a new VMI boots without back-off; the strategy is the
+        same.
     """
     vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "RerunOnFailure"))
     _end(space, nodes, vmi, "Failed")

@@ -28,8 +28,6 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
     Unbuilt(path, tier, topic)
     for tier, topic, paths in (
         ("T2", "access credentials", "accessCredentials[]"),
-        ("T2", "probes inside the guest",
-         "livenessProbe.exec livenessProbe.guestAgentPing readinessProbe.exec readinessProbe.guestAgentPing"),
         ("T2", "CPU hotplug", "domain.cpu.maxSockets"),
         ("T2", "memory hotplug", "domain.memory.maxGuest"),
         ("T2", "hugepages", "domain.memory.hugepages"),

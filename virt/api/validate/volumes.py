@@ -108,8 +108,8 @@ def _cloud_init(path: str, source: v1.CloudInitSource) -> Causes:
             except (binascii.Error, ValueError):
                 yield invalid(f"{path}.{name}Base64", f"{path}.{name}Base64 is not a valid base64 value.")
         if size > _MAX_CLOUD_INIT_BYTES:
-            yield invalid(path, f"{path} {name.lower()} exceeds {_MAX_CLOUD_INIT_BYTES} byte limit. Should use a secret "
-                                "for larger data.")
+            yield invalid(path, f"{path} {name.lower()} exceeds {_MAX_CLOUD_INIT_BYTES} byte limit. Should use a "
+                                "secret for larger data.")
         if secret is not None and not secret.name:
             yield required(path, f"{path}: the secret of the {words} needs a name")
     if not anything:

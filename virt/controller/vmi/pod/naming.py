@@ -16,7 +16,8 @@ def pod_name(vmi: v1.VirtualMachineInstance) -> str:
     Looks like a generated name but is always the same for a VMI: a controller that has lost its lease without knowing
     can never start a second launcher, since the API server refuses the name.
     """
-    return f"{f'virt-launcher-{vmi.metadata.name}'[:_BASE - 1]}-{suffix(vmi.metadata.uid)}"
+    stem = f"virt-launcher-{vmi.metadata.name}"[:_BASE - 1].rstrip("-.")       # cut after a dot, it would be no name
+    return f"{stem}-{suffix(vmi.metadata.uid)}"
 
 
 def suffix(uid: str) -> str:

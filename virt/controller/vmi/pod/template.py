@@ -17,6 +17,7 @@ from virt.controller.vmi.pod import naming, placement, resources, sidecars, volu
 DEFAULT_GRACE_S: Final = 30
 _BEYOND_GRACE_S: Final = 30       # the kubelet kills only after the handler has had its time
 _STARTUP_DELAY_S: Final = 10      # until libvirt and the guest's firmware are through
+_HELPER_S: Final = 1              # the kubelet starts a process for each probe inside the guest
 _NOT_COPIED = ("kubectl.kubernetes.io/", "kubevirt.io/vm-generation")
 
 
@@ -141,15 +142,32 @@ def _environment(vmi: v1.VirtualMachineInstance, config: ClusterConfig) -> tuple
 
 
 def _probe(probe: v1.Probe | None) -> core.Probe | None:
-    """Those that go to the guest over the network; probes inside the guest are not built (virt.api.unbuilt)."""
-    if probe is None or (probe.http_get is None and probe.tcp_socket is None):
+    """Over the network to the guest; those inside the guest by a helper in the container, which takes a moment more."""
+    if probe is None:
         return None
+    inside = _inside(probe)
     return core.Probe(
+        exec=core.ExecAction(command=inside) if inside else None,
         http_get=probe.http_get,
         tcp_socket=probe.tcp_socket,
         initial_delay_seconds=probe.initial_delay_seconds + _STARTUP_DELAY_S,
-        timeout_seconds=probe.timeout_seconds,
+        timeout_seconds=_timeout_s(probe) + _HELPER_S if inside else probe.timeout_seconds,
         period_seconds=probe.period_seconds,
         success_threshold=probe.success_threshold,
         failure_threshold=probe.failure_threshold,
     )
+
+
+def _timeout_s(probe: v1.Probe) -> int:
+    return probe.timeout_seconds or 1
+
+
+def _inside(probe: v1.Probe) -> tuple[str, ...]:
+    """The command for the guest's agent, () for a probe over the network."""
+    helper = (names.PROBE_HELPER, "--socket", names.PROBE_SOCKET, "--timeoutSeconds", str(_timeout_s(probe)))
+    if probe.guest_agent_ping is not None:
+        return (*helper, "--guestAgentPing")
+    if probe.exec is not None and probe.exec.command:
+        program, *arguments = probe.exec.command
+        return (*helper, "--command", program, "--", *arguments)
+    return ()
