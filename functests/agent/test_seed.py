@@ -130,22 +130,32 @@ def test_a_secret_that_comes_late_is_waited_for(space: Space, cluster: Cluster) 
 @pytest.mark.case("AGT-020")
 def test_a_running_guest_keeps_its_seed(space: Space, cluster: Cluster) -> None:
     """
-    Preconditions: a running VM whose user data is a secret's.
+    Preconditions: a running VM whose user data is a secret's, and which has a ConfigDrive too.
     Steps: edit the secret; reboot inside the guest; restart the VM.
     Expected: the guest's seed is the same byte for byte, also after its reboot; after the restart it has the new data
-        and the instance-id of before.
+        and the instance-id of before; so do uuid and instance_id <name>.<namespace> of the drive.
     """
     first, second = _text(200), _text(250)
     _secret(space, "seed", {"userdata": first})
     manifest = _seeded(build.kernel_boot_vmi(cluster, "vm"), "seed", {"secretRef": {"name": "seed"}})
+    manifest = build.with_disk(manifest, "drive", {"cloudInitConfigDrive": {"userData": first}}, serial="drive")
     vmi, shell = space.boot(build.vm_of(manifest))
     device = guest.disk(shell, "seed-seed")
 
-    def instance_id(console: Console) -> str:
+    def identities(console: Console) -> tuple[str, str, str]:
+        drive = guest.disk(console, "drive")
+        console.succeed(f"blkid {drive} | grep -q 'LABEL=\"config-2\"'")
         console.succeed(f"mkdir -p /tmp/id && mount -o ro {device} /tmp/id")
-        return str(json.loads(console.succeed("cat /tmp/id/meta-data; umount /tmp/id"))["instance-id"])
+        console.succeed(f"mkdir -p /tmp/drive && mount -o ro {drive} /tmp/drive")
+        seed = json.loads(console.succeed("cat /tmp/id/meta-data; umount /tmp/id"))
+        data = json.loads(console.succeed("cat /tmp/drive/openstack/latest/meta_data.json"))
+        told = console.succeed("sha256sum < /tmp/drive/openstack/latest/user_data; umount /tmp/drive")
+        assert told.split()[0] == _digest(first)
+        return seed["instance-id"], data["uuid"], data["instance_id"]
 
-    whole, identity = shell.succeed(f"sha256sum < {device}"), instance_id(shell)
+    whole, identity = shell.succeed(f"sha256sum < {device}"), identities(shell)
+    uuid = vmi["spec"]["domain"]["firmware"]["uuid"]
+    assert identity == (uuid, uuid, f"vm.{space.name}")
     assert _files(shell, "seed")["user-data"] == _digest(first)
     space.rest.patch(core_path("secrets", space.name, "seed"), {"stringData": {"userdata": second}}).ok()
     assert shell.succeed(f"sha256sum < {device}") == whole
@@ -159,4 +169,4 @@ def test_a_running_guest_keeps_its_seed(space: Space, cluster: Cluster) -> None:
     space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.boots(2))
     again = space.shell("vm")
     assert _files(again, "seed")["user-data"] == _digest(second)
-    assert instance_id(again) == identity
+    assert identities(again) == identity

@@ -8,8 +8,10 @@ import pytest
 from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
+from functests.libs.guest import boot_id
 from functests.libs.kube import Space, condition, is_final
 from functests.libs.refusal import misses
+from functests.libs.rest import VMI, subresource_path
 
 PERIOD_S = 2
 _LISTEN = "(setsid witness tcp-echo 1500 > /tmp/echo.log 2>&1 &)"
@@ -148,3 +150,108 @@ def test_faulty_probes_and_start_strategies_are_refused(space: Space, cluster: C
     wrong = misses(space, control, faults)
     assert not wrong, "\n".join(wrong)
     assert space.get_vmi("vm") is None
+
+
+def _probed(cluster: Cluster, name: str, kind: str, probe: object) -> build.Manifest:
+    return build.merged(build.kernel_boot_vmi(cluster, name), {"spec": {kind: probe}})
+
+
+@pytest.mark.demand(vcpus=2, memory_mib=900, boots=2, seconds=80)
+@pytest.mark.case("LIF-052")
+def test_a_command_in_the_guest_says_whether_it_is_ready(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: a running VMI with a readinessProbe that looks for a file in the guest, and one whose probe never
+        ends; the agent runs in both.
+    Steps: make the file and remove it; ask the second one's agent.
+    Expected: Ready follows the file; the second is Ready False for four periods, and guestosinfo answers within 5 s.
+    """
+    common = {"periodSeconds": PERIOD_S, "failureThreshold": 1, "timeoutSeconds": 3}
+    look = {"exec": {"command": ["test", "-f", "/tmp/ready"]}, **common}
+    hang = {"exec": {"command": ["sleep", "1000"]}, **common}
+    _, shell = space.boot(_probed(cluster, "vm", "readinessProbe", look))
+    space.boot(_probed(cluster, "hung", "readinessProbe", hang))
+    for name in ("vm", "hung"):
+        space.wait_condition(name, "AgentConnected", "True")
+        space.wait_condition(name, "Ready", "False")
+    shell.succeed("touch /tmp/ready")
+    space.wait_condition("vm", "Ready", "True", within_s=15 + 4 * PERIOD_S)
+    shell.succeed("rm /tmp/ready")
+    gone = space.wait_condition("vm", "Ready", "False", within_s=15 + 4 * PERIOD_S)
+    assert condition(gone, "Ready")["reason"] == "ContainersNotReady", condition(gone, "Ready")
+
+    took: list[float] = []
+
+    def asked() -> bool:
+        """Whether it is ready; asks the agent on the way."""
+        began = time.monotonic()
+        space.rest.get(subresource_path(VMI, space.name, "hung", "guestosinfo")).ok()
+        took.append(time.monotonic() - began)
+        return condition(space.vmi("hung"), "Ready").get("status") == "True"
+
+    patience.quiet("the VMI with a hanging probe became ready", asked, bool, for_s=4 * (PERIOD_S + 4))
+    assert max(took) <= 5, took
+
+
+@pytest.mark.demand(seconds=60)
+@pytest.mark.case("LIF-053")
+def test_an_agent_that_answers_is_ready(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: a running VMI whose readinessProbe pings the guest's agent.
+    Steps: read its pod; stop the agent and start it again.
+    Expected: the pod's probe runs virt-probe in compute, 10 s later and 1 s longer than asked; Ready False with a
+        Warning GuestAgentPingFailed, then Ready True.
+    """
+    probe = {
+        "guestAgentPing": {}, "initialDelaySeconds": 2, "timeoutSeconds": 3, "periodSeconds": PERIOD_S,
+        "failureThreshold": 1,
+    }  # fmt: skip
+    vmi, shell = space.boot(_probed(cluster, "vm", "readinessProbe", probe))
+    (compute,) = [entry for entry in space.pod(vmi)["spec"]["containers"] if entry["name"] == "compute"]
+    made = compute["readinessProbe"]
+    assert made["exec"]["command"][0].endswith("/virt-probe"), made
+    assert (made["initialDelaySeconds"], made["timeoutSeconds"]) == (12, 4), made
+    space.wait_condition("vm", "Ready", "True", within_s=30 + patience.boots(1))
+    shell.succeed("agent stop")
+    space.wait_condition("vm", "Ready", "False", within_s=15 + 4 * PERIOD_S)
+    patience.eventually(
+        "an event says why",
+        lambda: [(event["type"], event["reason"]) for event in space.events("vm", "VirtualMachineInstance")],
+        lambda seen: ("Warning", "GuestAgentPingFailed") in seen, within_s=10,
+    )  # fmt: skip
+    shell.succeed("agent start")
+    ready = space.wait_condition("vm", "Ready", "True", within_s=15 + 4 * PERIOD_S)
+    assert ready["metadata"]["uid"] == vmi["metadata"]["uid"]
+
+
+@pytest.mark.demand(seconds=90)
+@pytest.mark.case("LIF-054")
+def test_an_agent_that_is_silent_ends_its_guest(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: a running VMI whose livenessProbe pings the guest's agent, every 3 s, two failures.
+    Steps: pause it for 20 s and unpause it; stop the agent.
+    Expected: it is the same boot after the pause; it ends within 30 s of the agent's end.
+    """
+    delay = math.ceil(3 * patience.boot_s())
+    probe = {
+        "guestAgentPing": {}, "periodSeconds": 3, "failureThreshold": 2, "timeoutSeconds": 3,
+        "initialDelaySeconds": delay,
+    }  # fmt: skip
+    vmi, shell = space.boot(_probed(cluster, "vm", "livenessProbe", probe))
+    boot = boot_id(shell)
+    space.wait_condition("vm", "AgentConnected", "True")
+    started = time.monotonic()
+    assert space.act_on_vmi("vm", "pause").code == 200
+    space.wait_condition("vm", "Paused", "True")
+    # Until the probe has begun, it proves nothing.
+    patience.quiet(
+        "the paused VMI was touched",
+        lambda: (space.vmi("vm")["metadata"]["uid"], space.vmi("vm")["status"]["phase"]),
+        lambda seen: seen != (vmi["metadata"]["uid"], "Running"),
+        for_s=max(0.0, delay + 10 - (time.monotonic() - started)) + 20,
+    )
+    assert space.act_on_vmi("vm", "unpause").code == 200
+    space.wait_condition("vm", "Paused", "")
+    assert boot_id(shell) == boot
+    shell.succeed("agent stop")
+    ended = space.wait_vmi("vm", is_final, "ended", within_s=30, may_end=True)
+    assert ended["metadata"]["uid"] == vmi["metadata"]["uid"]

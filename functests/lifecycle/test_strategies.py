@@ -181,7 +181,7 @@ def test_dry_runs_change_nothing(space: Space, cluster: Cluster) -> None:
 
     before, dry = state(), {"dryRun": ["All"]}
     assert before[0] == vmi["metadata"]["uid"]
-    calls = (
+    calls: tuple[tuple[str, str, str, dict[str, int], int], ...] = (
         (VM, "vm", "stop", {}, 202), (VM, "vm", "stop", {"gracePeriod": 10}, 202), (VM, "vm", "restart", {}, 202),
         (VMI, "vm", "pause", {}, 200), (VM, "off", "start", {}, 202),
     )  # fmt: skip

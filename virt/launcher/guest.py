@@ -184,13 +184,14 @@ class Guest:
         await self.hypervisor.destroy(self.name)
         await self.refresh()
 
-    async def bring_down(self, grace_s: float) -> None:
+    async def bring_down(self, grace_s: float, *, by_button: bool = True) -> None:
         """Power button until the guest is off or ``grace_s`` have passed, then the end by force."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
         while not self.ended.is_set() and (left := deadline - loop.time()) > 0:
             try:
-                await self.press_power_button()
+                if by_button:
+                    await self.press_power_button()
             except HypervisorError as error:
                 _logger.warning("power button", error=str(error))
             with contextlib.suppress(TimeoutError):

@@ -144,4 +144,4 @@ async def test_what_a_frozen_agent_cannot_do_is_not_held_against_it(guest: Guest
     assert guest.status.agent_commands == ("guest-ping",)
     agent |= {"guest-fsfreeze-status": "thawed"}
     await guest.thaw()
-    await until(lambda: guest.status.agent_commands == ())      # asked anew as soon as it can tell
+    await until(lambda: not guest.status.agent_commands)      # asked anew as soon as it can tell

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from virt.api import core, names, v1
 from virt.controller.vmi.pod import naming
 
@@ -82,10 +84,48 @@ def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -
         else:
             path = f"{names.VMI_DISKS_DIR}/{volume.name}"
             yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=read_only))
+    carried = _carried(volume)
+    if carried is not None:
+        path = f"{names.CONFIGURATION_DIR}/{volume.name}"
+        yield PodVolume(
+            replace(carried, name=name), core.VolumeMount(name=name, mount_path=path, read_only=True)
+        )  # fmt: skip
     cloud_init = volume.cloud_init_no_cloud or volume.cloud_init_config_drive
     if cloud_init is not None:
         yield from _secret(volume.name, names.USER_SECRET, cloud_init.secret_ref)
         yield from _secret(volume.name, names.NETWORK_SECRET, cloud_init.network_data_secret_ref)
+
+
+def service_account_of(spec: v1.VirtualMachineInstanceSpec) -> str:
+    """The account of the pod: the spec's, or that of the one volume that carries a token; "" for the default."""
+    carried = (volume.service_account for volume in spec.volumes if volume.service_account is not None)
+    return spec.service_account_name or next((account.service_account_name for account in carried), "")
+
+
+def _carried(volume: v1.Volume) -> core.Volume | None:
+    """What the kubelet mounts for a volume that carries files, without its name."""
+    if volume.config_map is not None:
+        config = volume.config_map
+        return core.Volume(config_map=core.ConfigMapVolumeSource(name=config.name, optional=config.optional))
+    if volume.secret is not None:
+        secret = volume.secret
+        return core.Volume(secret=core.SecretVolumeSource(secret_name=secret.secret_name, optional=secret.optional))
+    if volume.downward_api is not None:
+        return core.Volume(downward_api=core.DownwardAPIVolumeSource(items=volume.downward_api.fields))
+    if volume.service_account is not None:
+        return core.Volume(projected=_TOKEN)
+    return None
+
+
+# What Kubernetes would mount by itself, here for ``compute`` alone: disk containers run images of strangers.
+_TOKEN: Final = core.ProjectedVolumeSource(sources=(
+    core.VolumeProjection(service_account_token=core.ServiceAccountTokenProjection(
+        path="token", expiration_seconds=3607)),
+    core.VolumeProjection(config_map=core.ProjectedItems(
+        name="kube-root-ca.crt", items=(core.KeyToPath(key="ca.crt", path="ca.crt"),))),
+    core.VolumeProjection(downward_api=core.DownwardAPIVolumeSource(items=(core.DownwardAPIVolumeFile(
+        path="namespace", field_ref=core.ObjectFieldSelector(field_path="metadata.namespace")),))),
+))
 
 
 def _secret(volume: str, role: str, reference: core.LocalObjectReference | None) -> Iterator[PodVolume]:

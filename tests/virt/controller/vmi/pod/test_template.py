@@ -144,3 +144,17 @@ def test_probes_inside_the_guest_go_through_the_helper(probe: v1.Probe, words: t
         "/usr/lib/virt/virt-probe", "--socket", "/var/run/kubevirt-private/probe.sock", "--timeoutSeconds", "4", *words,
     )  # fmt: skip
     assert (found.initial_delay_seconds, found.timeout_seconds, found.tcp_socket) == (15, 5, None)
+
+
+def test_a_token_is_in_compute_only() -> None:
+    account = v1.ServiceAccountVolumeSource(service_account_name="robot")
+    spec = replace(PLAIN.spec, volumes=(*PLAIN.spec.volumes, v1.Volume(name="token", service_account=account)))
+    pod = launcher_pod(replace(PLAIN, spec=spec), Context(ClusterConfig(), IMAGE)).spec
+    assert (pod.service_account_name, pod.automount_service_account_token) == ("robot", False)
+    has_it = [container.name for container in pod.containers
+              if any(mount.name == "vol-token" for mount in container.volume_mounts)]
+    assert has_it == ["compute"]
+    only_named = replace(PLAIN.spec, service_account_name="robot")
+    pod = launcher_pod(replace(PLAIN, spec=only_named), Context(ClusterConfig(), IMAGE)).spec
+    assert pod.service_account_name == "robot"
+    assert all(volume.projected is None for volume in pod.volumes)
