@@ -99,15 +99,20 @@ class History:
     def cases(self) -> tuple[Mapping[str, float], Mapping[str, Red]]:
         """By catalogue id: when it was last good, and the last time it was not."""
         with closing(self._open()) as db:
-            good = dict(
-                db.execute(
-                    "SELECT case_id, max(started) FROM results WHERE outcome = ? AND case_id != '' GROUP BY case_id",
-                    (PASSED,),
-                ).fetchall()
-            )
-            rows = db.execute(
+            passed = db.execute(
+                "SELECT case_id, max(started) FROM results WHERE outcome = ? AND case_id != '' GROUP BY case_id",
+                (PASSED,),
+            ).fetchall()
+            failed = db.execute(
                 f"SELECT case_id, test, max(started), revision, outcome, headline FROM results"
                 f" WHERE case_id != '' AND outcome IN ({','.join('?' * len(BAD))}) GROUP BY case_id",
                 BAD,
             ).fetchall()
-        return good, {row[0]: Red(*row) for row in rows}
+        # A test may be that of several cases; the last word on a case is the latest, whichever test has it.
+        good: dict[str, float] = {}
+        red: dict[str, Red] = {}
+        for cases, started in sorted(passed, key=lambda row: float(row[1])):
+            good |= dict.fromkeys(cases.split(), started)
+        for cases, *about in sorted(failed, key=lambda row: float(row[2])):
+            red |= {case: Red(case, *about) for case in cases.split()}
+        return good, red

@@ -41,14 +41,14 @@ def hand_over(config: pytest.Config, orphans: Orphans) -> None:
 
 
 class Cases:
-    """Each report carries the id of its catalogue case."""
+    """Each report carries the ids of its catalogue cases, with spaces between."""
 
     @pytest.hookimpl
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
-            mark = item.get_closest_marker("case")
-            if mark is not None and mark.args:
-                item.user_properties.append(("case", str(mark.args[0])))
+            found = dict.fromkeys(str(mark.args[0]) for mark in item.iter_markers("case") if mark.args)
+            if found:
+                item.user_properties.append(("case", " ".join(found)))
 
 
 class Recorder:

@@ -73,3 +73,11 @@ def test_a_broken_history_costs_only_the_comparison(tmp_path: Path) -> None:
     assert page.exists()
     assert "no history: OSError: disk full" in verdict.notes
     assert msgspec.json.decode((tmp_path / "out" / "verdict.json").read_bytes())["tests"][0]["outcome"] == "failed"
+
+
+def test_a_test_of_two_cases_speaks_for_both(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.sqlite")
+    (test,) = run(1, t1="passed").tests
+    history.add(msgspec.structs.replace(run(1), tests=(msgspec.structs.replace(test, case="LIF-1 AGT-2"),)))
+    good, red = history.cases()
+    assert (good, red) == ({"LIF-1": 1.0, "AGT-2": 1.0}, {})
