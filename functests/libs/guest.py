@@ -13,6 +13,14 @@ def boot_id(shell: Console) -> str:
     return shell.succeed("cat /proc/sys/kernel/random/boot_id")
 
 
+def addressed(shell: Console) -> None:
+    """Until the guest's eth0 has its lease: the route is what the DHCP client sets last."""
+    patience.eventually(
+        "the guest has an address and a route", lambda: shell.run("ip -4 route show default dev eth0").out,
+        lambda text: "via" in text, within_s=patience.boots(1),
+    )  # fmt: skip
+
+
 def disk(shell: Console, serial: str) -> str:
     """The device (/dev/vda) of the virtio disk with that serial."""
     return shell.succeed(f"for d in /sys/block/vd*; do grep -qx '{serial}' $d/serial && echo /dev/${{d##*/}}; done")

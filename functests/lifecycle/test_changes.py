@@ -9,7 +9,7 @@ import pytest
 from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import open_socket
-from functests.libs.guest import boot_id
+from functests.libs.guest import addressed, boot_id
 from functests.libs.kube import Object, Space, condition
 from functests.libs.rest import VMI, subresource_path
 
@@ -103,6 +103,7 @@ def test_a_very_long_name(space: Space, cluster: Cluster) -> None:
     )
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", hostname), hostname
     assert name.startswith(hostname), hostname
+    addressed(shell)
     socket = open_socket(space.rest, subresource_path(VMI, space.name, name, "portforward/22"))
     try:
         _, said = socket.recv_data()

@@ -7,8 +7,7 @@ import pytest
 
 from functests.libs import build, patience
 from functests.libs.cluster import Cluster
-from functests.libs.console import Console
-from functests.libs.guest import boot_id
+from functests.libs.guest import addressed, boot_id
 from functests.libs.kube import Space, condition, is_final
 from functests.libs.refusal import misses
 from functests.libs.rest import VMI, subresource_path
@@ -22,13 +21,6 @@ _HTTP = (
     'printf "Status: %%s\\\\r\\\\n\\\\r\\\\n" $code\\n\' > /tmp/www/cgi-bin/health; '
     "chmod +x /tmp/www/cgi-bin/health; httpd -p 8080 -h /tmp/www"
 )
-
-
-def _addressed(shell: Console) -> None:
-    patience.eventually(
-        "the guest has a route", lambda: shell.run("ip -4 route show default dev eth0").out, lambda text: "via" in text,
-        within_s=patience.boots(1),
-    )  # fmt: skip
 
 
 def _endpoints(space: Space) -> list[bool]:
@@ -58,7 +50,7 @@ def test_readiness_follows_what_the_guest_answers(space: Space, cluster: Cluster
     front = {"metadata": {"name": "front"}, "spec": {"selector": {"app": "vm"}, "ports": [{"port": 80}]}}
     space.rest.post(f"/api/v1/namespaces/{space.name}/services", front).ok()
     _, shell = space.boot(build.vm_of(manifest))
-    _addressed(shell)
+    addressed(shell)
     if kind == "httpGet":
         shell.succeed(_HTTP)
 
@@ -98,7 +90,7 @@ def test_a_guest_that_stops_answering_is_replaced(space: Space, cluster: Cluster
     manifest = build.merged(build.kernel_boot_vmi(cluster, "vm"), {"spec": {"livenessProbe": probe}})
     vmi, shell = space.boot(build.vm_of(manifest))
     uid = vmi["metadata"]["uid"]
-    _addressed(shell)
+    addressed(shell)
     shell.succeed(_LISTEN)
     refused = space.act_on_vmi("vm", "pause")
     assert refused.code == 403, refused.text
