@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from functests.libs import build, commands, patience
+from functests.libs import build, commands, patience, pods
 from functests.libs.cluster import Cluster
-from functests.libs.guest import Ticker, boot_id
+from functests.libs.guest import Ticker, addressed, boot_id
 from functests.libs.kube import Object, Space, condition
 from functests.libs.rest import VMI, Answer, subresource_path
 
@@ -121,3 +121,61 @@ def test_a_guest_that_is_started_paused(space: Space, cluster: Cluster, how: str
         assert "startStrategy" not in second["spec"], second["spec"]
         assert space.shell("vm").succeed("echo $((6*7))") == "42"
         assert not _is_paused(space.vmi("vm"))
+
+
+@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2)
+@pytest.mark.case("LIF-035")
+def test_a_paused_guest_leaves_its_service(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: two VMIs behind a Service, each answers with its name.
+    Steps: pause one; ask the Service 50 times from a pod; unpause it; ask again.
+    Expected: its endpoint is not ready and the other one gives all 50 answers; then both endpoints are ready and both
+        answer.
+    """
+    front = {"metadata": {"name": "front"}, "spec": {"selector": {"app": "vm"}, "ports": [{"port": 8080}]}}
+    space.rest.post(f"/api/v1/namespaces/{space.name}/services", front).ok()
+    for name in ("one", "two"):
+        labels = {"metadata": {"labels": {"app": "vm"}}}
+        _, shell = space.boot(build.merged(build.kernel_boot_vmi(cluster, name), labels))
+        addressed(shell)
+        shell.succeed(f"mkdir -p /tmp/www && echo {name} > /tmp/www/index.html && httpd -p 8080 -h /tmp/www")
+
+    def endpoints(ready: int) -> None:
+        query = "?labelSelector=kubernetes.io/service-name%3Dfront"
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{space.name}/endpointslices{query}"
+        patience.eventually(
+            f"{ready} endpoints are ready",
+            lambda: [
+                bool(entry["conditions"].get("ready"))
+                for item in space.rest.get(path).ok()["items"] for entry in item["endpoints"] or []
+            ],
+            lambda seen: sorted(seen) == sorted([True] * ready + [False] * (2 - ready)),
+        )  # fmt: skip
+
+    endpoints(2)
+    assert space.act_on_vmi("one", "pause").code == 200
+    endpoints(1)
+    assert _answers(cluster, space, "while-paused") == {"two"}
+    assert space.act_on_vmi("one", "unpause").code == 200
+    endpoints(2)
+    assert _answers(cluster, space, "afterwards") == {"one", "two"}
+
+
+# Fifty requests, each on a connection of its own; a refused one is printed as its error.
+_ASK = """
+import time, urllib.request
+time.sleep(3)        # kube-proxy follows the endpoints a moment later
+for _ in range(50):
+    try:
+        print(urllib.request.urlopen("http://front:8080/index.html", timeout=10).read().decode().strip(), flush=True)
+    except OSError as error:
+        print("error:", error, flush=True)
+"""
+
+
+def _answers(cluster: Cluster, space: Space, name: str) -> set[str]:
+    pods.start(space, pods.python_pod(cluster, name, _ASK))
+    pods.wait_phase(space, name, ("Succeeded", "Failed"), within_s=90)
+    lines = pods.log(space, name).split("\n")[:-1]
+    assert len(lines) == 50, lines
+    return set(lines)
