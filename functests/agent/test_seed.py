@@ -170,3 +170,28 @@ def test_a_running_guest_keeps_its_seed(space: Space, cluster: Cluster) -> None:
     again = space.shell("vm")
     assert _files(again, "seed")["user-data"] == _digest(second)
     assert identities(again) == identity
+
+
+@pytest.mark.case("AGT-026")
+def test_ssh_keys_are_in_the_metadata(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: a secret with three public keys in two entries.
+    Steps: boot a VMI with a NoCloud seed and a ConfigDrive and that secret as access credential by both.
+    Expected: public-keys, and public_keys, hold exactly these three.
+    """
+    keys = [f"ssh-ed25519 {secrets.token_hex(20)} key-{number}" for number in range(3)]
+    _secret(space, "keys", {"first": f"{keys[0]}\n", "others": f"{keys[1]}\n{keys[2]}\n"})
+    manifest = _seeded(build.kernel_boot_vmi(cluster, "vm"), "seed", {"userData": "#cloud-config\n"})
+    source = {"cloudInitConfigDrive": {"userData": "#cloud-config\n"}}
+    manifest = build.with_disk(manifest, "drive", source, serial="drive")
+    credentials = [
+        {"sshPublicKey": {"source": {"secret": {"secretName": "keys"}}, "propagationMethod": {method: {}}}}
+        for method in ("noCloud", "configDrive")
+    ]
+    _, shell = space.boot(build.merged(manifest, {"spec": {"accessCredentials": credentials}}))
+    for serial, file, key in (
+        ("seed-seed", "meta-data", "public-keys"), ("drive", "openstack/latest/meta_data.json", "public_keys"),
+    ):  # fmt: skip
+        shell.succeed(f"mkdir -p /tmp/{serial} && mount -o ro {guest.disk(shell, serial)} /tmp/{serial}")
+        found = json.loads(shell.succeed(f"cat /tmp/{serial}/{file}"))[key]
+        assert sorted(found.values()) == sorted(keys), (serial, found)

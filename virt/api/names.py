@@ -114,6 +114,7 @@ CONTAINER_DISKS_DIR: Final = f"{PUBLIC_DIR}/container-disks"
 KERNEL_BOOT_VOLUME: Final = "kernel-boot"                         # of the kernelBoot container, in CONTAINER_DISKS_DIR
 SECRETS_DIR: Final = f"{PRIVATE_DIR}/secret"                      # <volume>/{user,network}/: keys userdata, networkdata
 CONFIGURATION_DIR: Final = f"{PRIVATE_DIR}/configuration"         # <volume>/: files of config maps, secrets ...
+ACCESS_CREDENTIALS_DIR: Final = f"{PRIVATE_DIR}/access-credentials"   # <secret>/
 USER_SECRET: Final = "user"
 NETWORK_SECRET: Final = "network"
 LAUNCHER_ALIVE_LOCK: Final = f"{PRIVATE_DIR}/alive"               # the launcher holds its lock as long as it lives

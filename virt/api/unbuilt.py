@@ -27,7 +27,8 @@ class Unbuilt:
 _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
     Unbuilt(path, tier, topic)
     for tier, topic, paths in (
-        ("T2", "access credentials", "accessCredentials[]"),
+        ("T2", "access credentials by the guest agent",
+         "accessCredentials[].userPassword accessCredentials[].sshPublicKey.propagationMethod.qemuGuestAgent"),
         ("T2", "CPU hotplug", "domain.cpu.maxSockets"),
         ("T2", "memory hotplug", "domain.memory.maxGuest"),
         ("T2", "hugepages", "domain.memory.hugepages"),

@@ -7,8 +7,9 @@ network_data.json.
 
 import base64
 import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -24,33 +25,60 @@ _LATEST = "openstack/latest"
 Source = CloudInitNoCloudSource | CloudInitConfigDriveSource
 
 
-def files(vmi: VirtualMachineInstance, source: Source, secrets: Path) -> dict[str, bytes]:
-    """Path -> content of the ISO's files. ``secrets``: where the volume's are mounted. Raises ValueError, OSError."""
+@dataclass(frozen=True)
+class Given:
+    """Where the volume's own secrets are mounted, and those of access credentials, each in a folder of its name."""
+
+    secrets: Path
+    credentials: Path = Path(names.ACCESS_CREDENTIALS_DIR)
+
+
+def files(vmi: VirtualMachineInstance, source: Source, given: Given) -> dict[str, bytes]:
+    """Path -> content of the ISO's files. Raises ValueError, OSError."""
     user = _content(
-        "userData", source.user_data, source.user_data_base64, source.secret_ref, secrets / names.USER_SECRET
+        "userData", source.user_data, source.user_data_base64, source.secret_ref, given.secrets / names.USER_SECRET
     )  # fmt: skip
     network = _content(
         "networkData", source.network_data, source.network_data_base64, source.network_data_secret_ref,
-        secrets / names.NETWORK_SECRET,
+        given.secrets / names.NETWORK_SECRET,
     )  # fmt: skip
+    keys = _public_keys(vmi, given.credentials, by_drive=isinstance(source, CloudInitConfigDriveSource))
     if isinstance(source, CloudInitConfigDriveSource):
-        found = {"meta_data.json": _config_drive_data(vmi), "user_data": user, "network_data.json": network}
+        found = {"meta_data.json": _config_drive_data(vmi, keys), "user_data": user, "network_data.json": network}
         return {f"{_LATEST}/{name}": content for name, content in found.items() if content}
     # cloud-init takes no NoCloud seed without user data.
     return {
-        "meta-data": _no_cloud_data(vmi), "user-data": user or b"", **({"network-config": network} if network else {}),
+        "meta-data": _no_cloud_data(vmi, keys),
+        "user-data": user or b"",
+        **({"network-config": network} if network else {}),
     }  # fmt: skip
 
 
-def _no_cloud_data(vmi: VirtualMachineInstance) -> bytes:
-    return msgspec.json.encode({"instance-id": _uuid(vmi) or _full_name(vmi), "local-hostname": _hostname(vmi)})
+def _no_cloud_data(vmi: VirtualMachineInstance, keys: Mapping[str, str]) -> bytes:
+    data = {"instance-id": _uuid(vmi) or _full_name(vmi), "local-hostname": _hostname(vmi)}
+    return msgspec.json.encode({**data, **({"public-keys": keys} if keys else {})})
 
 
-def _config_drive_data(vmi: VirtualMachineInstance) -> bytes:
-    data: dict[str, Any] = {
-        "instance_id": _full_name(vmi), "local_hostname": _hostname(vmi), "hostname": _hostname(vmi),
-    }  # fmt: skip
-    return msgspec.json.encode(data | ({"uuid": _uuid(vmi)} if _uuid(vmi) else {}))
+def _config_drive_data(vmi: VirtualMachineInstance, keys: Mapping[str, str]) -> bytes:
+    data = {"instance_id": _full_name(vmi), "local_hostname": _hostname(vmi), "hostname": _hostname(vmi)}
+    uuid = {"uuid": _uuid(vmi)} if _uuid(vmi) else {}
+    return msgspec.json.encode({**data, **uuid, **({"public_keys": keys} if keys else {})})
+
+
+def _public_keys(vmi: VirtualMachineInstance, folder: Path, *, by_drive: bool) -> dict[str, str]:
+    """SSH keys that access credentials bring in this way, numbered: each line of each file of their secrets."""
+    lines: list[str] = []
+    for credential in vmi.spec.access_credentials:
+        detail = credential.ssh_public_key
+        if detail is None or detail.source.secret is None:
+            continue
+        method = detail.propagation_method
+        if (method.config_drive if by_drive else method.no_cloud) is None:
+            continue
+        for path in sorted((folder / detail.source.secret.secret_name).iterdir()):
+            if path.is_file():
+                lines += path.read_text().splitlines()
+    return {str(number): line for number, line in enumerate(dict.fromkeys(filter(None, map(str.strip, lines))))}
 
 
 def _uuid(vmi: VirtualMachineInstance) -> str:
@@ -80,13 +108,13 @@ def _content(field: str, plain: str, encoded: str, reference: object, secret: Pa
     return plain.encode() if plain else None
 
 
-def prepare(vmi: VirtualMachineInstance, volume: str, source: Source, secrets: Path, folder: Path) -> Path:
+def prepare(vmi: VirtualMachineInstance, volume: str, source: Source, given: Given, folder: Path) -> Path:
     """Write the ISO into ``folder`` unless it is there; its path. Raises DiskError."""
     is_drive = isinstance(source, CloudInitConfigDriveSource)
     path = folder / ("configdrive.iso" if is_drive else "noCloud.iso")
     if not path.exists():
         try:
-            contents = files(vmi, source, secrets)
+            contents = files(vmi, source, given)
         except (OSError, ValueError) as error:
             raise DiskError(f"volume {volume}: {error}") from error
         iso.write(contents, CONFIG_DRIVE_LABEL if is_drive else NO_CLOUD_LABEL, path)

@@ -26,8 +26,8 @@ class Boot:
 @dataclass(frozen=True)
 class Disks:
     """``ephemeral``: what lives as long as the pod. ``claims``: mounted claims by volume name. ``devices``: where block
-    claims are. ``secrets``: mounted secrets by volume name; ``configuration``: volumes that carry files, likewise.
-    ``containers``: what disk containers gave, by volume and role."""
+    claims are. ``secrets``: mounted secrets by volume name; ``configuration``: volumes that carry files, likewise;
+    ``credentials``: by secret. ``containers``: what disk containers gave, by volume and role."""
 
     ephemeral: Path = Path(names.EPHEMERAL_DISKS_DIR)
     empty: Path = Path(names.EMPTY_DISKS_DIR)
@@ -35,6 +35,7 @@ class Disks:
     devices: Path = Path("/dev")
     secrets: Path = Path(names.SECRETS_DIR)
     configuration: Path = Path(names.CONFIGURATION_DIR)
+    credentials: Path = Path(names.ACCESS_CREDENTIALS_DIR)
     containers: Mapping[str, Mapping[str, HeldFile]] = field(default_factory=dict)
 
     async def prepare(self, vmi: VirtualMachineInstance) -> dict[str, DiskSource]:
@@ -59,8 +60,9 @@ class Disks:
             return await self._empty_disk(volume.name, quantity.integer(volume.empty_disk.capacity))
         seed = volume.cloud_init_no_cloud or volume.cloud_init_config_drive
         if seed is not None:
-            secrets, folder = self.secrets / volume.name, self.ephemeral / "cloud-init" / volume.name
-            return _image(await asyncio.to_thread(cloudinit.prepare, vmi, volume.name, seed, secrets, folder))
+            given = cloudinit.Given(self.secrets / volume.name, self.credentials)
+            folder = self.ephemeral / "cloud-init" / volume.name
+            return _image(await asyncio.to_thread(cloudinit.prepare, vmi, volume.name, seed, given, folder))
         if configuration.is_configuration(volume):
             path = self.ephemeral / "configuration" / f"{volume.name}.iso"
             await asyncio.to_thread(configuration.prepare, volume, self.configuration / volume.name, path)

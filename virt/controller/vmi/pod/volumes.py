@@ -29,7 +29,8 @@ class PodVolume:
 
 def of(spec: v1.VirtualMachineInstanceSpec, claims: Mapping[str, core.PersistentVolumeClaim]) -> tuple[PodVolume, ...]:
     """``claims``: the PVCs of the VMI by name; all of them have to be there."""
-    return (*_folders(), *_disk_folders(spec), *(made for volume in spec.volumes for made in _from(volume, claims)))
+    made = (made for volume in spec.volumes for made in _from(volume, claims))
+    return (*_folders(), *_disk_folders(spec), *made, *_credentials(spec))
 
 
 def claim_names(spec: v1.VirtualMachineInstanceSpec) -> tuple[str, ...]:
@@ -94,6 +95,18 @@ def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -
     if cloud_init is not None:
         yield from _secret(volume.name, names.USER_SECRET, cloud_init.secret_ref)
         yield from _secret(volume.name, names.NETWORK_SECRET, cloud_init.network_data_secret_ref)
+
+
+def _credentials(spec: v1.VirtualMachineInstanceSpec) -> Iterator[PodVolume]:
+    """The secrets of access credentials, each once."""
+    details = (credential.ssh_public_key or credential.user_password for credential in spec.access_credentials)
+    secrets = (detail.source.secret for detail in details if detail is not None)
+    found = dict.fromkeys(secret.secret_name for secret in secrets if secret is not None)
+    for number, secret in enumerate(found):
+        name = f"access-{number}"           # a secret's name may hold what a volume's may not
+        source = core.Volume(name=name, secret=core.SecretVolumeSource(secret_name=secret))
+        path = f"{names.ACCESS_CREDENTIALS_DIR}/{secret}"
+        yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=True))
 
 
 def service_account_of(spec: v1.VirtualMachineInstanceSpec) -> str:
