@@ -1,6 +1,5 @@
 """Config maps, secrets, labels and tokens of the cluster as disks in the guest."""
 
-import base64
 import hashlib
 from collections.abc import Mapping
 
@@ -38,45 +37,6 @@ def _in_pod(cluster: Cluster, space: Space, pod: str, script: str) -> str:
     return commands.kubectl(cluster, *words).stdout
 
 
-@pytest.mark.case("AGT-021")
-def test_volumes_that_carry_files(space: Space, cluster: Cluster) -> None:
-    """
-    Preconditions: a config map, a secret with all byte values, an account.
-    Steps: boot a VMI with a disk of each, and one of its own labels, each with a serial.
-    Expected: four disks with the label cfgdata; every file has the bytes of its source; the token and the namespace are
-        those in the pod.
-    """
-    texts = {"plain": "text\n", "unicode": "Grüße\n", "script.sh": "#!/bin/sh\necho '<&>\"'\n"}
-    every = bytes(range(256))
-    _config_map(space, "texts", texts)
-    secret = {"metadata": {"name": "bytes"}, "data": {"every": base64.b64encode(every).decode()}}
-    space.rest.post(core_path("secrets", space.name), secret).ok()
-    space.rest.post(core_path("serviceaccounts", space.name), {"metadata": {"name": "robot"}}).ok()
-    labels = {"fields": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}
-    manifest = build.merged(build.kernel_boot_vmi(cluster, "vm"), {"metadata": {"labels": {"colour": "green"}}})
-    for name, source in (
-        ("configMap", {"name": "texts"}), ("secret", {"secretName": "bytes"}), ("downwardAPI", labels),
-        ("serviceAccount", {"serviceAccountName": "robot"}),
-    ):  # fmt: skip
-        manifest = build.with_disk(manifest, name.lower(), {name: source}, serial=name)
-    vmi, shell = space.boot(manifest)
-    assert _files(shell, "configMap", "cfgdata") == {name: _digest(text.encode()) for name, text in texts.items()}
-    assert _files(shell, "secret", "cfgdata") == {"every": _digest(every)}
-
-    pod = space.pod(vmi)
-    told = _files(shell, "downwardAPI", "cfgdata")
-    lines = "\n".join(f'{name}="{value}"' for name, value in sorted(pod["metadata"]["labels"].items()))
-    assert told == {"labels": _digest(lines.encode())}, lines
-    assert 'colour="green"' in lines
-
-    account = _files(shell, "serviceAccount", "cfgdata")
-    folder = "/var/run/kubevirt-private/configuration/serviceaccount"
-    in_pod = _in_pod(cluster, space, pod["metadata"]["name"], f"cd {folder} && sha256sum token namespace ca.crt")
-    assert account == {line.split()[1]: line.split()[0] for line in in_pod.splitlines()}, in_pod
-    assert account["namespace"] == _digest(space.name.encode())
-    assert pod["spec"]["serviceAccountName"] == "robot"
-
-
 @pytest.mark.demand(boots=2, seconds=120)
 @pytest.mark.case("AGT-022")
 def test_an_edited_config_map_waits_for_the_next_start(space: Space, cluster: Cluster) -> None:
@@ -96,7 +56,7 @@ def test_an_edited_config_map_waits_for_the_next_start(space: Space, cluster: Cl
     pod = space.pod(vmi)["metadata"]["name"]
     patience.eventually(
         "the kubelet has brought the new text into the pod",
-        lambda: _in_pod(cluster, space, pod, "cat /var/run/kubevirt-private/configuration/config/key"),
+        lambda: _in_pod(cluster, space, pod, "cat /var/run/kubevirt-private/config/config/key"),
         lambda text: text == "second", within_s=150, every_s=2,
     )  # fmt: skip
     assert shell.succeed(whole) == before

@@ -48,6 +48,16 @@ def _started(space: Space, cluster: Cluster) -> Object:
     return space.wait_running("vm")
 
 
+def _stays(space: Space, uid: str, phase: str) -> None:
+    """Nobody touches the ended VMI for as long as QUIET_S."""
+    patience.quiet(
+        f"the {phase} VMI was touched",
+        lambda: (space.vmi("vm")["metadata"]["uid"], space.vmi("vm")["status"]["phase"]),
+        lambda seen: seen != (uid, phase),
+        for_s=QUIET_S,
+    )
+
+
 @pytest.mark.demand(boots=2)
 @pytest.mark.case("LIF-005")
 @pytest.mark.case("REC-002")
@@ -79,12 +89,7 @@ def test_a_crashed_manual_vm_waits_for_its_start(space: Space, cluster: Cluster,
     uid = (vmi := _started(space, cluster))["metadata"]["uid"]
     _end(space, nodes, vmi, "Failed")
     space.wait_vm_status("vm", "Stopped")
-    patience.quiet(
-        "the failed VMI was touched",
-        lambda: (space.vmi("vm")["metadata"]["uid"], space.vmi("vm")["status"]["phase"]),
-        lambda seen: seen != (uid, "Failed"),
-        for_s=QUIET_S,
-    )
+    _stays(space, uid, "Failed")
     answer = space.act_on_vm("vm", "start")
     assert answer.code == 202, answer.text
     space.wait_running("vm", not_uid=uid, within_s=patience.boots(2))
@@ -119,12 +124,7 @@ def test_a_manual_vm_keeps_what_ended(space: Space, cluster: Cluster, nodes: Nod
     """
     uid = (vmi := _started(space, cluster))["metadata"]["uid"]
     _end(space, nodes, vmi, "Succeeded")
-    patience.quiet(
-        "the ended VMI was touched",
-        lambda: (space.vmi("vm")["metadata"]["uid"], space.vmi("vm")["status"]["phase"]),
-        lambda seen: seen != (uid, "Succeeded"),
-        for_s=QUIET_S,
-    )
+    _stays(space, uid, "Succeeded")
     assert space.act_on_vm("vm", "start").code == 202
     space.wait_running("vm", not_uid=uid, within_s=patience.boots(2))
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
@@ -144,12 +144,7 @@ def test_a_once_vm_stays_down(space: Space, cluster: Cluster, nodes: Nodes, phas
     vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "Once"))
     uid = vmi["metadata"]["uid"]
     _end(space, nodes, vmi, phase)
-    patience.quiet(
-        "the ended VMI was touched",
-        lambda: (space.vmi("vm")["metadata"]["uid"], space.vmi("vm")["status"]["phase"]),
-        lambda seen: seen != (uid, phase),
-        for_s=QUIET_S,
-    )
+    _stays(space, uid, phase)
     space.wait_vm_status("vm", "Stopped")
     assert len(_events(space, uid, "Stopped")) == 1
     assert _events(space, uid, "SyncFailed") == []

@@ -18,7 +18,7 @@ class Test(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     outcome: str
-    case: str = ""                  # ids of the catalogue, with spaces between
+    case: str = ""
     seconds: float = 0.0            # setup, call and teardown
     started: float = 0.0            # seconds since 1970
     worker: str = ""

@@ -1,97 +1,50 @@
-"""cloud-init's sources as ISO images: NoCloud (label cidata) and ConfigDrive (label config-2).
+"""cloud-init's NoCloud source: an ISO with label cidata.
 
-https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html: meta-data, user-data, network-config.
-https://docs.cloud-init.io/en/latest/reference/datasources/configdrive.html: openstack/latest/meta_data.json, user_data,
-network_data.json.
+Files: meta-data, user-data, network-config (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html).
 """
 
 import base64
 import binascii
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from virt.api import names
-from virt.api.v1 import CloudInitConfigDriveSource, CloudInitNoCloudSource, VirtualMachineInstance
+from virt.api.v1 import CloudInitNoCloudSource, VirtualMachineInstance
+from virt.api.v1.volume import CloudInitSource
 from virt.launcher.disks import iso
 from virt.launcher.disks.errors import DiskError
 
-NO_CLOUD_LABEL = "cidata"
-CONFIG_DRIVE_LABEL = "config-2"
-_LATEST = "openstack/latest"
-
-Source = CloudInitNoCloudSource | CloudInitConfigDriveSource
+LABEL = "cidata"
 
 
-@dataclass(frozen=True)
-class Given:
-    """Where the volume's own secrets are mounted, and those of access credentials, each in a folder of its name."""
-
-    secrets: Path
-    credentials: Path = Path(names.ACCESS_CREDENTIALS_DIR)
-
-
-def files(vmi: VirtualMachineInstance, source: Source, given: Given) -> dict[str, bytes]:
-    """Path -> content of the ISO's files. Raises ValueError, OSError."""
-    user = _content(
-        "userData", source.user_data, source.user_data_base64, source.secret_ref, given.secrets / names.USER_SECRET
-    )  # fmt: skip
-    network = _content(
-        "networkData", source.network_data, source.network_data_base64, source.network_data_secret_ref,
-        given.secrets / names.NETWORK_SECRET,
-    )  # fmt: skip
-    keys = _public_keys(vmi, given.credentials, by_drive=isinstance(source, CloudInitConfigDriveSource))
-    if isinstance(source, CloudInitConfigDriveSource):
-        found = {"meta_data.json": _config_drive_data(vmi, keys), "user_data": user, "network_data.json": network}
-        return {f"{_LATEST}/{name}": content for name, content in found.items() if content}
-    # cloud-init takes no NoCloud seed without user data.
+def files(vmi: VirtualMachineInstance, source: CloudInitNoCloudSource, secrets: Path) -> dict[str, bytes]:
+    """Name -> content of the ISO's files. ``secrets``: where the volume's are mounted. Raises ValueError, OSError."""
+    user, network = data(source, secrets)
     return {
-        "meta-data": _no_cloud_data(vmi, keys),
-        "user-data": user or b"",
+        "meta-data": msgspec.json.encode(_meta_data(vmi)),
+        "user-data": user or b"",             # cloud-init takes no seed without it
         **({"network-config": network} if network else {}),
-    }  # fmt: skip
+    }
 
 
-def _no_cloud_data(vmi: VirtualMachineInstance, keys: Mapping[str, str]) -> bytes:
-    data = {"instance-id": _uuid(vmi) or _full_name(vmi), "local-hostname": _hostname(vmi)}
-    return msgspec.json.encode({**data, **({"public-keys": keys} if keys else {})})
+def data(source: CloudInitSource, secrets: Path) -> tuple[bytes | None, bytes | None]:
+    """User data and network data, wherever they come from; None where there is no source. Raises as files."""
+    return (
+        _content("userData", source.user_data, source.user_data_base64, source.secret_ref, secrets / names.USER_SECRET),
+        _content(
+            "networkData", source.network_data, source.network_data_base64, source.network_data_secret_ref,
+            secrets / names.NETWORK_SECRET,
+        ),
+    )  # fmt: skip
 
 
-def _config_drive_data(vmi: VirtualMachineInstance, keys: Mapping[str, str]) -> bytes:
-    data = {"instance_id": _full_name(vmi), "local_hostname": _hostname(vmi), "hostname": _hostname(vmi)}
-    uuid = {"uuid": _uuid(vmi)} if _uuid(vmi) else {}
-    return msgspec.json.encode({**data, **uuid, **({"public_keys": keys} if keys else {})})
-
-
-def _public_keys(vmi: VirtualMachineInstance, folder: Path, *, by_drive: bool) -> dict[str, str]:
-    """SSH keys that access credentials bring in this way, numbered: each line of each file of their secrets."""
-    lines: list[str] = []
-    for credential in vmi.spec.access_credentials:
-        detail = credential.ssh_public_key
-        if detail is None or detail.source.secret is None:
-            continue
-        method = detail.propagation_method
-        if (method.config_drive if by_drive else method.no_cloud) is None:
-            continue
-        for path in sorted((folder / detail.source.secret.secret_name).iterdir()):
-            if path.is_file():
-                lines += path.read_text().splitlines()
-    return {str(number): line for number, line in enumerate(dict.fromkeys(filter(None, map(str.strip, lines))))}
-
-
-def _uuid(vmi: VirtualMachineInstance) -> str:
+def _meta_data(vmi: VirtualMachineInstance) -> dict[str, str]:
     firmware = vmi.spec.domain.firmware
-    return firmware.uuid if firmware else ""
-
-
-def _full_name(vmi: VirtualMachineInstance) -> str:
-    return f"{vmi.metadata.name}.{vmi.metadata.namespace}"
-
-
-def _hostname(vmi: VirtualMachineInstance) -> str:
-    return vmi.spec.hostname or vmi.metadata.name
+    return {
+        "instance-id": (firmware.uuid if firmware else "") or f"{vmi.metadata.name}.{vmi.metadata.namespace}",
+        "local-hostname": vmi.spec.hostname or vmi.metadata.name,
+    }
 
 
 def _content(field: str, plain: str, encoded: str, reference: object, secret: Path) -> bytes | None:
@@ -108,14 +61,11 @@ def _content(field: str, plain: str, encoded: str, reference: object, secret: Pa
     return plain.encode() if plain else None
 
 
-def prepare(vmi: VirtualMachineInstance, volume: str, source: Source, given: Given, folder: Path) -> Path:
-    """Write the ISO into ``folder`` unless it is there; its path. Raises DiskError."""
-    is_drive = isinstance(source, CloudInitConfigDriveSource)
-    path = folder / ("configdrive.iso" if is_drive else "noCloud.iso")
+def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSource, secrets: Path, path: Path) -> int:
+    """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
     if not path.exists():
         try:
-            contents = files(vmi, source, given)
+            iso.write(path, files(vmi, source, secrets), LABEL)
         except (OSError, ValueError) as error:
             raise DiskError(f"volume {volume}: {error}") from error
-        iso.write(contents, CONFIG_DRIVE_LABEL if is_drive else NO_CLOUD_LABEL, path)
-    return path
+    return path.stat().st_size

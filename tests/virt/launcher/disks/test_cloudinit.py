@@ -5,12 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 from pycdlib import PyCdlib
 
 from virt.api import core, v1
 from virt.launcher.disks import cloudinit
-from virt.launcher.disks.cloudinit import Given
 from virt.launcher.disks.errors import DiskError
 
 REFERENCE = core.LocalObjectReference(name="seed")
@@ -24,7 +22,7 @@ VMI = v1.VirtualMachineInstance(
 
 def test_inline_data_and_meta_data(tmp_path: Path) -> None:
     source = v1.CloudInitNoCloudSource(user_data="#cloud-config\n", network_data_base64="dmVyc2lvbjogMgo=")
-    files = cloudinit.files(VMI, source, Given(tmp_path))
+    files = cloudinit.files(VMI, source, tmp_path)
     assert files["user-data"] == b"#cloud-config\n"
     assert files["network-config"] == b"version: 2\n"
     assert json.loads(files["meta-data"]) == {
@@ -36,7 +34,7 @@ def test_inline_data_and_meta_data(tmp_path: Path) -> None:
 def test_secrets_are_read_by_either_key(key: str, tmp_path: Path) -> None:
     (tmp_path / "user").mkdir()
     (tmp_path / "user" / key).write_bytes(b"secret")
-    files = cloudinit.files(VMI, v1.CloudInitNoCloudSource(secret_ref=REFERENCE), Given(tmp_path))
+    files = cloudinit.files(VMI, v1.CloudInitNoCloudSource(secret_ref=REFERENCE), tmp_path)
     assert files["user-data"] == b"secret"
     assert "network-config" not in files
 
@@ -47,66 +45,25 @@ def test_two_secrets_with_one_key_do_not_mix(tmp_path: Path) -> None:
         for key in ("userdata", "networkdata"):
             (tmp_path / role / key).write_text(f"{key} of {role}")
     source = v1.CloudInitNoCloudSource(secret_ref=REFERENCE, network_data_secret_ref=REFERENCE)
-    files = cloudinit.files(VMI, source, Given(tmp_path))
+    files = cloudinit.files(VMI, source, tmp_path)
     assert (files["user-data"], files["network-config"]) == (b"userdata of user", b"networkdata of network")
 
 
 def test_a_secret_without_the_key_is_an_error_that_names_the_volume(tmp_path: Path) -> None:
     source = v1.CloudInitNoCloudSource(secret_ref=REFERENCE)
     with pytest.raises(DiskError, match="volume seed: the secret has no key userdata"):
-        cloudinit.prepare(VMI, "seed", source, Given(tmp_path / "missing"), tmp_path)
+        cloudinit.prepare(VMI, "seed", source, tmp_path / "missing", tmp_path / "noCloud.iso")
     assert not (tmp_path / "noCloud.iso").exists()
 
 
 def test_the_iso_has_label_and_files(tmp_path: Path) -> None:
-    source = v1.CloudInitNoCloudSource(user_data="hello")
-    path = cloudinit.prepare(VMI, "seed", source, Given(tmp_path / "no"), tmp_path / "seed")
-    assert path == tmp_path / "seed" / "noCloud.iso"
+    path = tmp_path / "seed" / "noCloud.iso"
+    size = cloudinit.prepare(VMI, "seed", v1.CloudInitNoCloudSource(user_data="hello"), tmp_path / "no", path)
+    assert size == path.stat().st_size
     image = PyCdlib()
     image.open(str(path))
     content = io.BytesIO()
     image.get_file_from_iso_fp(content, joliet_path="/user-data")
     assert content.getvalue() == b"hello"
-    assert image.pvd.volume_identifier.decode().strip() == cloudinit.NO_CLOUD_LABEL
+    assert image.pvd.volume_identifier.decode().strip() == cloudinit.LABEL
     image.close()
-
-
-def test_a_config_drive_has_its_own_names(tmp_path: Path) -> None:
-    source = v1.CloudInitConfigDriveSource(user_data="hello", network_data="{}")
-    files = cloudinit.files(VMI, source, Given(tmp_path))
-    assert json.loads(files.pop("openstack/latest/meta_data.json")) == {
-        "instance_id": 'we"b\n.default', "local_hostname": 'we"b\n', "hostname": 'we"b\n',
-        "uuid": "5d307ca9-b3ef-428c-8861-06e72d69f223",
-    }  # fmt: skip
-    assert files == {"openstack/latest/user_data": b"hello", "openstack/latest/network_data.json": b"{}"}
-    path = cloudinit.prepare(VMI, "seed", source, Given(tmp_path), tmp_path / "seed")
-    image = PyCdlib()
-    image.open(str(path))
-    content = io.BytesIO()
-    image.get_file_from_iso_fp(content, rr_path="/openstack/latest/user_data")
-    assert content.getvalue() == b"hello"
-    assert (path.name, image.pvd.volume_identifier.decode().strip()) == ("configdrive.iso", "config-2")
-    image.close()
-
-
-def _credential(secret: str, **method: object) -> v1.AccessCredential:
-    source = v1.AccessCredentialSource(secret=v1.AccessCredentialSecretSource(secret_name=secret))
-    how = v1.PropagationMethod(**method)  # type: ignore[arg-type]
-    return v1.AccessCredential(ssh_public_key=v1.AccessCredentialDetail(source=source, propagation_method=how))
-
-
-def test_keys_go_the_way_that_their_credential_says(tmp_path: Path) -> None:
-    for secret, texts in {"both": ["key 1\n\nkey 2\n", "key 1"], "drive": ["key 3"]}.items():
-        (tmp_path / secret).mkdir()
-        for number, text in enumerate(texts):
-            (tmp_path / secret / str(number)).write_text(text)
-    credentials = (
-        _credential("both", no_cloud={}), _credential("both", config_drive={}), _credential("drive", config_drive={}),
-    )  # fmt: skip
-    vmi = replace(VMI, spec=replace(VMI.spec, access_credentials=credentials))
-    given = Given(tmp_path, tmp_path)
-    seed = cloudinit.files(vmi, v1.CloudInitNoCloudSource(user_data="x"), given)
-    assert json.loads(seed["meta-data"])["public-keys"] == {"0": "key 1", "1": "key 2"}
-    drive = cloudinit.files(vmi, v1.CloudInitConfigDriveSource(user_data="x"), given)
-    keys = json.loads(drive["openstack/latest/meta_data.json"])["public_keys"]
-    assert keys == {"0": "key 1", "1": "key 2", "2": "key 3"}

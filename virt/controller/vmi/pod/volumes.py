@@ -29,8 +29,7 @@ class PodVolume:
 
 def of(spec: v1.VirtualMachineInstanceSpec, claims: Mapping[str, core.PersistentVolumeClaim]) -> tuple[PodVolume, ...]:
     """``claims``: the PVCs of the VMI by name; all of them have to be there."""
-    made = (made for volume in spec.volumes for made in _from(volume, claims))
-    return (*_folders(), *_disk_folders(spec), *made, *_credentials(spec))
+    return (*_folders(), *_disk_folders(spec), *(made for volume in spec.volumes for made in _from(volume, claims)))
 
 
 def claim_names(spec: v1.VirtualMachineInstanceSpec) -> tuple[str, ...]:
@@ -42,6 +41,9 @@ def claim_of(volume: v1.Volume) -> str:
     """The PVC behind a volume, "" when there is none."""
     if volume.persistent_volume_claim is not None:
         return volume.persistent_volume_claim.claim_name
+    if volume.ephemeral is not None:
+        source = volume.ephemeral.persistent_volume_claim
+        return source.claim_name if source is not None else ""
     return volume.data_volume.name if volume.data_volume is not None else ""
 
 
@@ -84,61 +86,51 @@ def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -
             yield PodVolume(source, device=core.VolumeDevice(name=name, device_path=f"/dev/{volume.name}"))
         else:
             path = f"{names.VMI_DISKS_DIR}/{volume.name}"
-            yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=read_only))
-    carried = _carried(volume)
-    if carried is not None:
-        path = f"{names.CONFIGURATION_DIR}/{volume.name}"
-        yield PodVolume(
-            replace(carried, name=name), core.VolumeMount(name=name, mount_path=path, read_only=True)
-        )  # fmt: skip
+            mounted_read_only = read_only or volume.ephemeral is not None       # the guest writes elsewhere
+            yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=mounted_read_only))
+    files = _files(name, volume)
+    if files is not None:
+        path = f"{names.CONFIG_DIR}/{volume.name}"
+        yield PodVolume(files, core.VolumeMount(name=name, mount_path=path, read_only=True))
     cloud_init = volume.cloud_init_no_cloud or volume.cloud_init_config_drive
     if cloud_init is not None:
         yield from _secret(volume.name, names.USER_SECRET, cloud_init.secret_ref)
         yield from _secret(volume.name, names.NETWORK_SECRET, cloud_init.network_data_secret_ref)
 
 
-def _credentials(spec: v1.VirtualMachineInstanceSpec) -> Iterator[PodVolume]:
-    """The secrets of access credentials, each once."""
-    details = (credential.ssh_public_key or credential.user_password for credential in spec.access_credentials)
-    secrets = (detail.source.secret for detail in details if detail is not None)
-    found = dict.fromkeys(secret.secret_name for secret in secrets if secret is not None)
-    for number, secret in enumerate(found):
-        name = f"access-{number}"           # a secret's name may hold what a volume's may not
-        source = core.Volume(name=name, secret=core.SecretVolumeSource(secret_name=secret))
-        path = f"{names.ACCESS_CREDENTIALS_DIR}/{secret}"
-        yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=True))
-
-
-def service_account_of(spec: v1.VirtualMachineInstanceSpec) -> str:
-    """The account of the pod: the spec's, or that of the one volume that carries a token; "" for the default."""
-    carried = (volume.service_account for volume in spec.volumes if volume.service_account is not None)
-    return spec.service_account_name or next((account.service_account_name for account in carried), "")
-
-
-def _carried(volume: v1.Volume) -> core.Volume | None:
-    """What the kubelet mounts for a volume that carries files, without its name."""
-    if volume.config_map is not None:
-        config = volume.config_map
-        return core.Volume(config_map=core.ConfigMapVolumeSource(name=config.name, optional=config.optional))
-    if volume.secret is not None:
-        secret = volume.secret
-        return core.Volume(secret=core.SecretVolumeSource(secret_name=secret.secret_name, optional=secret.optional))
+def _files(name: str, volume: v1.Volume) -> core.Volume | None:
+    """The pod's volume behind a configuration volume."""
+    if (config := volume.config_map) is not None:
+        return core.Volume(name=name, config_map=core.ConfigMapVolumeSource(name=config.name, optional=config.optional))
+    if (secret := volume.secret) is not None:
+        return core.Volume(
+            name=name, secret=core.SecretVolumeSource(secret_name=secret.secret_name, optional=secret.optional))
     if volume.downward_api is not None:
-        return core.Volume(downward_api=core.DownwardAPIVolumeSource(items=volume.downward_api.fields))
+        return core.Volume(name=name, downward_api=core.DownwardAPIVolumeSource(
+            items=tuple(_of_compute(item) for item in volume.downward_api.fields)))
     if volume.service_account is not None:
-        return core.Volume(projected=_TOKEN)
+        # What the kubelet mounts for pods with a token, but only where the launcher makes the ISO of it.
+        return core.Volume(name=name, projected=core.ProjectedVolumeSource(sources=(
+            core.VolumeProjection(service_account_token=core.ServiceAccountTokenProjection(path="token")),
+            core.VolumeProjection(config_map=core.ProjectedItems(
+                name="kube-root-ca.crt", items=(core.KeyToPath(key="ca.crt", path="ca.crt"),))),
+            core.VolumeProjection(downward_api=core.DownwardAPIVolumeSource(items=(core.DownwardAPIVolumeFile(
+                path="namespace", field_ref=core.ObjectFieldSelector(field_path="metadata.namespace")),))),
+        )))
     return None
 
 
-# What Kubernetes would mount by itself, here for ``compute`` alone: disk containers run images of strangers.
-_TOKEN: Final = core.ProjectedVolumeSource(sources=(
-    core.VolumeProjection(service_account_token=core.ServiceAccountTokenProjection(
-        path="token", expiration_seconds=3607)),
-    core.VolumeProjection(config_map=core.ProjectedItems(
-        name="kube-root-ca.crt", items=(core.KeyToPath(key="ca.crt", path="ca.crt"),))),
-    core.VolumeProjection(downward_api=core.DownwardAPIVolumeSource(items=(core.DownwardAPIVolumeFile(
-        path="namespace", field_ref=core.ObjectFieldSelector(field_path="metadata.namespace")),))),
-))
+def _of_compute(item: core.DownwardAPIVolumeFile) -> core.DownwardAPIVolumeFile:
+    """A resource field is of a container, and the guest's is ``compute``."""
+    asked = item.resource_field_ref
+    if asked is None or asked.container_name:
+        return item
+    return replace(item, resource_field_ref=replace(asked, container_name=names.COMPUTE_CONTAINER))
+
+
+def service_account(spec: v1.VirtualMachineInstanceSpec) -> str:
+    """The account whose token a volume gives to the guest, "" for none."""
+    return next((volume.service_account.service_account_name for volume in spec.volumes if volume.service_account), "")
 
 
 def _secret(volume: str, role: str, reference: core.LocalObjectReference | None) -> Iterator[PodVolume]:
