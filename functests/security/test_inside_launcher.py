@@ -114,6 +114,7 @@ def _bearer(space: Space, token: str, path: str, body: object = None) -> tuple[i
 @pytest.mark.case("SEC-002")
 @pytest.mark.case("SEC-006")
 @pytest.mark.case("SEC-038")
+@pytest.mark.case("AGT-021")
 def test_configuration_reaches_the_guest_and_nobody_else(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
     Preconditions: a namespace that enforces the restricted standard; a configMap, a secret with every byte, a service

@@ -41,6 +41,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T2", "DataVolumes", "volumes[].dataVolume"),
         ("T2", "host disks", "volumes[].hostDisk"),
         ("T2", "volume hotplug", "volumes[].persistentVolumeClaim.hotpluggable"),
+        ("T3", "service account of the pod", "serviceAccountName"),
         ("T3", "dynamic resource allocation", "resourceClaims[] networks[].resourceClaim"),
         ("T3", "utility volumes", "utilityVolumes[]"),
         ("T3", "dedicated CPUs",

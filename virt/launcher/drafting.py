@@ -4,7 +4,6 @@ Level-triggered like all of the start: what is there of disks is kept, so a fail
 """
 
 import asyncio
-import os
 import sys
 
 import msgspec
@@ -48,7 +47,6 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
 
 
 def main() -> int:
-    os.umask(0o027)                     # seeds and secrets are in the images that are made here
     text = sys.stdin.buffer.read()
     if not text:
         return 0                        # the launcher ended before it needed a draft

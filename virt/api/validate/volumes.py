@@ -32,12 +32,6 @@ def causes(path: str, spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig
         if len(given) != 1:
             yield invalid(field, f"{field} must have exactly one source type set, but has {', '.join(given) or 'none'}")
         yield from _source(field, volume, config)
-    for index, volume in enumerate(spec.volumes):
-        account = volume.service_account.service_account_name if volume.service_account is not None else ""
-        if account and spec.service_account_name not in ("", account):
-            field = f"{path}.volumes[{index}].serviceAccount.serviceAccountName"
-            yield invalid(field, f"{field} {account!r} must be the account that {path}.serviceAccountName names: "
-                                 f"{spec.service_account_name!r}")
     for kind in ("serviceAccount", "downwardMetrics", "memoryDump"):
         if sum(kind in sources(volume) for volume in spec.volumes) > 1:
             yield invalid(f"{path}.volumes", f"{path}.volumes must have max one {kind} volume set")

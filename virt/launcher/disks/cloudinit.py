@@ -1,69 +1,46 @@
-"""cloud-init's sources as ISO images: NoCloud (label cidata) and ConfigDrive (label config-2).
+"""cloud-init's NoCloud source: an ISO with label cidata.
 
-https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html: meta-data, user-data, network-config.
-https://docs.cloud-init.io/en/latest/reference/datasources/configdrive.html: openstack/latest/meta_data.json, user_data,
-network_data.json.
+Files: meta-data, user-data, network-config (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html).
 """
 
 import base64
 import binascii
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from virt.api import names
-from virt.api.v1 import CloudInitConfigDriveSource, CloudInitNoCloudSource, VirtualMachineInstance
+from virt.api.v1 import CloudInitNoCloudSource, VirtualMachineInstance
 from virt.launcher.disks import iso
 from virt.launcher.disks.errors import DiskError
 
-NO_CLOUD_LABEL = "cidata"
-CONFIG_DRIVE_LABEL = "config-2"
-_LATEST = "openstack/latest"
-
-Source = CloudInitNoCloudSource | CloudInitConfigDriveSource
+LABEL = "cidata"
 
 
-def files(vmi: VirtualMachineInstance, source: Source, secrets: Path) -> dict[str, bytes]:
-    """Path -> content of the ISO's files. ``secrets``: where the volume's are mounted. Raises ValueError, OSError."""
-    user = _content(
-        "userData", source.user_data, source.user_data_base64, source.secret_ref, secrets / names.USER_SECRET
-    )  # fmt: skip
-    network = _content(
-        "networkData", source.network_data, source.network_data_base64, source.network_data_secret_ref,
-        secrets / names.NETWORK_SECRET,
-    )  # fmt: skip
-    if isinstance(source, CloudInitConfigDriveSource):
-        found = {"meta_data.json": _config_drive_data(vmi), "user_data": user, "network_data.json": network}
-        return {f"{_LATEST}/{name}": content for name, content in found.items() if content}
-    # cloud-init takes no NoCloud seed without user data.
+def files(vmi: VirtualMachineInstance, source: CloudInitNoCloudSource, secrets: Path) -> dict[str, bytes]:
+    """Name -> content of the ISO's files. ``secrets``: where the volume's are mounted. Raises ValueError, OSError."""
+    wanted = {
+        "user-data": _content(
+            "userData", source.user_data, source.user_data_base64, source.secret_ref, secrets / names.USER_SECRET
+        ),
+        "network-config": _content(
+            "networkData", source.network_data, source.network_data_base64, source.network_data_secret_ref,
+            secrets / names.NETWORK_SECRET,
+        ),
+    }  # fmt: skip
     return {
-        "meta-data": _no_cloud_data(vmi), "user-data": user or b"", **({"network-config": network} if network else {}),
-    }  # fmt: skip
+        "meta-data": msgspec.json.encode(_meta_data(vmi)),
+        "user-data": wanted["user-data"] or b"",             # cloud-init takes no seed without it
+        **({"network-config": wanted["network-config"]} if wanted["network-config"] else {}),
+    }
 
 
-def _no_cloud_data(vmi: VirtualMachineInstance) -> bytes:
-    return msgspec.json.encode({"instance-id": _uuid(vmi) or _full_name(vmi), "local-hostname": _hostname(vmi)})
-
-
-def _config_drive_data(vmi: VirtualMachineInstance) -> bytes:
-    data: dict[str, Any] = {
-        "instance_id": _full_name(vmi), "local_hostname": _hostname(vmi), "hostname": _hostname(vmi),
-    }  # fmt: skip
-    return msgspec.json.encode(data | ({"uuid": _uuid(vmi)} if _uuid(vmi) else {}))
-
-
-def _uuid(vmi: VirtualMachineInstance) -> str:
+def _meta_data(vmi: VirtualMachineInstance) -> dict[str, str]:
     firmware = vmi.spec.domain.firmware
-    return firmware.uuid if firmware else ""
-
-
-def _full_name(vmi: VirtualMachineInstance) -> str:
-    return f"{vmi.metadata.name}.{vmi.metadata.namespace}"
-
-
-def _hostname(vmi: VirtualMachineInstance) -> str:
-    return vmi.spec.hostname or vmi.metadata.name
+    return {
+        "instance-id": (firmware.uuid if firmware else "") or f"{vmi.metadata.name}.{vmi.metadata.namespace}",
+        "local-hostname": vmi.spec.hostname or vmi.metadata.name,
+    }
 
 
 def _content(field: str, plain: str, encoded: str, reference: object, secret: Path) -> bytes | None:
@@ -80,14 +57,12 @@ def _content(field: str, plain: str, encoded: str, reference: object, secret: Pa
     return plain.encode() if plain else None
 
 
-def prepare(vmi: VirtualMachineInstance, volume: str, source: Source, secrets: Path, folder: Path) -> Path:
-    """Write the ISO into ``folder`` unless it is there; its path. Raises DiskError."""
-    is_drive = isinstance(source, CloudInitConfigDriveSource)
-    path = folder / ("configdrive.iso" if is_drive else "noCloud.iso")
+def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSource, secrets: Path, path: Path) -> int:
+    """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
     if not path.exists():
         try:
             contents = files(vmi, source, secrets)
         except (OSError, ValueError) as error:
             raise DiskError(f"volume {volume}: {error}") from error
-        iso.write(contents, CONFIG_DRIVE_LABEL if is_drive else NO_CLOUD_LABEL, path)
-    return path
+        iso.write(path, contents, LABEL)
+    return path.stat().st_size

@@ -1,46 +1,48 @@
-"""ISO 9660 images with Rock Ridge and Joliet names, made in memory: cloud-init seeds and configuration volumes."""
+"""ISO 9660 images with Rock Ridge and Joliet names, made without a mount."""
 
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-JOLIET_MAX = 64             # characters of a name; a longer one is there under its Rock Ridge name only
+_MODE = 0o640               # what is in them is often a secret
+_JOLIET_NAME = 64           # characters; a longer name is left to Rock Ridge
 
 
 def image(contents: Mapping[str, bytes], label: str) -> bytes:
-    """``contents``: files by their path ("meta-data", "openstack/latest/user_data"); none gives an empty image."""
+    """``contents``: file names, with "/" where they are in folders. Raises ValueError for what no image can hold."""
     from pycdlib import PyCdlib
+    from pycdlib.pycdlibexception import PyCdlibException
 
     made = PyCdlib()
-    made.new(vol_ident=label, joliet=3, rock_ridge="1.09")
-    folders: dict[PurePosixPath, str] = {PurePosixPath("."): ""}
-    for number, (name, content) in enumerate(sorted(contents.items())):
-        path = PurePosixPath(name)
-        for folder in reversed(path.parents):
-            _add_folder(made, folder, folders)
-        plain = f"{folders[path.parent]}/FILE{number}.;1"
-        made.add_fp(io.BytesIO(content), len(content), plain, rr_name=path.name, joliet_path=_joliet(path))
-    written = io.BytesIO()
-    made.write_fp(written)
-    made.close()
+    try:
+        made.new(vol_ident=label, joliet=3, rock_ridge="1.09")
+        folders: dict[PurePosixPath, str] = {PurePosixPath("."): ""}
+        for number, (name, content) in enumerate(sorted(contents.items())):
+            path = PurePosixPath(name)
+            for folder in [*reversed(path.parents)][1:]:
+                if folder not in folders:
+                    folders[folder] = f"{folders[folder.parent]}/D{len(folders)}"
+                    made.add_directory(folders[folder], rr_name=folder.name, joliet_path=f"/{folder}")
+            short = all(len(part) <= _JOLIET_NAME for part in path.parts)
+            made.add_fp(
+                io.BytesIO(content), len(content), f"{folders[path.parent]}/FILE{number}.;1", rr_name=path.name,
+                joliet_path=f"/{path}" if short else None,
+            )
+        written = io.BytesIO()
+        made.write_fp(written)
+        made.close()
+    except PyCdlibException as error:
+        raise ValueError(f"cannot be put on an ISO image: {error}") from error
     return written.getvalue()
 
 
-def write(contents: Mapping[str, bytes], label: str, path: Path) -> None:
-    """The image at ``path``, whole or not at all."""
+def write(path: Path, contents: Mapping[str, bytes], label: str) -> None:
+    """Write the image whole or not at all, for our own user only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.new")
-    unfinished.write_bytes(image(contents, label))
+    unfinished.unlink(missing_ok=True)
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    with os.fdopen(fd, "wb") as file:
+        file.write(image(contents, label))
     unfinished.replace(path)
-
-
-def _add_folder(made: Any, folder: PurePosixPath, known: dict[PurePosixPath, str]) -> None:
-    if folder in known:
-        return
-    known[folder] = f"{known[folder.parent]}/DIR{len(known)}"
-    made.add_directory(known[folder], rr_name=folder.name, joliet_path=_joliet(folder))
-
-
-def _joliet(path: PurePosixPath) -> str | None:
-    return f"/{path}" if all(len(part) <= JOLIET_MAX for part in path.parts) else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from virt.api import names, quantity
 from virt.api.v1 import VirtualMachineInstance, Volume
 from virt.launcher.design import DiskSource
-from virt.launcher.disks import claim, cloudinit, configuration, qcow2
+from virt.launcher.disks import claim, cloudinit, config, qcow2
 from virt.launcher.disks.container import HeldFile
 from virt.launcher.disks.errors import DiskError
 
@@ -26,15 +26,15 @@ class Boot:
 @dataclass(frozen=True)
 class Disks:
     """``ephemeral``: what lives as long as the pod. ``claims``: mounted claims by volume name. ``devices``: where block
-    claims are. ``secrets``: mounted secrets by volume name; ``configuration``: volumes that carry files, likewise.
-    ``containers``: what disk containers gave, by volume and role."""
+    claims are. ``secrets``: mounted secrets of cloud-init by volume name. ``config``: mounted files of
+    configuration volumes. ``containers``: what disk containers gave, by volume and role."""
 
     ephemeral: Path = Path(names.EPHEMERAL_DISKS_DIR)
     empty: Path = Path(names.EMPTY_DISKS_DIR)
     claims: Path = Path(names.VMI_DISKS_DIR)
     devices: Path = Path("/dev")
     secrets: Path = Path(names.SECRETS_DIR)
-    configuration: Path = Path(names.CONFIGURATION_DIR)
+    config: Path = Path(names.CONFIG_DIR)
     containers: Mapping[str, Mapping[str, HeldFile]] = field(default_factory=dict)
 
     async def prepare(self, vmi: VirtualMachineInstance) -> dict[str, DiskSource]:
@@ -57,14 +57,16 @@ class Disks:
             return await self._container_disk(volume.name)
         if volume.empty_disk is not None:
             return await self._empty_disk(volume.name, quantity.integer(volume.empty_disk.capacity))
-        seed = volume.cloud_init_no_cloud or volume.cloud_init_config_drive
-        if seed is not None:
-            secrets, folder = self.secrets / volume.name, self.ephemeral / "cloud-init" / volume.name
-            return _image(await asyncio.to_thread(cloudinit.prepare, vmi, volume.name, seed, secrets, folder))
-        if configuration.is_configuration(volume):
-            path = self.ephemeral / "configuration" / f"{volume.name}.iso"
-            await asyncio.to_thread(configuration.prepare, volume, self.configuration / volume.name, path)
-            return _image(path)
+        if volume.cloud_init_no_cloud is not None:
+            path = self.ephemeral / "cloud-init" / volume.name / "noCloud.iso"
+            size = await asyncio.to_thread(
+                cloudinit.prepare, vmi, volume.name, volume.cloud_init_no_cloud, self.secrets / volume.name, path
+            )
+            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
+        if config.is_config(volume):
+            path = self.ephemeral / "config" / f"{volume.name}.iso"
+            size = await asyncio.to_thread(config.prepare, volume, self.config / volume.name, path)
+            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
         if volume.ephemeral is not None:
             return await self._ephemeral(vmi, volume.name)
         if volume.persistent_volume_claim is not None or volume.data_volume is not None:
@@ -108,13 +110,6 @@ class Disks:
             )
         size = claim.block_size(volume, device)
         return DiskSource(str(device), "raw", kind="block", read_only=read_only, size=size, direct_io=True)
-
-
-def _image(path: Path) -> DiskSource:
-    """A small image that the launcher has made and the guest only reads."""
-    return DiskSource(
-        str(path), "raw", read_only=True, size=path.stat().st_size, direct_io=_takes_direct_io(path)
-    )  # fmt: skip
 
 
 def _takes_direct_io(path: Path, opens: Callable[[str, int], int] = os.open) -> bool:

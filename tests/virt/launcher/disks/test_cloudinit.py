@@ -52,36 +52,18 @@ def test_two_secrets_with_one_key_do_not_mix(tmp_path: Path) -> None:
 def test_a_secret_without_the_key_is_an_error_that_names_the_volume(tmp_path: Path) -> None:
     source = v1.CloudInitNoCloudSource(secret_ref=REFERENCE)
     with pytest.raises(DiskError, match="volume seed: the secret has no key userdata"):
-        cloudinit.prepare(VMI, "seed", source, tmp_path / "missing", tmp_path)
+        cloudinit.prepare(VMI, "seed", source, tmp_path / "missing", tmp_path / "noCloud.iso")
     assert not (tmp_path / "noCloud.iso").exists()
 
 
 def test_the_iso_has_label_and_files(tmp_path: Path) -> None:
-    source = v1.CloudInitNoCloudSource(user_data="hello")
-    path = cloudinit.prepare(VMI, "seed", source, tmp_path / "no", tmp_path / "seed")
-    assert path == tmp_path / "seed" / "noCloud.iso"
+    path = tmp_path / "seed" / "noCloud.iso"
+    size = cloudinit.prepare(VMI, "seed", v1.CloudInitNoCloudSource(user_data="hello"), tmp_path / "no", path)
+    assert size == path.stat().st_size
     image = PyCdlib()
     image.open(str(path))
     content = io.BytesIO()
     image.get_file_from_iso_fp(content, joliet_path="/user-data")
     assert content.getvalue() == b"hello"
-    assert image.pvd.volume_identifier.decode().strip() == cloudinit.NO_CLOUD_LABEL
-    image.close()
-
-
-def test_a_config_drive_has_its_own_names(tmp_path: Path) -> None:
-    source = v1.CloudInitConfigDriveSource(user_data="hello", network_data="{}")
-    files = cloudinit.files(VMI, source, tmp_path)
-    assert json.loads(files.pop("openstack/latest/meta_data.json")) == {
-        "instance_id": 'we"b\n.default', "local_hostname": 'we"b\n', "hostname": 'we"b\n',
-        "uuid": "5d307ca9-b3ef-428c-8861-06e72d69f223",
-    }  # fmt: skip
-    assert files == {"openstack/latest/user_data": b"hello", "openstack/latest/network_data.json": b"{}"}
-    path = cloudinit.prepare(VMI, "seed", source, tmp_path, tmp_path / "seed")
-    image = PyCdlib()
-    image.open(str(path))
-    content = io.BytesIO()
-    image.get_file_from_iso_fp(content, rr_path="/openstack/latest/user_data")
-    assert content.getvalue() == b"hello"
-    assert (path.name, image.pvd.volume_identifier.decode().strip()) == ("configdrive.iso", "config-2")
+    assert image.pvd.volume_identifier.decode().strip() == cloudinit.LABEL
     image.close()

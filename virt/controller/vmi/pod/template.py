@@ -89,7 +89,7 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
         priority_class_name=spec.priority_class_name,
         restart_policy="Never",
         termination_grace_period_seconds=grace_s(vmi) + _BEYOND_GRACE_S,
-        service_account_name=volumes.service_account_of(spec),
+        service_account_name=volumes.service_account(spec),
         automount_service_account_token=False,
         image_pull_secrets=sidecars.pull_secrets(spec),
         enable_service_links=False,

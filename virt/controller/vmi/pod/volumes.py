@@ -88,37 +88,35 @@ def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -
             path = f"{names.VMI_DISKS_DIR}/{volume.name}"
             mounted_read_only = read_only or volume.ephemeral is not None       # the guest writes elsewhere
             yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=mounted_read_only))
-    carried = _carried(volume)
-    if carried is not None:
-        path = f"{names.CONFIGURATION_DIR}/{volume.name}"
-        yield PodVolume(
-            replace(carried, name=name), core.VolumeMount(name=name, mount_path=path, read_only=True)
-        )  # fmt: skip
+    files = _files(name, volume)
+    if files is not None:
+        path = f"{names.CONFIG_DIR}/{volume.name}"
+        yield PodVolume(files, core.VolumeMount(name=name, mount_path=path, read_only=True))
     cloud_init = volume.cloud_init_no_cloud or volume.cloud_init_config_drive
     if cloud_init is not None:
         yield from _secret(volume.name, names.USER_SECRET, cloud_init.secret_ref)
         yield from _secret(volume.name, names.NETWORK_SECRET, cloud_init.network_data_secret_ref)
 
 
-def service_account_of(spec: v1.VirtualMachineInstanceSpec) -> str:
-    """The account of the pod: the spec's, or that of the one volume that carries a token; "" for the default."""
-    carried = (volume.service_account for volume in spec.volumes if volume.service_account is not None)
-    return spec.service_account_name or next((account.service_account_name for account in carried), "")
-
-
-def _carried(volume: v1.Volume) -> core.Volume | None:
-    """What the kubelet mounts for a volume that carries files, without its name."""
-    if volume.config_map is not None:
-        config = volume.config_map
-        return core.Volume(config_map=core.ConfigMapVolumeSource(name=config.name, optional=config.optional))
-    if volume.secret is not None:
-        secret = volume.secret
-        return core.Volume(secret=core.SecretVolumeSource(secret_name=secret.secret_name, optional=secret.optional))
+def _files(name: str, volume: v1.Volume) -> core.Volume | None:
+    """The pod's volume behind a configuration volume."""
+    if (config := volume.config_map) is not None:
+        return core.Volume(name=name, config_map=core.ConfigMapVolumeSource(name=config.name, optional=config.optional))
+    if (secret := volume.secret) is not None:
+        return core.Volume(
+            name=name, secret=core.SecretVolumeSource(secret_name=secret.secret_name, optional=secret.optional))
     if volume.downward_api is not None:
-        items = tuple(_of_compute(item) for item in volume.downward_api.fields)
-        return core.Volume(downward_api=core.DownwardAPIVolumeSource(items=items))
+        return core.Volume(name=name, downward_api=core.DownwardAPIVolumeSource(
+            items=tuple(_of_compute(item) for item in volume.downward_api.fields)))
     if volume.service_account is not None:
-        return core.Volume(projected=_TOKEN)
+        # What the kubelet mounts for pods with a token, but only where the launcher makes the ISO of it.
+        return core.Volume(name=name, projected=core.ProjectedVolumeSource(sources=(
+            core.VolumeProjection(service_account_token=core.ServiceAccountTokenProjection(path="token")),
+            core.VolumeProjection(config_map=core.ProjectedItems(
+                name="kube-root-ca.crt", items=(core.KeyToPath(key="ca.crt", path="ca.crt"),))),
+            core.VolumeProjection(downward_api=core.DownwardAPIVolumeSource(items=(core.DownwardAPIVolumeFile(
+                path="namespace", field_ref=core.ObjectFieldSelector(field_path="metadata.namespace")),))),
+        )))
     return None
 
 
@@ -130,15 +128,9 @@ def _of_compute(item: core.DownwardAPIVolumeFile) -> core.DownwardAPIVolumeFile:
     return replace(item, resource_field_ref=replace(asked, container_name=names.COMPUTE_CONTAINER))
 
 
-# What Kubernetes would mount by itself, here for ``compute`` alone: disk containers run images of strangers.
-_TOKEN: Final = core.ProjectedVolumeSource(sources=(
-    core.VolumeProjection(service_account_token=core.ServiceAccountTokenProjection(
-        path="token", expiration_seconds=3607)),
-    core.VolumeProjection(config_map=core.ProjectedItems(
-        name="kube-root-ca.crt", items=(core.KeyToPath(key="ca.crt", path="ca.crt"),))),
-    core.VolumeProjection(downward_api=core.DownwardAPIVolumeSource(items=(core.DownwardAPIVolumeFile(
-        path="namespace", field_ref=core.ObjectFieldSelector(field_path="metadata.namespace")),))),
-))
+def service_account(spec: v1.VirtualMachineInstanceSpec) -> str:
+    """The account whose token a volume gives to the guest, "" for none."""
+    return next((volume.service_account.service_account_name for volume in spec.volumes if volume.service_account), "")
 
 
 def _secret(volume: str, role: str, reference: core.LocalObjectReference | None) -> Iterator[PodVolume]:

@@ -134,11 +134,12 @@ def test_configuration_volumes_are_mounted_for_the_launcher_alone() -> None:
     assert made["vol-base"].persistent_volume_claim == core.PersistentVolumeClaimVolumeSource(claim_name="files")
     projected = made["vol-account"].projected
     assert projected is not None
+    assert [source.service_account_token is not None for source in projected.sources] == [True, False, False]
     assert (pod.service_account_name, pod.automount_service_account_token) == ("robot", False)
     mounts = {container.name: {mount.name: mount for mount in container.volume_mounts} for container in pod.containers}
     for name in ("map", "hidden", "told", "account"):
         mount = mounts["compute"][f"vol-{name}"]
-        assert (mount.mount_path, mount.read_only) == (f"/var/run/kubevirt-private/configuration/{name}", True)
+        assert (mount.mount_path, mount.read_only) == (f"/var/run/kubevirt-private/config/{name}", True)
     assert mounts["compute"]["vol-base"].read_only
     assert not [name for container, found in mounts.items() if container != "compute" for name in found
                 if name.startswith("vol-")]
