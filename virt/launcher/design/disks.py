@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from string import ascii_lowercase
 
-from virt.api import v1
+from virt.api import pciaddress, v1
 from virt.launcher.alias import alias
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.models import VIRTIO_MODEL
 from virt.launcher.design.request import DiskSource, Request
-from virt.launcher.domain import Devices, Disk, Domain
+from virt.launcher.domain import Address, Devices, Disk, Domain
 from virt.rpc.messages import DiskTarget
 
 _PREFIXES = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
@@ -90,7 +90,22 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
         shareable=bool(disk.shareable),
         boot_order=disk.boot_order,
         alias=alias(disk.name),
+        address=_address(f"{path}.disk.pciAddress", disk),
     )
+
+
+def _address(path: str, disk: v1.Disk) -> Address | None:
+    """Only a virtio disk is a PCI device of its own."""
+    if disk.disk is None or not disk.disk.pci_address:
+        return None
+    try:
+        parts = pciaddress.parts(disk.disk.pci_address)
+    except pciaddress.PciAddressError as error:
+        raise DesignError(path, str(error)) from error
+    if bus(disk) != "virtio":
+        raise DesignError(path, f"a disk on {bus(disk)} has no PCI address of its own")
+    domain, number, slot, function = (f"0x{part}" for part in parts)
+    return Address(type="pci", domain=domain, bus=number, slot=slot, function=function)
 
 
 def _queues(request: Request) -> int | None:

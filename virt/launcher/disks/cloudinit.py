@@ -11,6 +11,7 @@ import msgspec
 
 from virt.api import names
 from virt.api.v1 import CloudInitNoCloudSource, VirtualMachineInstance
+from virt.api.v1.volume import CloudInitSource
 from virt.launcher.disks import iso
 from virt.launcher.disks.errors import DiskError
 
@@ -19,20 +20,23 @@ LABEL = "cidata"
 
 def files(vmi: VirtualMachineInstance, source: CloudInitNoCloudSource, secrets: Path) -> dict[str, bytes]:
     """Name -> content of the ISO's files. ``secrets``: where the volume's are mounted. Raises ValueError, OSError."""
-    wanted = {
-        "user-data": _content(
-            "userData", source.user_data, source.user_data_base64, source.secret_ref, secrets / names.USER_SECRET
-        ),
-        "network-config": _content(
+    user, network = data(source, secrets)
+    return {
+        "meta-data": msgspec.json.encode(_meta_data(vmi)),
+        "user-data": user or b"",             # cloud-init takes no seed without it
+        **({"network-config": network} if network else {}),
+    }
+
+
+def data(source: CloudInitSource, secrets: Path) -> tuple[bytes | None, bytes | None]:
+    """User data and network data, wherever they come from; None where there is no source. Raises as files."""
+    return (
+        _content("userData", source.user_data, source.user_data_base64, source.secret_ref, secrets / names.USER_SECRET),
+        _content(
             "networkData", source.network_data, source.network_data_base64, source.network_data_secret_ref,
             secrets / names.NETWORK_SECRET,
         ),
-    }  # fmt: skip
-    return {
-        "meta-data": msgspec.json.encode(_meta_data(vmi)),
-        "user-data": wanted["user-data"] or b"",             # cloud-init takes no seed without it
-        **({"network-config": wanted["network-config"]} if wanted["network-config"] else {}),
-    }
+    )  # fmt: skip
 
 
 def _meta_data(vmi: VirtualMachineInstance) -> dict[str, str]:
@@ -61,8 +65,7 @@ def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSo
     """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
     if not path.exists():
         try:
-            contents = files(vmi, source, secrets)
+            iso.write(path, files(vmi, source, secrets), LABEL)
         except (OSError, ValueError) as error:
             raise DiskError(f"volume {volume}: {error}") from error
-        iso.write(path, contents, LABEL)
     return path.stat().st_size

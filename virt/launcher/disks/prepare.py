@@ -10,7 +10,7 @@ from pathlib import Path
 from virt.api import names, quantity
 from virt.api.v1 import VirtualMachineInstance, Volume
 from virt.launcher.design import DiskSource
-from virt.launcher.disks import claim, cloudinit, config, qcow2
+from virt.launcher.disks import claim, cloudinit, config, configdrive, qcow2
 from virt.launcher.disks.container import HeldFile
 from virt.launcher.disks.errors import DiskError
 
@@ -69,6 +69,12 @@ class Disks:
             return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
         if volume.ephemeral is not None:
             return await self._ephemeral(vmi, volume.name)
+        if volume.cloud_init_config_drive is not None:
+            path = self.ephemeral / "cloud-init" / volume.name / "configdrive.iso"
+            size = await asyncio.to_thread(
+                configdrive.prepare, vmi, volume.name, volume.cloud_init_config_drive, self.secrets / volume.name, path
+            )
+            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
         if volume.persistent_volume_claim is not None or volume.data_volume is not None:
             read_only = volume.persistent_volume_claim is not None and volume.persistent_volume_claim.read_only
             return await asyncio.to_thread(self._claim, vmi, volume.name, read_only)

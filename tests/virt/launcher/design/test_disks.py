@@ -95,6 +95,8 @@ def test_a_virtio_disk_has_the_queues_that_were_asked_for(multi: bool | None, vc
     ({"shareable": True}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.shareable"),
     ({"disk": {"bus": "sata"}}, DiskSource("/d/a", "raw", read_only=True), r"disks\[0\]\.disk\.bus"),
     ({"disk": {"bus": "ide"}}, QCOW2, r"disks\[0\]\.disk\.bus"),
+    ({"disk": {"bus": "sata", "pciAddress": "0000:00:10.0"}}, QCOW2, r"disks\[0\]\.disk\.pciAddress"),
+    ({"disk": {"bus": "virtio", "pciAddress": "somewhere"}}, QCOW2, r"disks\[0\]\.disk\.pciAddress"),
 ])
 def test_what_cannot_be_had_is_refused_by_field(disk: dict[str, Any], source: DiskSource, field: str) -> None:
     with pytest.raises(design.DesignError, match=f"spec.domain.devices.{field}"):

@@ -31,13 +31,15 @@ _NOT_COPIED = (
 class Context:
     """What a pod is made from beside its VMI.
 
-    ``claims``: the VMI's PVCs by name; ``node_labels``: the keys of all labels that nodes carry.
+    ``claims``: the VMI's PVCs by name; ``node_labels``: the keys of all labels that nodes carry; ``limited``: "cpu" and
+    "memory" where a quota of the namespace counts limits.
     """
 
     config: ClusterConfig
     launcher_image: str
     claims: Mapping[str, core.PersistentVolumeClaim] = field(default_factory=dict)
     node_labels: Collection[str] = ()
+    limited: Collection[str] = ()
 
 
 def launcher_pod(vmi: v1.VirtualMachineInstance, context: Context) -> core.Pod:
@@ -78,7 +80,7 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
     return core.PodSpec(
         containers=(
             _compute(vmi, context, mounted),
-            *sidecars.of(vmi, config, context.launcher_image),
+            *sidecars.of(vmi, config, context.launcher_image, limited=context.limited),
         ),
         volumes=tuple(entry.volume for entry in mounted),
         node_selector=placement.node_selector(spec, config, placement.labelled(context.node_labels)),
@@ -124,7 +126,7 @@ def _compute(
         image_pull_policy=config.image_pull_policy,
         command=(names.LAUNCHER_INIT_HELPER, "python3", "-m", "virt.cli.launcher"),
         env=_environment(vmi, config),
-        resources=resources.compute(spec, config),
+        resources=resources.compute(spec, config, limited=context.limited),
         volume_mounts=tuple(entry.mount for entry in mounted if entry.mount is not None),
         volume_devices=tuple(entry.device for entry in mounted if entry.device is not None),
         liveness_probe=_probe(spec.liveness_probe),
