@@ -33,7 +33,8 @@ def _refused(space: Space, name: str) -> str:
     """The message of a VMI that does not start."""
     seen = space.wait_vmi(name, lambda vmi: bool(_refusal(vmi)), "says what is wrong", within_s=60 + patience.boots(1))
     assert "Running" not in phases(seen), phases(seen)
-    assert "SyncFailed" in space.reasons(name), space.reasons(name)
+    # Events are written behind the state that they tell of.
+    patience.eventually("the event", lambda: space.reasons(name), lambda reasons: "SyncFailed" in reasons)
     return _refusal(seen)
 
 
@@ -156,7 +157,8 @@ def test_a_little_less_room_is_tolerated(node_volumes: NodeVolumes, space: Space
     _, shell = space.boot(_with_claim(_vmi(cluster, here, "little"), "little"))
     size = int(shell.succeed("blockdev --getsize64 /dev/vda"))
     assert 64 * MIB * 0.9 <= size <= 60 * MIB, size
-    events = [event for event in space.events("little") if event["reason"] == "ToleratedSmallPV"]
+    events = patience.eventually(
+        "the event", lambda: [event for event in space.events("little") if event["reason"] == "ToleratedSmallPV"], bool)
     told = [(event["type"], event["message"]) for event in events]
     assert [kind for kind, _ in told] == ["Normal"], told
     assert str(size) in told[0][1], told

@@ -48,8 +48,10 @@ def test_a_full_disk_stops_its_guest_or_tells_it(node_volumes: NodeVolumes, spac
     stopped = space.wait_condition("first", "Paused", "True", within_s=60)
     paused = time.monotonic()
     assert condition(stopped, "Paused")["reason"] == "PausedIOError", stopped["status"]["conditions"]
-    events = [(event["type"], event["reason"]) for event in space.events("first")]
-    assert ("Warning", "IOerror") in events, events
+    patience.eventually(
+        "the event", lambda: [(event["type"], event["reason"]) for event in space.events("first")],
+        lambda events: ("Warning", "IOerror") in events,
+    )  # fmt: skip
 
     failed = other.run("dd if=/dev/urandom of=/dev/vda bs=1M count=20 conv=fsync 2>&1", within_s=60)
     assert failed.code != 0, failed
