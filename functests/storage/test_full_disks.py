@@ -41,7 +41,7 @@ def test_a_full_disk_stops_its_guest_or_tells_it(node_volumes: NodeVolumes, spac
     other = space.shell("second")
 
     first.succeed("mke2fs -q -t ext4 -O ^has_journal -N 64 /dev/vda && mount /dev/vda /mnt", within_s=60)
-    first.succeed("head -c 18M /dev/urandom > /tmp/data", within_s=60)
+    first.succeed("dd if=/dev/urandom of=/tmp/data bs=1M count=18 2>/dev/null", within_s=60)
     wanted = first.succeed("sha256sum < /tmp/data")
     began, uptime = time.monotonic(), float(first.succeed("cut -d' ' -f1 /proc/uptime"))
     first.send("cp /tmp/data /mnt/data && sync && echo wri''tten\n")
