@@ -46,7 +46,7 @@ def test_a_disk_of_another_user_is_left_alone(node_volumes: NodeVolumes, space: 
     Expected: it does not run, SyncFailed says that the file could not be opened; owner, mode and content are as they
         were; then the same VMI runs.
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     volume = node_volumes.make(space, here, "data")
     volume.run("head -c 1M /dev/urandom > disk.img; chown 0:0 disk.img; chmod 0600 disk.img")
     before = volume.status(), volume.sha()
@@ -75,7 +75,7 @@ def test_a_link_in_a_claim_is_not_followed(
     Expected: none runs, each condition names the volume; targets keep owner, mode, size, time and content, the missing
         one does not appear, no QEMU has any of them; with the real file the VMI runs.
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     other = node_volumes.make(space, here, "other")
     other.run("head -c 1M /dev/urandom > disk.img; chown 107:107 disk.img; chmod 0660 disk.img")
     secret = f"{other.path}/secret"
@@ -117,7 +117,7 @@ def test_a_claims_disk_is_raw_whatever_is_in_it(
     Expected: the guest reads the head itself, device and file are the same bytes, nothing of the backing file; after
         the restart the blank disk has the written head and its old size; QEMU was told raw for both.
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     crafted = node_volumes.make(space, here, "crafted")
     node_volumes.make(space, here, "blank")
     crafted.write("disk.img", qcow2.head(backing="/etc/passwd"))
@@ -150,7 +150,7 @@ def test_a_little_less_room_is_tolerated(node_volumes: NodeVolumes, space: Space
     Expected: the first runs with event ToleratedSmallPV and a disk that fits; the second never runs, SyncFailed says
         "not enough space".
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     for name, room in (("little", "60m"), ("much", "51m")):
         node_volumes.make(space, here, name, room=room)
     space.create(_with_claim(_vmi(cluster, here, "much"), "much"))
@@ -176,7 +176,7 @@ def test_two_guests_cannot_write_one_claim(node_volumes: NodeVolumes, space: Spa
     Expected: the second does not run, SyncFailed says that it got no write lock; the first one's data stay; then the
         second runs and reads them.
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     node_volumes.make(space, here, "data")
     _, shell = space.boot(_with_claim(_vmi(cluster, here, "first"), "data"))
     shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync 2>/dev/null", within_s=30)
@@ -224,7 +224,7 @@ def test_ephemeral_volumes_share_a_base_and_forget(node_volumes: NodeVolumes, sp
     Expected: both see the base and their own nonce, not the other's; the restart lost the nonce; disk.img is unchanged
         at the end.
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     base = node_volumes.make(space, here, "base")
     base.run("head -c 4M /dev/urandom > disk.img; chown 107:107 disk.img")
     before = base.sha()
@@ -256,7 +256,7 @@ def test_a_shareable_disk_is_seen_by_two_guests(
     Steps: write a nonce in one past the cache, read it in the other; the same in reverse.
     Expected: each reads what the other wrote; QEMU opened the file past the page cache in both.
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     node_volumes.make(space, here, "data", mode="ReadWriteMany")
     names = ("one", "two")
     for name in names:

@@ -26,7 +26,7 @@ def test_a_full_disk_stops_its_guest_or_tells_it(node_volumes: NodeVolumes, spac
         error, is never paused and writes on; with room the first goes on by itself, its write ends, the data are right
         and its file system is whole.
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     full, told = (node_volumes.make(space, here, name, room="24m") for name in ("full", "told"))
     node_volumes.make(space, here, "roomy")
     for volume in (full, told):
