@@ -86,7 +86,7 @@ def test_a_link_in_a_claim_is_not_followed(
     for name, target in targets.items():
         volumes[name] = node_volumes.make(space, here, name)
         volumes[name].run(f"ln -s {target} disk.img")
-        manifest = build.on_node(build.kernel_boot_vmi(cluster, name, memory="64Mi"), here)
+        manifest = _vmi(cluster, here, name)
         assert space.try_create(_with_claim(manifest, name)).code == 201
     before = [(other.status(file), other.sha(file)) for file in ("disk.img", "secret")]
     for name in targets:
