@@ -133,7 +133,7 @@ print("open", open_ones, "again", count, flush=True)
 
 def _pair(space: Space, cluster: Cluster) -> tuple[Object, Object, Witness]:
     """The attacker and its victim on one node, both running; the victim's guest counts on."""
-    here = cluster.workers[-1]
+    here = cluster.workers[0]
     space.create(build.on_node(build.kernel_boot_vmi(cluster, "attacker"), here))
     quiet = build.kernel_boot_vmi(cluster, "victim", kernel_args="tiny.agent=0")
     victim, shell = space.boot(build.on_node(quiet, here))
@@ -203,7 +203,7 @@ def test_noise_at_the_handlers_socket_is_shut_out(space: Space, cluster: Cluster
         the descriptors that it had; the victim goes on.
     """
     attacker, _, witness = _pair(space, cluster)
-    here = cluster.workers[-1]
+    here = cluster.workers[0]
     before = _state(space.vmi("victim"))
     stack = Stack(space.rest, nodes, cluster)
     handler = stack.handler(here)
@@ -248,7 +248,7 @@ def test_a_flood_of_connections_hurts_only_its_own_pod(space: Space, cluster: Cl
     attacker, _, witness = _pair(space, cluster)
     usual_s = time.monotonic() - began
     before = _state(space.vmi("victim"))
-    here = cluster.workers[-1]
+    here = cluster.workers[0]
     stack = Stack(space.rest, nodes, cluster)
     _, process = stack.process(stack.handler(here))
     running = channels.start(space, space.pod(attacker), "python3", "-c", _FLOOD, "500", "50", "20")
