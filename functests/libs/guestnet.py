@@ -19,9 +19,10 @@ def addressed(shell: Console, *, within_s: float | None = None) -> None:
 
 
 def serve(shell: Console, *ports: int) -> None:
-    """An echo server on each TCP port; the peers are in /tmp/echo-PORT.log."""
+    """An echo server on each TCP port, which listens when this returns; the peers are in /tmp/echo-PORT.log."""
     for port in ports:
         shell.succeed(SERVE.format(port=port))
+        shell.succeed(f"until netstat -tln | grep -q ':{port} '; do usleep 50000; done")
 
 
 def peers(shell: Console, port: int) -> list[str]:

@@ -121,8 +121,12 @@ def _misses(space: Space, cluster: Cluster, faults: dict[str, tuple[dict[str, En
         within_s = 60 + patience.boots(2)
         said = _synchronized(
             space.wait_vmi(name, lambda seen: bool(_synchronized(seen)), "says what is wrong", within_s=within_s))
-        if text not in said or "volume odd" not in said or "SyncFailed" not in space.reasons(name):
-            wrong.append(f"{name}: {said!r}, events {space.reasons(name)}")
+        if text not in said or "volume odd" not in said:
+            wrong.append(f"{name}: {said!r}")
+        patience.eventually(            # events are written behind the state that they tell of
+            f"{name} has the event", lambda name=name: space.reasons(name),  # type: ignore[misc]
+            lambda reasons: "SyncFailed" in reasons,
+        )  # fmt: skip
     for name in faults:
         if "Running" in phases(space.vmi(name)):
             wrong.append(f"{name} ran: {phases(space.vmi(name))}")

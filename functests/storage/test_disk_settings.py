@@ -44,7 +44,7 @@ def test_read_only_disks_and_serial_numbers(node_volumes: NodeVolumes, space: Sp
     Expected: ro is 1, a write fails; the serials are exactly the given ones, again after the restart; disk.img of both
         is unchanged.
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     serials = {"fast": "A.b_c+d-0123456789xy", "slow": "S" + secrets.token_hex(14) + "-"}
     volumes = {name: node_volumes.make(space, here, name) for name in serials}
     manifest = build.on_node(build.kernel_boot_vmi(cluster, "vm"), here)
@@ -79,7 +79,7 @@ def test_cache_and_io_modes(node_volumes: NodeVolumes, space: Space, cluster: Cl
     Expected: O_DIRECT is set for cache none only; the guest's cache is "write through" for writethrough only; native
         I/O for the preallocated one, not for the others; all data right; both nonces are in disk.img.
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     disks: dict[str, tuple[str, dict[str, str]]] = {
         "none": ("truncate -s 16M", {"cache": "none"}),
         "through": ("truncate -s 16M", {"cache": "writethrough"}),

@@ -26,7 +26,7 @@ def test_a_full_disk_stops_its_guest_or_tells_it(node_volumes: NodeVolumes, spac
         error, is never paused and writes on; with room the first goes on by itself, its write ends, the data are right
         and its file system is whole.
     """
-    here = cluster.workers[0]
+    here = cluster.workers[-1]
     full, told = (node_volumes.make(space, here, name, room="24m") for name in ("full", "told"))
     node_volumes.make(space, here, "roomy")
     for volume in (full, told):
@@ -41,15 +41,17 @@ def test_a_full_disk_stops_its_guest_or_tells_it(node_volumes: NodeVolumes, spac
     other = space.shell("second")
 
     first.succeed("mke2fs -q -t ext4 -O ^has_journal -N 64 /dev/vda && mount /dev/vda /mnt", within_s=60)
-    first.succeed("head -c 18M /dev/urandom > /tmp/data", within_s=60)
+    first.succeed("dd if=/dev/urandom of=/tmp/data bs=1M count=18 2>/dev/null", within_s=60)
     wanted = first.succeed("sha256sum < /tmp/data")
     began, uptime = time.monotonic(), float(first.succeed("cut -d' ' -f1 /proc/uptime"))
     first.send("cp /tmp/data /mnt/data && sync && echo wri''tten\n")
     stopped = space.wait_condition("first", "Paused", "True", within_s=60)
     paused = time.monotonic()
     assert condition(stopped, "Paused")["reason"] == "PausedIOError", stopped["status"]["conditions"]
-    events = [(event["type"], event["reason"]) for event in space.events("first")]
-    assert ("Warning", "IOerror") in events, events
+    patience.eventually(
+        "the event", lambda: [(event["type"], event["reason"]) for event in space.events("first")],
+        lambda events: ("Warning", "IOerror") in events,
+    )  # fmt: skip
 
     failed = other.run("dd if=/dev/urandom of=/dev/vda bs=1M count=20 conv=fsync 2>&1", within_s=60)
     assert failed.code != 0, failed
