@@ -1,8 +1,7 @@
 """Name, DNS, lifecycle, probes and scheduling of a VMI: rules 43 to 50 and 95 of the specification."""
 
-import ipaddress
-
 from virt.api import core, v1
+from virt.api.ipaddresses import is_address
 from virt.api.validate.causes import Causes, dns_label, dns_subdomain, invalid, not_supported, one_of, required
 
 EVICTION_STRATEGIES = ("None", "LiveMigrate", "LiveMigrateIfPossible", "External")
@@ -52,7 +51,7 @@ def _dns(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:
         servers = ", ".join(config.nameservers)
         yield invalid("nameservers", f"must not have more than {_MAX_NAMESERVERS} nameservers: {servers}")
     for server in config.nameservers:
-        if not is_ip_address(server):
+        if not is_address(server):
             yield invalid("nameservers", f"must be a valid IP address: {server!r}")
     if len(config.searches) > _MAX_SEARCHES:
         yield invalid("searchDomains", f"must not have more than {_MAX_SEARCHES} search paths")
@@ -63,14 +62,6 @@ def _dns(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:
     for option in config.options:
         if not option.name:
             yield required("options", "must not be empty: the name of a DNS option")
-
-
-def is_ip_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _probe(path: str, probe: v1.Probe, *, has_pod_network: bool) -> Causes:

@@ -17,6 +17,7 @@ from virt.controller.vmi import plan, status
 from virt.controller.vmi.apply import Outcome, PodWriter
 from virt.controller.vmi.plan import World
 from virt.controller.vmi.pod import resources, volumes
+from virt.controller.vmi.pod.naming import is_pod_of
 from virt.controller.vmi.pod.template import Context
 from virt.kube.client import Client, NotFoundError
 from virt.kube.controller import Result
@@ -110,7 +111,7 @@ class InstanceReconciler:
         vm = self._caches.vms.store.find(namespace, owner.name) if owner and owner.kind == "VirtualMachine" else None
         return World(
             vmi=vmi,
-            pods=tuple(sorted((pod for pod in pods if pod.metadata.namespace == namespace),
+            pods=tuple(sorted((pod for pod in pods if pod.metadata.namespace == namespace and is_pod_of(pod, vmi)),
                               key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))),
             claims={name: self._caches.claims.store.find(namespace, name)
                     for name in volumes.claim_names(vmi.spec)},

@@ -118,7 +118,10 @@ def _queues(request: Request) -> int | None:
 def _is_generated(name: str, request: Request) -> bool:
     """Whether the launcher made the volume's image for this guest alone: then it does no harm when the guest writes."""
     volume = next((each for each in request.spec.volumes if each.name == name), v1.Volume())
-    return volume.cloud_init_no_cloud is not None or volume.cloud_init_config_drive is not None
+    return any((
+        volume.cloud_init_no_cloud, volume.cloud_init_config_drive, volume.config_map, volume.secret,
+        volume.downward_api, volume.service_account,
+    ))  # fmt: skip
 
 
 def _caching(path: str, disk: v1.Disk, source: DiskSource) -> tuple[str, str]:
@@ -139,4 +142,5 @@ def _caching(path: str, disk: v1.Disk, source: DiskSource) -> tuple[str, str]:
         raise DesignError(f"{path}.{field}", f"{source.path} is on a file system without direct I/O")
     if disk.io == "native" and cache != "none":
         raise DesignError(f"{path}.io", f"native I/O needs cache none, not {cache}")
-    return cache, disk.io or ("native" if cache == "none" and source.kind == "block" else "")
+    is_solid = source.kind == "block" or (source.preallocated and source.format == "raw")
+    return cache, disk.io or ("native" if cache == "none" and is_solid else "")

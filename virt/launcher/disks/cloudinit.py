@@ -5,8 +5,6 @@ Files: meta-data, user-data, network-config (https://docs.cloud-init.io/en/lates
 
 import base64
 import binascii
-import io
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,6 +12,7 @@ import msgspec
 from virt.api import names
 from virt.api.v1 import CloudInitNoCloudSource, VirtualMachineInstance
 from virt.api.v1.volume import CloudInitSource
+from virt.launcher.disks import iso
 from virt.launcher.disks.errors import DiskError
 
 LABEL = "cidata"
@@ -62,22 +61,6 @@ def _content(field: str, plain: str, encoded: str, reference: object, secret: Pa
     return plain.encode() if plain else None
 
 
-def iso(contents: Mapping[str, bytes], label: str) -> bytes:
-    """An ISO 9660 image with Rock Ridge and Joliet names."""
-    from pycdlib import PyCdlib
-
-    image = PyCdlib()
-    image.new(vol_ident=label, joliet=3, rock_ridge="1.09")
-    for number, (name, content) in enumerate(sorted(contents.items())):
-        image.add_fp(
-            io.BytesIO(content), len(content), f"/FILE{number}.;1", rr_name=name, joliet_path=f"/{name}"
-        )
-    written = io.BytesIO()
-    image.write_fp(written)
-    image.close()
-    return written.getvalue()
-
-
 def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSource, secrets: Path, path: Path) -> int:
     """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
     if not path.exists():
@@ -85,8 +68,5 @@ def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSo
             contents = files(vmi, source, secrets)
         except (OSError, ValueError) as error:
             raise DiskError(f"volume {volume}: {error}") from error
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.new")
-        unfinished.write_bytes(iso(contents, LABEL))
-        unfinished.replace(path)
+        iso.write(path, contents, LABEL)
     return path.stat().st_size

@@ -65,6 +65,27 @@ def test_device_with_direct_io_is_read_natively() -> None:
     assert (made.type, made.device_path, made.file, made.cache, made.io) == ("block", "/dev/a", "", "none", "native")
 
 
+@pytest.mark.parametrize(("disk", "source", "io"), [
+    ({}, DiskSource("/d/a", "raw", direct_io=True, preallocated=True), "native"),
+    ({}, DiskSource("/d/a", "qcow2", direct_io=True, preallocated=True), ""),
+    ({"io": "threads"}, DiskSource("/d/a", "raw", direct_io=True, preallocated=True), "threads"),
+    ({"cache": "writeback"}, DiskSource("/d/a", "raw", direct_io=True, preallocated=True), ""),
+])
+def test_a_file_with_all_its_blocks_is_read_natively(disk: dict[str, Any], source: DiskSource, io: str) -> None:
+    assert only_disk(disk, source).io == io
+
+
+@pytest.mark.parametrize(("multi", "vcpus", "queues"), [(True, 2, 2), (None, 2, 1), (None, 1, None), (True, 1, 1)])
+def test_a_virtio_disk_has_the_queues_that_were_asked_for(multi: bool | None, vcpus: int, queues: int | None) -> None:
+    domain = {"cpu": {"sockets": vcpus}, "devices": {
+        "blockMultiQueue": multi, "autoattachPodInterface": False,
+        "disks": [{"name": "a", "disk": {"bus": "virtio"}}, {"name": "b"}]}}
+    volumes = [{"name": name, "emptyDisk": {"capacity": "1Gi"}} for name in "ab"]
+    made = design.domain_for(vmi(domain, volumes=volumes), EMULATED, prepared(a=QCOW2, b=QCOW2))
+    assert made.devices is not None
+    assert [disk.queues for disk in made.devices.disks] == [queues, None]
+
+
 @pytest.mark.parametrize(("disk", "source", "field"), [
     ({"cache": "none"}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.cache"),
     ({"io": "native"}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.io"),

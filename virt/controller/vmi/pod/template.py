@@ -8,8 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec.structs import replace
+
 from virt.api import core, names, v1
 from virt.api.clusterconfig import ClusterConfig
+from virt.api.ipaddresses import plain
 from virt.api.kinds import VMI
 from virt.controller import owners
 from virt.controller.vmi.pod import naming, placement, resources, sidecars, volumes
@@ -17,7 +20,11 @@ from virt.controller.vmi.pod import naming, placement, resources, sidecars, volu
 DEFAULT_GRACE_S: Final = 30
 _BEYOND_GRACE_S: Final = 30       # the kubelet kills only after the handler has had its time
 _STARTUP_DELAY_S: Final = 10      # until libvirt and the guest's firmware are through
-_NOT_COPIED = ("kubectl.kubernetes.io/", "kubevirt.io/vm-generation")
+# Annotations of a VMI that its pod does not get: what would ask the node for more than the VMI's spec may.
+_NOT_COPIED = (
+    "kubectl.kubernetes.io/", "kubevirt.io/vm-generation", "k8s.v1.cni.cncf.io/", "v1.multus-cni.io/",
+    "seccomp.security.alpha.kubernetes.io/", "container.", "io.kubernetes.cri",
+)
 
 
 @dataclass(frozen=True)
@@ -84,13 +91,14 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
         priority_class_name=spec.priority_class_name,
         restart_policy="Never",
         termination_grace_period_seconds=grace_s(vmi) + _BEYOND_GRACE_S,
+        service_account_name=volumes.service_account(spec),
         automount_service_account_token=False,
         image_pull_secrets=sidecars.pull_secrets(spec),
         enable_service_links=False,
         hostname=naming.hostname(vmi),
         subdomain=spec.subdomain,
         dns_policy=spec.dns_policy,
-        dns_config=spec.dns_config,
+        dns_config=_dns_config(spec.dns_config),
         security_context=core.PodSecurityContext(
             run_as_user=names.KUBEVIRT_USER,
             run_as_group=names.KUBEVIRT_USER,
@@ -101,6 +109,11 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
         ),
         readiness_gates=(core.PodReadinessGate(condition_type=names.UNPAUSED_READINESS_GATE),),
     )
+
+
+def _dns_config(config: core.PodDNSConfig | None) -> core.PodDNSConfig | None:
+    """Servers in their usual form: the guest's resolver would read leading zeros as octal."""
+    return config and replace(config, nameservers=tuple(plain(server) for server in config.nameservers))
 
 
 def _compute(
