@@ -95,7 +95,14 @@ class Vnc:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
+
+    def drop(self) -> None:
+        """End the connection as a client that is killed does: without a close frame."""
+        self._socket.shutdown()  # type: ignore[no-untyped-call]
 
     def _shake_hands(self) -> None:
         self.server_version = bytes(self._take(12))
@@ -178,6 +185,20 @@ class Vnc:
             start = ((y + row) * self.width + x) * 4
             self._frame[start : start + width * 4] = data[row * width * 4 : (row + 1) * width * 4]
         return False
+
+    def wait_closed(self, *, within_s: float) -> None:
+        """Until the server ends the session; updates that still come are thrown away."""
+        deadline = time.monotonic() + within_s
+        while True:
+            self._socket.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                opcode, _ = self._socket.recv_data()
+            except websocket.WebSocketTimeoutException as error:
+                raise VncError(f"the session was still open after {within_s:.0f} s") from error
+            except (websocket.WebSocketException, OSError):
+                return
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                return
 
     def key(self, keysym: int) -> None:
         """Press and release a key, by its X11 keysym (for letters the character's code)."""

@@ -3,6 +3,7 @@
 The file outlives clusters and work trees. Runs on different clusters write to it at the same time; each writes once.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -13,6 +14,7 @@ import msgspec
 from cluster_up.paths import state_root
 from functests.verdict.records import BAD, PASSED, Flake, Test, Verdict
 
+VARIABLE = "FUNCTEST_HISTORY"
 WINDOW = 200            # executions of a test that its rate is made of
 FLAKE_RATE = 0.01
 _SCHEMA = """
@@ -40,7 +42,8 @@ class Red(msgspec.Struct, frozen=True):
 
 
 def file() -> Path:
-    return state_root() / "functests.sqlite"
+    """FUNCTEST_HISTORY names another file, for runs whose results say nothing about the project (tests/mutations)."""
+    return Path(os.environ.get(VARIABLE) or state_root() / "functests.sqlite")
 
 
 class History:

@@ -93,7 +93,7 @@ MIGRATION_SPEC: tuple[Unbuilt, ...] = (
 )
 
 # What the CR may hold has no effect; it is warned about, not refused: existing manifests shall install.
-KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
+KUBEVIRT_SPEC: tuple[Unbuilt, ...] = (Unbuilt("customizeComponents.flags", "T3", "flags of components"), *(
     Unbuilt(f"configuration.{name}", "T3", topic)
     for topic, fields in (
         ("host devices", "permittedHostDevices mediatedDevicesConfiguration"),
@@ -110,7 +110,7 @@ KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
         ("templates", "virtTemplateDeployment"),
     )
     for name in fields.split()
-)
+))
 
 _REFUSED_BY_RULES = {f"domain.devices.interfaces[].{name}" for name in ("slirp", "macvtap", "passt")}
 

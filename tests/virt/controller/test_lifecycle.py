@@ -68,8 +68,7 @@ async def test_a_deleted_vm_goes_in_order() -> None:
         await rig.printable("Terminating")
         await rig.until(lambda: (found := rig.vmi()) and found.metadata.deletion_timestamp)
         rig.guest("Succeeded")
-        await rig.until(lambda: any(
-            call.verb == "delete" and call.plural == "pods" for call in rig.kube.writes))
+        await rig.pods_deleted()
         rig.gone(pod)
         await rig.until(lambda: rig.vm() is None)
         assert rig.vmi() is None
@@ -83,7 +82,7 @@ async def test_a_stopped_guest_of_an_always_vm_gets_a_successor() -> None:
         pod = await rig.boot()
         first = await rig.phase("Running")
         rig.guest("Succeeded")
-        await rig.until(lambda: any(call.verb == "delete" and call.plural == "pods" for call in rig.kube.writes))
+        await rig.pods_deleted()
         rig.gone(pod)
         second = await rig.until(
             lambda: found if (found := rig.vmi()) and found.metadata.uid != first.metadata.uid else None)
@@ -103,7 +102,7 @@ async def test_halting_deletes_the_vmi_and_leaves_the_vm_stopped() -> None:
             spec=v1.VirtualMachineSpec(run_strategy="Halted", template=vm.spec.template)))
         await rig.printable("Stopping")
         rig.guest("Succeeded")
-        await rig.until(lambda: any(call.verb == "delete" and call.plural == "pods" for call in rig.kube.writes))
+        await rig.pods_deleted()
         rig.gone(pod)
         vm = await rig.printable("Stopped")
         await rig.until(lambda: rig.vmi() is None)

@@ -256,7 +256,8 @@ async def test_an_end_that_no_handler_saw_is_read_from_the_pod(
         status=core.PodStatus(phase=pod_phase),
     ))
     async with world.running():
-        await world.phase(phase)
+        ended = await world.phase(phase)
+        assert [entry.phase for entry in ended.status.phase_transition_timestamps] == ["Running", phase]
 
 
 async def test_a_silent_launcher_whose_pod_lives_is_waited_for(

@@ -132,20 +132,15 @@ async def test_calls_fail_when_the_other_side_dies() -> None:
             await handler.call(Pause(), deadline_s=5)
 
 
-async def test_noise_ends_the_connection() -> None:
+@pytest.mark.parametrize(("said", "fault"), [
+    (b"\x00\x00\x00\x05GET /", "not a message"),
+    (b"\xff\xff\xff\xff", "at most"),
+], ids=["noise", "absurd length"])
+async def test_what_is_no_message_ends_the_connection(said: bytes, fault: str) -> None:
     here, there = socket.socketpair()
     peer = Peer(here)
-    there.sendall(b"\x00\x00\x00\x05GET /")
-    with pytest.raises(ConnectionLost, match="not a message"):
-        await asyncio.wait_for(peer.run(), 5)
-    there.close()
-
-
-async def test_a_message_of_absurd_length_ends_the_connection() -> None:
-    here, there = socket.socketpair()
-    peer = Peer(here)
-    there.sendall(b"\xff\xff\xff\xff")
-    with pytest.raises(ConnectionLost, match="at most"):
+    there.sendall(said)
+    with pytest.raises(ConnectionLost, match=fault):
         await asyncio.wait_for(peer.run(), 5)
     there.close()
 

@@ -1,5 +1,7 @@
 """Name, DNS, lifecycle, probes and scheduling of a VMI: rules 43 to 50 and 95 of the specification."""
 
+from collections.abc import Sequence
+
 from virt.api import core, v1
 from virt.api.ipaddresses import is_address
 from virt.api.validate.causes import Causes, dns_label, dns_subdomain, invalid, not_supported, one_of, required
@@ -7,6 +9,7 @@ from virt.api.validate.causes import Causes, dns_label, dns_subdomain, invalid, 
 EVICTION_STRATEGIES = ("None", "LiveMigrate", "LiveMigrateIfPossible", "External")
 _DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 _MAX_NAMESERVERS, _MAX_SEARCHES, _MAX_SEARCH_CHARACTERS = 3, 6, 256
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _SELECTOR_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 
 
@@ -102,7 +105,11 @@ def _scheduling(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:
         if constraint.when_unsatisfiable not in ("DoNotSchedule", "ScheduleAnyway"):
             yield not_supported(f"{field}.whenUnsatisfiable",
                                 f"{field}.whenUnsatisfiable must be DoNotSchedule or ScheduleAnyway")
-    affinity = spec.affinity or core.Affinity()
+    yield from scheduling(path, spec.affinity or core.Affinity(), spec.tolerations)
+
+
+def scheduling(path: str, affinity: core.Affinity, tolerations: Sequence[core.Toleration]) -> Causes:
+    """Of any pod: a guest's, or a component's that the KubeVirt CR places."""
     nodes = affinity.node_affinity or core.NodeAffinity()
     terms = nodes.required_during_scheduling_ignored_during_execution
     for index, term in enumerate(terms.node_selector_terms if terms else ()):
@@ -118,8 +125,11 @@ def _scheduling(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:
             if not pod_term.topology_key:
                 field = f"{path}.affinity.{kind}.requiredDuringSchedulingIgnoredDuringExecution[{index}].topologyKey"
                 yield required(field, f"{field} can not be empty")
-    for index, toleration in enumerate(spec.tolerations):
+    for index, toleration in enumerate(tolerations):
         field = f"{path}.tolerations[{index}]"
         if toleration.operator not in ("", "Equal", "Exists"):
-            field = f"{field}.operator"
-            yield not_supported(field, f"{field} must be Equal or Exists: {toleration.operator!r}")
+            what = f"{field}.operator"
+            yield not_supported(what, f"{what} must be Equal or Exists: {toleration.operator!r}")
+        if toleration.effect not in ("", *_EFFECTS):
+            what = f"{field}.effect"
+            yield not_supported(what, f"{what} must be one of {', '.join(_EFFECTS)}: {toleration.effect!r}")

@@ -65,8 +65,7 @@ def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSo
     """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
     if not path.exists():
         try:
-            contents = files(vmi, source, secrets)
+            iso.write(path, files(vmi, source, secrets), LABEL)
         except (OSError, ValueError) as error:
             raise DiskError(f"volume {volume}: {error}") from error
-        iso.write(path, contents, LABEL)
     return path.stat().st_size

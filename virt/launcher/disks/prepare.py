@@ -63,18 +63,18 @@ class Disks:
                 cloudinit.prepare, vmi, volume.name, volume.cloud_init_no_cloud, self.secrets / volume.name, path
             )
             return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
-        if volume.cloud_init_config_drive is not None:
-            path = self.ephemeral / "cloud-init" / volume.name / "configdrive.iso"
-            size = await asyncio.to_thread(
-                configdrive.prepare, vmi, volume.name, volume.cloud_init_config_drive, self.secrets / volume.name, path
-            )
-            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
         if config.is_config(volume):
             path = self.ephemeral / "config" / f"{volume.name}.iso"
             size = await asyncio.to_thread(config.prepare, volume, self.config / volume.name, path)
             return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
         if volume.ephemeral is not None:
             return await self._ephemeral(vmi, volume.name)
+        if volume.cloud_init_config_drive is not None:
+            path = self.ephemeral / "cloud-init" / volume.name / "configdrive.iso"
+            size = await asyncio.to_thread(
+                configdrive.prepare, vmi, volume.name, volume.cloud_init_config_drive, self.secrets / volume.name, path
+            )
+            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
         if volume.persistent_volume_claim is not None or volume.data_volume is not None:
             read_only = volume.persistent_volume_claim is not None and volume.persistent_volume_claim.read_only
             return await asyncio.to_thread(self._claim, vmi, volume.name, read_only)
