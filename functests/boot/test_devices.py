@@ -144,7 +144,8 @@ def test_a_default_guest_costs_what_was_asked_for_it(space: Space, cluster: Clus
     """
     vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     free_mib = int(shell.succeed("grep MemAvailable /proc/meminfo").split()[1]) // 1024
-    shell.succeed(f"dd if=/dev/zero of=/tmp/filled bs=1M count={free_mib - 12} 2>/dev/null", within_s=60)
+    shell.succeed("mount -t tmpfs -o size=100% none /mnt")
+    shell.succeed(f"dd if=/dev/zero of=/mnt/filled bs=1M count={free_mib - 14} 2>/dev/null", within_s=60)
     pod = launcher.of(space, vmi, nodes)
     parts = pod.proportional_kib()
     of_guest = pod.guest_ram_kib(128 * 1024)

@@ -22,11 +22,20 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 GONE_WITHIN_S = 30
 
 
-def _restart(space: Space, uid: str, *, boots: float) -> tuple[Object, Console]:
+def _restart(space: Space, uid: str) -> tuple[Object, Console]:
     """Restart the VM ``vm`` by the API; its new VMI and a shell on it."""
     assert space.act_on_vm("vm", "restart").code == 202
-    vmi = space.wait_running("vm", not_uid=uid, within_s=patience.boots(boots))
-    return vmi, space.shell("vm", boots=boots)
+    vmi = space.wait_running("vm", not_uid=uid, within_s=patience.boots(2))
+    return vmi, _shell(space, vmi)
+
+
+def _shell(space: Space, vmi: Object) -> Console:
+    """When the guest is up: firmware would take what is typed at it for a wish to see its menus."""
+    patience.eventually(
+        "the guest is up", lambda: _serial_log(space, vmi), lambda text: "tiny: ready" in text,
+        within_s=patience.boots(4), every_s=1,
+    )  # fmt: skip
+    return space.shell(vmi["metadata"]["name"])
 
 
 @pytest.mark.demand(boots=5, memory_mib=500)
@@ -43,8 +52,8 @@ def test_efi_keeps_variables_as_long_as_the_vmi(space: Space, cluster: Cluster) 
         "kernelBoot": {"container": {"kernelPath": cluster.images["tiny-kernel"]["packed_kernel_path"]}},
     }
     space.create(build.vm_of(build.merged(vmi, {"spec": {"domain": {"firmware": firmware}}})))
-    uid = space.wait_running("vm", within_s=patience.boots(2))["metadata"]["uid"]
-    shell = space.shell("vm", boots=3)
+    running = space.wait_running("vm", within_s=patience.boots(2))
+    shell = _shell(space, running)
 
     name = f"{VARIABLES}/Probe-{OWN_GUID}"
     nonce = secrets.token_hex(8)
@@ -69,7 +78,7 @@ def test_efi_keeps_variables_as_long_as_the_vmi(space: Space, cluster: Cluster) 
     assert hardware.boot_id(shell) != before
     assert shell.succeed(f"{mount} && {read}") == nonce
 
-    _, shell = _restart(space, uid, boots=3)
+    _, shell = _restart(space, running["metadata"]["uid"])
     assert int(shell.succeed(f"{mount} && ls {VARIABLES} | wc -l")) > 5, "the guest sees no EFI variables"
     assert shell.run(f"test -e {name}").code == 1, "the variable survived the restart of the VM"
 
@@ -133,11 +142,11 @@ def test_disks_boot_in_their_order(space: Space, cluster: Cluster) -> None:
     shell.succeed("mount -t vfat /dev/vdb /mnt")
     shell.succeed(f"sed -i 's/^append /append {word} /' /mnt/syslinux.cfg && umount /mnt && sync", within_s=60)
 
-    vmi, shell = _restart(space, vmi["metadata"]["uid"], boots=2)
+    vmi, shell = _restart(space, vmi["metadata"]["uid"])
     assert word in shell.succeed("cat /proc/cmdline").split()
 
     space.patch_vm("vm", _ordered(vm, 1, 2)).ok()
-    _, shell = _restart(space, vmi["metadata"]["uid"], boots=2)
+    _, shell = _restart(space, vmi["metadata"]["uid"])
     assert word not in shell.succeed("cat /proc/cmdline")
 
 

@@ -88,7 +88,7 @@ def test_all_that_is_said_arrives(space: Space, cluster: Cluster) -> None:
     numbers = patience.eventually(
         "the log has the last line",
         lambda: [int(number) for number in re.findall(rf"^line-{word}-(\d+)$", _log(space, pod), re.MULTILINE)],
-        lambda seen: (LINES - 1) in seen, within_s=20,
+        lambda seen: (LINES - 1) in seen, within_s=patience.boots(1),
     )  # fmt: skip
     assert numbers == list(range(LINES)), f"the log has {len(numbers)} lines"
     assert shell.succeed("echo $((6*7))") == "42"
@@ -103,7 +103,7 @@ def test_all_that_is_said_arrives(space: Space, cluster: Cluster) -> None:
     back, digest = _echoed(shell, sent)
     assert digest == hashlib.sha256(sent).hexdigest(), "the guest got other bytes"
     assert back == sent, "other bytes came back"
-    assert shell.login(within_s=20).succeed("echo $((6*7))") == "42"
+    assert shell.login(within_s=patience.boots(1)).succeed("echo $((6*7))") == "42"
     status = _container(space, pod)
     assert (status["ready"], status["restartCount"]) == (True, 0), status
 
@@ -134,7 +134,7 @@ def test_two_guests_are_not_mixed_up(space: Space, cluster: Cluster) -> None:
         lines = said.replace(b"\r", b"").split(b"\n")[1:-1]             # the typed line and a half one
         assert len(lines) > 100, f"{name} said {len(lines)} lines only"
         assert set(lines) == {words[name].encode()}, f"{name}: {sorted(set(lines))[:5]}"
-        console.interrupt()
+        console.interrupt(within_s=patience.boots(1))
 
 
 def _memory_kib(stack: Stack, node: str) -> dict[str, int]:
@@ -161,7 +161,7 @@ def test_a_client_that_does_not_read_costs_nothing(
     stack = Stack(space.rest, nodes, cluster)
     node = vmi["status"]["nodeName"]
     shell.send("yes this line is printed again and again\n")
-    shell.wait_for("\nthis line is printed", within_s=20)
+    shell.wait_for("\nthis line is printed", within_s=patience.boots(1))
     before = _memory_kib(stack, node)
     deaf = open_socket(space.rest, subresource_path(VMI, space.name, "vm", "console"))
     try:
