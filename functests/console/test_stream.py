@@ -73,8 +73,8 @@ def test_all_that_is_said_arrives(space: Space, cluster: Cluster) -> None:
     """
     Preconditions: a guest that boots while nobody is on its console.
     Steps: read the log container; have 2000 numbered lines printed while nobody is on the console; read the log again,
-        once more beside a console; print 1 MiB of numbered lines; send 16 KiB of all byte values through a raw terminal,
-        with text frames in between.
+        once more beside a console; print 1 MiB of numbered lines; send 16 KiB of all byte values through a raw
+        terminal, with text frames in between.
     Expected: the log has the boot and later every line, its container stays ready, the console is not disturbed; 1 MiB
         arrives in order with the guest's digest; the bytes are the same in the guest and back.
     """
