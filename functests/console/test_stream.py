@@ -86,7 +86,7 @@ def test_all_that_is_said_arrives(space: Space, cluster: Cluster) -> None:
     shell = space.shell("vm")
     word = secrets.token_hex(6)
     # While nobody is on the console: QEMU logs a character again that a client did not take at once.
-    shell.succeed(f"{{ sleep 3; i=0; while [ $i -lt {LINES} ]; do echo line-{word}-$i; i=$((i+1)); done; }} & true")
+    shell.succeed(f"{{ sleep 3; echo; i=0; while [ $i -lt {LINES} ]; do echo line-{word}-$i; i=$((i+1)); done; }} & true")
     shell.close()
     numbers = patience.eventually(
         "the log has the last line",
