@@ -86,7 +86,8 @@ def test_all_that_is_said_arrives(space: Space, cluster: Cluster) -> None:
     shell = space.shell("vm")
     word = secrets.token_hex(6)
     # While nobody is on the console: QEMU logs a character again that a client did not take at once.
-    shell.succeed(f"{{ sleep 3; echo; i=0; while [ $i -lt {LINES} ]; do echo line-{word}-$i; i=$((i+1)); done; }} & true")
+    lines = f"i=0; while [ $i -lt {LINES} ]; do echo line-{word}-$i; i=$((i+1)); done"
+    shell.succeed(f"{{ sleep 3; echo; {lines}; }} & true")
     shell.close()
     numbers = patience.eventually(
         "the log has the last line",
@@ -98,10 +99,10 @@ def test_all_that_is_said_arrives(space: Space, cluster: Cluster) -> None:
     assert _log(space, pod)
     assert shell.succeed("echo $((6*7))") == "42"
 
-    lines, digest = _many_lines(shell)
-    assert len(lines) >= MANY
-    assert lines.split() == [str(number).encode() for number in range(1, MANY_LINES + 1)], "lines are missing"
-    assert hashlib.sha256(lines).hexdigest() == digest
+    many, digest = _many_lines(shell)
+    assert len(many) >= MANY
+    assert many.split() == [str(number).encode() for number in range(1, MANY_LINES + 1)], "lines are missing"
+    assert hashlib.sha256(many).hexdigest() == digest
 
     chance = random.Random(word)
     sent = bytes(chance.sample([*range(256)] * 64, 64 * 256))
