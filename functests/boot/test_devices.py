@@ -20,6 +20,7 @@ FULL_NAME = re.compile(r"pc-q35-[0-9]+\.[0-9]+")
 BALLOON, RNG = "0x0005", "0x0004"           # virtio 1.2, chapter 5
 USB_CONTROLLER = "0c03"
 TABLET = "QEMU Virtio Tablet"
+PLACE = "0000:00:10.0"
 TOLERANCE_S = 3
 HOUR_S = 3600
 
@@ -58,6 +59,7 @@ def _is_near(span: tuple[float, float], wanted_s: float) -> bool:
 
 
 @pytest.mark.demand(vcpus=2, memory_mib=800, boots=2)
+@pytest.mark.case("BOOT-012")
 @pytest.mark.case("BOOT-030")
 @pytest.mark.case("BOOT-035")
 @pytest.mark.case("BOOT-036")
@@ -67,14 +69,18 @@ def _is_near(span: tuple[float, float], wanted_s: float) -> bool:
 def test_a_guest_has_the_devices_and_the_clock_it_asks_for(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
     Preconditions: nodes that are labelled with machine types.
-    Steps: boot two guests. One asks for an older machine type, a random number device, a tablet on virtio, a clock two
-        hours ahead and HPET; the other for New York's time, no HPET and no balloon.
+    Steps: boot two guests. One asks for an older machine type, a random number device, a tablet on virtio, a disk at a
+        PCI address, a clock two hours ahead and HPET; the other for New York's time, no HPET and no balloon.
     Expected: each has just what it asked for; the random numbers differ; the types are full names in the status, the
         asked one in QEMU's command line and the pod's selector.
     """
     machine = _older_machine(cluster)
+    placed = build.with_disk(
+        build.kernel_boot_vmi(cluster, "asks"), "placed", {"emptyDisk": {"capacity": "16Mi"}},
+        disk={"bus": "virtio", "pciAddress": PLACE},
+    )  # fmt: skip
     asks = _domain(
-        build.kernel_boot_vmi(cluster, "asks"),
+        placed,
         machine={"type": machine},
         clock={"utc": {"offsetSeconds": 2 * HOUR_S}, "timer": {"hpet": {"present": True}}},
         devices={"rng": {}, "inputs": [{"name": "pen", "type": "tablet", "bus": "virtio"}]},
@@ -107,6 +113,7 @@ def test_a_guest_has_the_devices_and_the_clock_it_asks_for(space: Space, cluster
         ("random numbers of the one", asking.succeed("cat /sys/class/misc/hw_random/rng_current"), "virtio_rng.0"),
         (f"of 1024 of its random bytes {different} differ", different > 100, True),
         ("random number device of the other", RNG in hardware.virtio_devices(other), False),
+        (f"disk at {PLACE}", asking.succeed(f"ls /sys/bus/pci/devices/{PLACE}/virtio*/block"), "vda"),
         ("tablet of the one", TABLET in hardware.inputs(asking), True),
         ("tablet of the other", TABLET in hardware.inputs(other), False),
         ("USB controllers", [pci for shell in (asking, other) for pci in hardware.pci_devices(shell)
@@ -137,7 +144,8 @@ def test_a_default_guest_costs_what_was_asked_for_it(space: Space, cluster: Clus
     """
     vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     free_mib = int(shell.succeed("grep MemAvailable /proc/meminfo").split()[1]) // 1024
-    shell.succeed(f"dd if=/dev/zero of=/tmp/filled bs=1M count={free_mib - 12} 2>/dev/null", within_s=60)
+    shell.succeed("mount -t tmpfs -o size=100% none /mnt")
+    shell.succeed(f"dd if=/dev/zero of=/mnt/filled bs=1M count={free_mib - 14} 2>/dev/null", within_s=60)
     pod = launcher.of(space, vmi, nodes)
     parts = pod.proportional_kib()
     of_guest = pod.guest_ram_kib(128 * 1024)

@@ -66,7 +66,7 @@ def test_sessions_come_and_go_and_the_shell_stays(space: Space, cluster: Cluster
     for offer, origin, named in OFFERS:
         before = int(shell.succeed("cat /run/count"))
         shell.close()
-        shell = space.console("vm", subprotocols=offer, origin=origin).login(within_s=20)
+        shell = space.console("vm", subprotocols=offer, origin=origin).login(within_s=patience.boots(1))
         assert shell.protocol == named, f"offered {offer}, got {shell.protocol!r}"
         assert shell.succeed("echo $$") == pid, "another shell answers"
         _counts_on(shell, before)
@@ -78,8 +78,8 @@ def test_sessions_come_and_go_and_the_shell_stays(space: Space, cluster: Cluster
     shell.send(f"echo $((40+2))-{word}\n")
     patience.quiet("a paused guest said something", lambda: shell.position, bool, for_s=STILL_S)
     _paused(space, "unpause")
-    shell.wait_for(f"\n42-{word}", within_s=20)
-    assert shell.login(within_s=20).succeed("echo $$") == pid
+    shell.wait_for(f"\n42-{word}", within_s=patience.boots(1))
+    assert shell.login(within_s=patience.boots(1)).succeed("echo $$") == pid
 
     pod = launcher.of(space, vmi, nodes)
     qemu = pod.qemu.pid
@@ -126,6 +126,18 @@ def test_one_session_sees_a_whole_life(space: Space, cluster: Cluster, nodes: No
     assert f"\n42-{word}" in console.transcript, console.transcript[-500:]
 
 
+def _settled(shell: Console) -> int:
+    """The position when the prompt has come too."""
+    seen: list[int] = []
+
+    def look() -> list[int]:
+        seen.append(shell.position)
+        return seen[-3:]
+
+    patience.eventually("the shell is silent", look, lambda last: len(last) == 3 and len(set(last)) == 1, every_s=1)
+    return seen[-1]
+
+
 @pytest.mark.demand(seconds=110)
 @pytest.mark.case("CON-011")
 def test_an_idle_session_stays(space: Space, cluster: Cluster) -> None:
@@ -135,7 +147,7 @@ def test_an_idle_session_stays(space: Space, cluster: Cluster) -> None:
     Expected: the connection is open all the time, and answers the next command.
     """
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
-    since = shell.position
+    since = _settled(shell)
     patience.quiet("the console spoke or closed", lambda: (shell.position, shell.closed),
                    lambda seen: seen != (since, False), for_s=90, every_s=3)  # fmt: skip
     assert shell.succeed("echo $((6*7))") == "42"
@@ -181,9 +193,9 @@ def test_of_a_crowd_one_gets_the_console(space: Space, cluster: Cluster, nodes: 
             opened = [console for console in crowd.map(lambda _: _attempt(space), range(CROWD)) if console is not None]
             left = patience.eventually(
                 "one console is left", lambda: [each for each in opened if not each.closed],  # noqa: B023
-                lambda still: len(still) == 1, within_s=20,
+                lambda still: len(still) == 1, within_s=patience.boots(1),
             )  # fmt: skip
-            assert left[0].login(within_s=20).succeed("echo $((6*7))") == "42"
+            assert left[0].login(within_s=patience.boots(1)).succeed("echo $((6*7))") == "42"
     left[0].close()
     after = patience.eventually(
         "all files are closed", lambda: _open_files(stack, node), lambda count: abs(count - before) <= SPARE_FILES,

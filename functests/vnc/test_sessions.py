@@ -17,7 +17,7 @@ from functests.libs.vnc import VERSION, Vnc
 from virt.api import quantity
 from virt.api.quantity import MIB
 
-SESSIONS, EACH_WITHIN_S = 20, 3
+SESSIONS = 20
 BINARY = 2
 NO_GRAPHICS, NOT_RUNNING = "No graphics devices are present.", "VMI is not running"
 DISPLAY_CONTROLLER = "03"
@@ -58,7 +58,8 @@ def test_sessions_come_one_after_the_other(space: Space, cluster: Cluster) -> No
         with Vnc(space.rest, space.name, "vm") as vnc:
             vnc.screen()
         took.append(time.monotonic() - began)
-    assert max(took) < EACH_WITHIN_S, [f"{seconds:.1f}" for seconds in took]
+    longest = max(3.0, patience.boot_s() / 2)       # on a machine that others load everything takes longer
+    assert max(took) < longest, [f"{seconds:.1f}" for seconds in took]
 
     offers: tuple[tuple[tuple[str, ...], str], ...] = ((("fantasy.protocol", SUBPROTOCOL), SUBPROTOCOL), ((), ""))
     for offer, named in offers:
