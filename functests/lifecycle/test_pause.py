@@ -4,19 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from functests.libs import build, commands, patience, pods
+from functests.libs import build, launcher, patience, pods
 from functests.libs.cluster import Cluster
 from functests.libs.guest import Ticker, addressed, boot_id
 from functests.libs.kube import Object, Space, condition
+from functests.libs.nodes import Nodes
 from functests.libs.rest import VMI, Answer, subresource_path
-
-_VIRSH = ("virsh", "-c", "qemu+unix:///session?socket=/var/run/libvirt/virtqemud-sock")
-
-
-def _domain_state(cluster: Cluster, space: Space, pod: str) -> str:
-    """As libvirt in the pod says it: "running", "paused"."""
-    words = ("exec", pod, "-n", space.name, "-c", "compute", "--", *_VIRSH, "domstate", f"{space.name}_vm")
-    return commands.kubectl(cluster, *words).stdout.strip()
 
 
 def _is_paused(vmi: Object) -> bool:
@@ -26,7 +19,7 @@ def _is_paused(vmi: Object) -> bool:
 @pytest.mark.demand(vcpus=1, memory_mib=400, boots=1, seconds=60)
 @pytest.mark.case("LIF-034")
 @pytest.mark.case("LIF-037")
-def test_pause_and_unpause_a_hundred_ways(space: Space, cluster: Cluster) -> None:
+def test_pause_and_unpause_a_hundred_ways(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
     Preconditions: a running VMI whose guest ticks; a VMI that no node takes.
     Steps: pause verbs that do not fit the state; pause and unpause 20 times in a row; 10 pairs at once.
@@ -34,7 +27,7 @@ def test_pause_and_unpause_a_hundred_ways(space: Space, cluster: Cluster) -> Non
         at the end API, libvirt and guest agree; no tick is lost or repeated.
     """
     vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
-    pod, boot = space.pod(vmi)["metadata"]["name"], boot_id(shell)
+    boot, inside = boot_id(shell), launcher.of(space, vmi, nodes)
     space.create(build.on_node(build.kernel_boot_vmi(cluster, "far"), "no-such-node"))
     wrong: list[str] = []
 
@@ -72,7 +65,7 @@ def test_pause_and_unpause_a_hundred_ways(space: Space, cluster: Cluster) -> Non
     assert {answer.code for answer in answers} <= {200, 409}, [answer.text for answer in answers]
     patience.eventually(
         "the API says what libvirt says",
-        lambda: (_is_paused(space.vmi("vm")), _domain_state(cluster, space, pod)),
+        lambda: (_is_paused(space.vmi("vm")), inside.virsh("domstate").strip()),
         lambda seen: seen in ((True, "paused"), (False, "running")),
         every_s=1,
     )
