@@ -1,10 +1,10 @@
 """The ledger of one worker: looks before and after each test, and names what was left.
 
-The kubelet and containerd take cgroups, mounts, folders and network namespaces away a moment after the API has forgotten
-a pod. No test pays for that: what it has left on a node is written down as its debt, each later look of the worker
-strikes out what is gone, and what is still there at the end of the run is that test's leak (``Book.close``). What it has
-left in the API gets a bounded wait at once, and fails it. Items that show no owner while other tests run go to the
-controller at the end with the time in which they appeared.
+The kubelet and containerd take cgroups, mounts, folders and network namespaces away a moment after the API has
+forgotten a pod. No test pays for that: what it has left on a node is written down as its debt, each later look of the
+worker strikes out what is gone, and what is still there at the end of the run is that test's leak (``Book.close``).
+What it has left in the API gets a bounded wait at once, and fails it. Items that show no owner while other tests run go
+to the controller at the end with the time in which they appeared.
 
 Nothing is raised at the end of the run: pytest would show it as an error of whichever test happened to be the last.
 """
