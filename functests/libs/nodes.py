@@ -7,7 +7,8 @@ A kind node is a container, so "on the node" is a command in it. Processes of a 
 import json
 import shlex
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,31 @@ class Node:
         self._container.kill()
         self._container.wait(timeout=30)
         self._container.start()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The node is off inside the block: every process of it is killed."""
+        self._container.kill()
+        self._container.wait(timeout=30)
+        try:
+            yield
+        finally:
+            self._container.start()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """No process of the node gets on inside the block; connections to it are taken and not answered."""
+        self._container.pause()
+        try:
+            yield
+        finally:
+            self._container.unpause()
+
+    def addresses(self) -> list[str]:
+        """Addresses of this machine on which ports of the node's container are published."""
+        self._container.reload()
+        published = self._container.attrs["NetworkSettings"]["Ports"] or {}
+        return [entry["HostIp"] for entries in published.values() for entry in entries or []]
 
     def try_run(self, script: str) -> tuple[int, str]:
         """Exit status and output (stdout and stderr) of a shell script. Threads may do this side by side."""

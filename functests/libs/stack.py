@@ -31,6 +31,15 @@ def container(pod: Object) -> Object:
     return dict(found)
 
 
+def log_of(rest: Rest, component: str, *, since_s: int) -> str:
+    """What all pods of the component wrote in the last seconds."""
+    pods = rest.get(f"{core_path('pods', NAMESPACE)}?labelSelector=kubevirt.io%3D{component}").ok()["items"]
+    return "\n".join(
+        rest.get(f"{core_path('pods', NAMESPACE, pod['metadata']['name'])}/log?sinceSeconds={since_s}").text
+        for pod in pods
+    )
+
+
 @dataclass
 class Stack:
     """Components by the name of their Deployment or DaemonSet."""

@@ -42,14 +42,14 @@ def hand_over(config: pytest.Config, *, leaks: Leaks = (), orphans: Orphans = ()
 
 
 class Cases:
-    """Each report carries the id of its catalogue case."""
+    """Each report carries the ids of its catalogue cases, in one text."""
 
     @pytest.hookimpl
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
-            mark = item.get_closest_marker("case")
-            if mark is not None and mark.args:
-                item.user_properties.append(("case", str(mark.args[0])))
+            found = sorted(str(mark.args[0]) for mark in item.iter_markers("case") if mark.args)
+            if found:
+                item.user_properties.append(("case", " ".join(found)))
 
 
 class Recorder:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.virt.controller.rig import IMAGE, NAMESPACE, instance, running, virtual_machine
 from virt.api import conditions, core, names, v1
-from virt.api.kinds import EVENT, PVC, VM, VMI
+from virt.api.kinds import EVENT, PVC, RESOURCE_QUOTA, VM, VMI
 from virt.controller.vmi.pod.naming import pod_name
 
 
@@ -16,6 +16,8 @@ async def test_an_always_vm_comes_up() -> None:
         assert pod.metadata.name == pod_name(vmi)
         assert pod.spec.containers[0].image == IMAGE
         assert vmi.status.active_pods == {pod.metadata.uid: ""}
+        assert vmi.status.memory is not None
+        assert vmi.status.memory.memory_overhead == f"{288 * 1024 + 256}Ki"
         rig.place(pod, "node2")
         await rig.until(lambda: (found := rig.vmi()) and names.NODE_NAME_LABEL in found.metadata.labels)
         vmi = await rig.phase("Scheduling")
@@ -42,6 +44,19 @@ async def test_an_always_vm_comes_up() -> None:
         writes = len(rig.kube.writes)
         await rig.settle()
         assert len(rig.kube.writes) == writes
+
+
+async def test_a_quota_of_limits_is_met() -> None:
+    async with running() as rig:
+        for namespace, hard in ((NAMESPACE, {"limits.cpu": "9", "pods": "5"}), ("other", {"limits.memory": "1Gi"})):
+            quota = core.ResourceQuota(
+                metadata=core.ObjectMeta(name="q", namespace=namespace), spec=core.ResourceQuotaSpec(hard=hard))
+            await rig.kube.create(RESOURCE_QUOTA, quota, namespace)
+        await rig.until(lambda: len(list(rig.controllers.caches.quotas.store)) == 2)
+        await rig.kube.create(VMI, instance(), NAMESPACE)
+        pod = await rig.launcher()
+        assert all("cpu" in container.resources.limits for container in pod.spec.containers)
+        assert "memory" not in pod.spec.containers[0].resources.limits
 
 
 async def test_a_deleted_vm_goes_in_order() -> None:
