@@ -1,10 +1,10 @@
 """The ledger of one worker: looks before and after each test, and names what was left.
 
-The kubelet and containerd take cgroups, mounts, folders and network namespaces away a moment after the API has forgotten
-a pod. No test pays for that: what it has left on a node is written down as its debt, each later look of the worker
-strikes out what is gone, and what is still there at the end of the run is that test's leak (``Book.close``). What it has
-left in the API gets a bounded wait at once, and fails it. Items that show no owner while other tests run go to the
-controller at the end with the time in which they appeared.
+The kubelet and containerd take cgroups, mounts, folders and network namespaces away a moment after the API has
+forgotten a pod. No test pays for that: what it has left on a node is written down as its debt, each later look of the
+worker strikes out what is gone, and what is still there at the end of the run is that test's leak (``Book.close``).
+What it has left in the API gets a bounded wait at once, and fails it. Items that show no owner while other tests run go
+to the controller at the end with the time in which they appeared.
 
 Nothing is raised at the end of the run: pytest would show it as an error of whichever test happened to be the last.
 """
@@ -49,11 +49,10 @@ Look = Callable[[], Snapshot]
 
 @dataclass
 class Book:
-    """``nodes`` and ``api`` look at their side. ``alone``: no other worker runs tests, so a new item has one maker."""
+    """``nodes`` and ``api`` look at their side."""
 
     nodes: Look
     api: Look
-    alone: bool = True
     debts: dict[Item, Debt] = field(default_factory=dict)
     orphans: dict[Item, Orphan] = field(default_factory=dict)
     beside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "ledger"))
@@ -83,14 +82,14 @@ class Book:
     def open(self, test: str, *, alone: bool = False) -> "Page":
         """Before a test: from here on what its client writes carries the test's mark.
 
-        The worker's last look will do for a beginning, since owners tell what neighbours have made meanwhile. A test
-        that is to answer for all that is new must not be shown what came before it.
+        ``alone``: it has the cluster for itself, so a new item has one maker, whoever else is about; then the look
+        before it must be a new one. Otherwise the worker's last one will do: owners tell what is the neighbours'.
         """
         self._pages += 1
         Rest.agent = f"{AGENT}-{self._run}-{self._worker}-{self._pages}"
         started = time.monotonic()
         before = self.look() if alone or self._last is None else self._last
-        page = Page(self, test, before, Claim(agent=Rest.agent), alone=alone or self.alone)
+        page = Page(self, test, before, Claim(agent=Rest.agent), alone=alone)
         page.looked_s = time.monotonic() - started
         return page
 
@@ -197,16 +196,16 @@ def _wait(
     return [], ""
 
 
-def book_of(nodes: Nodes, rest: Rest, *, alone: bool) -> Book:
+def book_of(nodes: Nodes, rest: Rest) -> Book:
     """The book of a cluster. Its threads end with the process."""
     side, pool = ThreadPoolExecutor(8, "ledger-nodes"), ThreadPoolExecutor(5, "ledger-api")
-    return Book(lambda: ledger_nodes.look(nodes, side), lambda: ledger_api.look(rest, pool), alone=alone)
+    return Book(lambda: ledger_nodes.look(nodes, side), lambda: ledger_api.look(rest, pool))
 
 
 def still_there(orphans: Collection[str]) -> set[str]:
     """Which of these items, as texts, are there and without an owner when the run is over; waits for them to go."""
     cluster = clusters.load()
-    book = book_of(Nodes(cluster), Rest(cluster.api), alone=True)
+    book = book_of(Nodes(cluster), Rest(cluster.api))
     wanted = set(orphans)
 
     def left() -> list[Item]:

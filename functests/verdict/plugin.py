@@ -35,8 +35,9 @@ def register(config: pytest.Config) -> None:
 
 def hand_over(config: pytest.Config, *, leaks: Leaks = (), orphans: Orphans = ()) -> None:
     """From the end of this process's session: what its tests have left, and what shows no owner."""
-    alone = not hasattr(config, "workeroutput")
-    output: dict[str, list[Any]] = config.stash.setdefault(_ALONE, {}) if alone else config.workeroutput
+    output: Any = getattr(config, "workeroutput", None)         # xdist's, empty at first
+    if output is None:
+        output = config.stash.setdefault(_ALONE, {})
     output.setdefault(_LEAKS, []).extend(leaks)
     output.setdefault(_ORPHANS, []).extend(orphans)
 
@@ -104,7 +105,8 @@ class Recorder:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         self._sampler.stop()
-        self._take(self._config.stash.get(_ALONE, {}))
+        alone: dict[str, list[Any]] = self._config.stash.get(_ALONE, {})
+        self._take(alone)
         if not any(name.startswith(FUNCTIONAL) for name in [*self._expected, *self._collect_errors]):
             return
         there = still_there([item for item, _, _ in self._orphans])     # now that no test runs any more
@@ -152,8 +154,8 @@ class Recorder:
             return
         page, verdict = self._written
         terminalreporter.section("verdict")
-        for test, item in self._leaks:
-            terminalreporter.line(f"left by {test}: {item}")
+        for name, item in self._leaks:
+            terminalreporter.line(f"left by {name}: {item}")
         for orphan in verdict.orphans:
             terminalreporter.line(f"left by one of {', '.join(orphan.tests) or 'the tests'}: {orphan.item}")
         for test in verdict.of(LOST):
@@ -168,7 +170,7 @@ def still_there(orphans: Collection[str]) -> Collection[str]:
     """Which of them a last look still finds without an owner; all of them when there is no looking."""
     if not orphans:
         return orphans
-    from functests.libs import ledger_book      # only here: it brings in clients of clusters and engines
+    from functests.libs import ledger_book  # only here: it brings in clients of clusters and engines
 
     try:
         return ledger_book.still_there(orphans)

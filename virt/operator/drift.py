@@ -18,6 +18,8 @@ def covers(actual: Any, wanted: Any) -> bool:
     >>> covers({"b": [1, 2]}, {"b": [1]})
     False
     """
+    if actual == wanted:
+        return True
     if isinstance(wanted, Mapping):
         if not isinstance(actual, Mapping):
             return actual is None and not wanted
@@ -29,7 +31,7 @@ def covers(actual: Any, wanted: Any) -> bool:
             isinstance(actual, Sequence) and len(actual) == len(wanted)
             and all(covers(one, other) for one, other in zip(actual, wanted, strict=True))
         )
-    return bool(actual == wanted)
+    return False
 
 
 def is_current(existing: Json, wanted: Wanted, recorded_generation: int) -> bool:

@@ -67,7 +67,7 @@ def test_what_stays_on_a_node_is_the_leak_of_the_test_that_made_it_not_of_the_la
 def test_what_stays_in_the_api_fails_the_test_by_name_with_the_history() -> None:
     role = Item("ClusterRole", "api", "left")
     seen = [Snapshot(1.0)]
-    page = Book(nothing, lambda: seen[0], alone=False).open("a.py::t1")
+    page = Book(nothing, lambda: seen[0]).open("a.py::t1")
     seen[0] = Snapshot(2.0, frozenset([role]), {role: Rest.agent})
     with pytest.raises(Leak, match=r"a\.py::t1 left behind") as caught:
         page.close()
@@ -77,20 +77,19 @@ def test_what_stays_in_the_api_fails_the_test_by_name_with_the_history() -> None
 
 def test_what_goes_from_the_api_late_is_no_leak_and_the_wait_is_known() -> None:
     role = Item("ClusterRole", "api", "left")
-    book = Book(nothing, looks([], [role], [role], []), alone=True)
-    page = book.open("t1")
+    page = Book(nothing, looks([], [role], [role], [])).open("t1", alone=True)
     page.close()
     assert page.settled_s > 0
 
 
 def test_alone_an_item_without_an_owner_has_one_maker() -> None:
-    book = Book(looks([], [FILE]), nothing, alone=True)
-    book.open("t1").close()
+    book = Book(looks([], [FILE]), nothing)
+    book.open("t1", alone=True).close()
     assert told(book) == ([("t1", FILE)], [])
 
 
 def test_beside_others_it_is_kept_with_the_time_of_its_appearance() -> None:
-    book = Book(looks([], [FILE]), nothing, alone=False)
+    book = Book(looks([], [FILE]), nothing)
     book.open("t1").close()
     book.open("t2").close()          # it is there before: not t2's
     debts, orphans = book.close()
@@ -100,7 +99,7 @@ def test_beside_others_it_is_kept_with_the_time_of_its_appearance() -> None:
 
 
 def test_an_orphan_that_is_gone_at_the_end_is_forgotten() -> None:
-    book = Book(looks([], [FILE], []), nothing, alone=False)
+    book = Book(looks([], [FILE], []), nothing)
     book.open("t1").close()
     assert told(book) == ([], [])
 
@@ -109,19 +108,13 @@ def test_an_item_that_shows_its_owner_later_is_nobodys_debt_and_no_orphan() -> N
     """A process is seen before the kubelet has put it into its pod's cgroup."""
     for alone in (True, False):
         states = [Snapshot(1.0), Snapshot(2.0, frozenset([GROUP])), Snapshot(3.0, frozenset([GROUP]), {GROUP: "other"})]
-        book = Book(lambda left=states: left.pop(0) if len(left) > 1 else left[0], nothing, alone=alone)  # type: ignore[misc]
-        book.open("t1").close()
+        book = Book(lambda left=states: left.pop(0) if len(left) > 1 else left[0], nothing)  # type: ignore[misc]
+        book.open("t1", alone=alone).close()
         assert told(book) == ([], [])
 
 
-def test_a_serial_test_is_alone_whatever_the_workers() -> None:
-    book = Book(looks([], [FILE]), nothing, alone=False)
-    book.open("t1", alone=True).close()
-    assert told(book) == ([("t1", FILE)], [])
-
-
 def test_a_serial_test_does_not_answer_for_what_came_between_this_workers_tests() -> None:
-    book = Book(looks([], [], [FILE], [FILE]), nothing, alone=False)
+    book = Book(looks([], [], [FILE], [FILE]), nothing)
     book.open("t1").close()
     book.open("serial", alone=True).close()
     assert told(book) == ([], [])
@@ -130,7 +123,7 @@ def test_a_serial_test_does_not_answer_for_what_came_between_this_workers_tests(
 def test_a_namespace_that_the_tests_client_made_is_its_own() -> None:
     space = Item("Namespace", "api", "made-by-hand")
     seen = [Snapshot(1.0)]
-    page = Book(nothing, lambda: seen[0], alone=False).open("t1")
+    page = Book(nothing, lambda: seen[0]).open("t1")
     seen[0] = Snapshot(2.0, frozenset([space]), {space: Rest.agent})
     with pytest.raises(Leak, match="Namespace made-by-hand"):
         page.close()
@@ -146,7 +139,7 @@ def test_each_test_writes_under_its_own_name() -> None:
 def test_what_should_go_with_a_namespace_and_does_not_is_said_at_the_end() -> None:
     volume = Item("PersistentVolume", "api", "pv-1")
     states = [Snapshot(1.0)]
-    book = Book(nothing, lambda: states[0], alone=False)
+    book = Book(nothing, lambda: states[0])
     page = book.open("a.py::t1")
     page.own("ft-1")
     states[0] = Snapshot(2.0, frozenset([volume]), {volume: "ft-1"}, follows=frozenset([volume]))

@@ -22,7 +22,7 @@ class Engine:
         self.here, self._there = socket.socketpair()
         self._cut = cut
         self.process = subprocess.Popen(
-            ["sh"], stdin=self._there, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+            ["sh"], stdin=self._there.fileno(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
         )
         self._thread = threading.Thread(target=self._carry)
         self._thread.start()

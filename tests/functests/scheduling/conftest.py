@@ -1,4 +1,7 @@
-"""Runs of pytest inside of a test (their workers are processes of their own), with the scheduling plugin and nothing else of the functional tests."""
+"""Runs of pytest inside of a test, with the scheduling plugin and nothing else of the functional tests.
+
+Only their workers are processes of their own.
+"""
 
 import json
 from dataclasses import dataclass
@@ -25,7 +28,6 @@ def told(request):
 """
 INI = """
 [pytest]
-asyncio_default_fixture_loop_scope = function
 markers =
   case(id): x
   demand(): x
@@ -46,7 +48,7 @@ class Inner:
             (self.pytester.path / "functests" / f"test_{name}.py").write_text(text)
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+        return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "xdist.plugin", *arguments)
 
     def account(self) -> dict[str, Any]:
         return dict(json.loads((self.pytester.path / "artifacts" / "schedule.json").read_text()))
@@ -64,6 +66,7 @@ class Inner:
 @pytest.fixture
 def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Inner:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")       # hypothesis alone doubles a worker's start
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
     (pytester.path / "functests").mkdir()

@@ -11,6 +11,8 @@ def test_sleepers_overlap_big_ones_do_not_and_serial_ones_come_last(inner: Inner
     inner.write(
         all="""
 import time, pytest
+from pathlib import Path
+story = Path(__file__).parents[1] / "story"
 @pytest.mark.serial
 def test_serial(told): time.sleep(0.1)
 @pytest.mark.disruptive
@@ -20,7 +22,9 @@ def test_big(told): time.sleep(0.2)
 @pytest.mark.demand(vcpus=1000)
 def test_other_big(told): time.sleep(0.2)
 @pytest.mark.demand(seconds=60)
-def test_sleeper(told): time.sleep(1)
+def test_sleeper(told):
+    end = time.time() + 30
+    while "big" not in story.read_text() and time.time() < end: time.sleep(0.02)
 @pytest.mark.parametrize("number", range(6))
 def test_small(told, number): pass
 """

@@ -9,6 +9,7 @@ from functests.verdict import plugin
 from functests.verdict.records import Test, Verdict
 from functests.verdict.sampler import Sampler
 
+PLUGINS = ("-p", "no:cacheprovider", "-p", "xdist.plugin")
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.runs_processes
 
@@ -26,6 +27,7 @@ class Planted:
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         self._pytester = pytester
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")       # hypothesis alone doubles a worker's start
         monkeypatch.setenv("XDG_STATE_HOME", str(pytester.path / "state"))
         monkeypatch.setattr(Sampler, "start", lambda self: None)          # no cluster here
         monkeypatch.setattr(plugin, "still_there", lambda orphans: orphans)
@@ -39,7 +41,7 @@ class Planted:
         file = self._pytester.path / "functests" / "test_planted.py"
         file.parent.mkdir(exist_ok=True)
         file.write_text("import pytest\n" + source)
-        result = self._pytester.runpytest_inprocess("functests", "-p", "no:cacheprovider", *options)
+        result = self._pytester.runpytest_inprocess("functests", *PLUGINS, *options)
         text = (self.artifacts / "verdict.json").read_bytes()
         return result, msgspec.json.decode(text, type=Verdict)
 
@@ -168,6 +170,6 @@ def test_a_file_that_cannot_be_collected_is_in_the_verdict(planted: Planted) -> 
 
 def test_a_run_without_functional_tests_writes_nothing(pytester: pytest.Pytester, planted: Planted) -> None:
     pytester.makepyfile("def test_unit(): pass")
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess(*PLUGINS)
     assert result.ret == 0
     assert not (pytester.path / "artifacts").exists()

@@ -1,6 +1,8 @@
 """The whole loop on a fake cluster: install, update, repair, removal, and being killed in between."""
 
+import asyncio
 import contextlib
+import pickle
 
 import msgspec
 import pytest
@@ -33,17 +35,32 @@ def cluster() -> Cluster:
     return made
 
 
+@pytest.fixture(scope="module")
+def installation() -> bytes:
+    """The API server's memory after a whole installation, which is made once."""
+
+    async def install() -> Cluster:
+        made = Cluster()
+        made.kube.put(KUBEVIRT, kubevirt())
+        await (await made.operator()).run(made)
+        return made
+
+    kube = asyncio.run(install()).kube
+    return pickle.dumps((kube._objects, kube._version))
+
+
+@pytest.fixture
+def deployed(cluster: Cluster, installation: bytes) -> None:
+    """``cluster`` is as after an installation, and nothing has been written since."""
+    cluster.kube._objects, cluster.kube._version = pickle.loads(installation)
+
+
 def values(cr: v1.KubeVirt) -> dict[str, str]:
     return {condition.type: f"{condition.status} {condition.reason}" for condition in cr.status.conditions}
 
 
 def created(cluster: Cluster, plural: str) -> list[str]:
     return [call.name for call in cluster.kube.writes if call.verb == "create" and call.plural == plural]
-
-
-async def deployed(cluster: Cluster) -> None:
-    await (await cluster.operator()).run(cluster)
-    cluster.kube.writes.clear()
 
 
 async def test_installation_ends_deployed_with_everything_there(cluster: Cluster) -> None:
@@ -81,8 +98,7 @@ async def test_installation_brings_up_the_api_before_the_others(cluster: Cluster
     assert created(cluster, "daemonsets") == ["virt-handler"]
 
 
-async def test_an_idle_installation_is_not_written_to(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_an_idle_installation_is_not_written_to(cluster: Cluster, deployed: None) -> None:
     operator = await cluster.operator()
     for _ in range(3):
         await operator.step()
@@ -104,8 +120,7 @@ async def test_a_killed_operator_goes_on_where_it_stopped(cluster: Cluster) -> N
     assert len(cluster.kube._of(SECRET)) == 7
 
 
-async def test_an_update_goes_node_agents_then_controller_then_api(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_an_update_goes_node_agents_then_controller_then_api(cluster: Cluster, deployed: None) -> None:
     new = environment("v1.1.0", operator="reg/virt:2")
     operator = await cluster.operator(new)
     order: list[str] = []
@@ -136,8 +151,7 @@ async def test_an_update_goes_node_agents_then_controller_then_api(cluster: Clus
     assert values(cluster.cr)["Degraded"] == "False AllComponentsReady"
 
 
-async def test_an_update_widens_after_the_first_node_and_ends_narrow(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_an_update_widens_after_the_first_node_and_ends_narrow(cluster: Cluster, deployed: None) -> None:
     operator = await cluster.operator(environment("v1.1.0", handler="reg/virt:2"))
     widths = []
     for _ in range(8):
@@ -150,8 +164,7 @@ async def test_an_update_widens_after_the_first_node_and_ends_narrow(cluster: Cl
     assert widths[-1] == 1
 
 
-async def test_a_node_agent_that_does_not_stay_up_stops_the_update(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_a_node_agent_that_does_not_stay_up_stops_the_update(cluster: Cluster, deployed: None) -> None:
     operator = await cluster.operator(environment("v1.1.0", operator="reg/virt:2"))
     await operator.step()
     found = cluster.kube.peek(DAEMON_SET, "virt-handler", NAMESPACE)
@@ -168,9 +181,8 @@ async def test_a_node_agent_that_does_not_stay_up_stops_the_update(cluster: Clus
     assert "Synchronized" not in values(cluster.cr)
 
 
-async def test_a_new_launcher_image_alone_leaves_the_api_alone(cluster: Cluster) -> None:
+async def test_a_new_launcher_image_alone_leaves_the_api_alone(cluster: Cluster, deployed: None) -> None:
     """The controller makes pods with it; the handlers' nodes are to have it, and libvirt's cache about it."""
-    await deployed(cluster)
     apis = cluster.pods("virt-api")
     before = {app: cluster.pods(app) for app in ("virt-controller", "virt-handler")}
     operator = await cluster.operator(environment("v1.0.0", launcher="reg/virt-launcher:2"))
@@ -179,8 +191,7 @@ async def test_a_new_launcher_image_alone_leaves_the_api_alone(cluster: Cluster)
     assert all(cluster.pods(app) != pods for app, pods in before.items())
 
 
-async def test_an_operator_leaves_the_settings_of_another_alone(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_an_operator_leaves_the_settings_of_another_alone(cluster: Cluster, deployed: None) -> None:
     operator = await cluster.operator()
     await operator.run(cluster)
     operator.installer._environment = lambda: None
@@ -189,8 +200,7 @@ async def test_an_operator_leaves_the_settings_of_another_alone(cluster: Cluster
     assert len(cluster.kube.writes) == before
 
 
-async def test_deleted_and_changed_objects_come_back(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_deleted_and_changed_objects_come_back(cluster: Cluster, deployed: None) -> None:
     operator = await cluster.operator()
     kube = cluster.kube
     wanted = {kind: kube.peek(kind, name, space) for kind, name, space in (
@@ -224,8 +234,7 @@ async def test_deleted_and_changed_objects_come_back(cluster: Cluster) -> None:
     assert values(cluster.cr)["Available"] == "True AllComponentsReady"
 
 
-async def test_an_object_without_our_labels_is_adopted(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_an_object_without_our_labels_is_adopted(cluster: Cluster, deployed: None) -> None:
     before = cluster.kube.peek(SERVICE, "virt-api", NAMESPACE)
     assert before is not None
     await cluster.kube.patch(
@@ -238,8 +247,7 @@ async def test_an_object_without_our_labels_is_adopted(cluster: Cluster) -> None
     assert after["metadata"]["labels"] == before["metadata"]["labels"]
 
 
-async def test_an_unreadable_certificate_is_issued_again(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_an_unreadable_certificate_is_issued_again(cluster: Cluster, deployed: None) -> None:
     name = "kubevirt-virt-api-certs"
     before = cluster.kube.peek(SECRET, name, NAMESPACE)
     await cluster.kube.patch(SECRET, name, MergePatch({"data": {"tls.crt": "", "tls.key": ""}}), namespace=NAMESPACE)
@@ -250,8 +258,7 @@ async def test_an_unreadable_certificate_is_issued_again(cluster: Cluster) -> No
     assert after["data"]["tls.crt"] not in ("", before["data"]["tls.crt"])
 
 
-async def test_a_new_ca_is_published_beside_the_old_one(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_a_new_ca_is_published_beside_the_old_one(cluster: Cluster, deployed: None) -> None:
     await cluster.kube.delete(SECRET, "kubevirt-ca", NAMESPACE)
     leaf = cluster.kube.peek(SECRET, "kubevirt-virt-api-certs", NAMESPACE)
     await (await cluster.operator()).run(cluster)
@@ -261,8 +268,7 @@ async def test_a_new_ca_is_published_beside_the_old_one(cluster: Cluster) -> Non
     assert cluster.kube.peek(SECRET, "kubevirt-virt-api-certs", NAMESPACE) == leaf, "peers do not know the new CA yet"
 
 
-async def test_replicas_and_budgets_follow_the_object(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_replicas_and_budgets_follow_the_object(cluster: Cluster, deployed: None) -> None:
     assert cluster.kube.peek(DISRUPTION_BUDGET, "virt-api-pdb", NAMESPACE) is not None
     patch = MergePatch({"spec": {"infra": {"replicas": 1}}})
     await cluster.kube.patch(KUBEVIRT, "kubevirt", patch, namespace=NAMESPACE)
@@ -290,8 +296,7 @@ async def test_an_error_is_reported_and_goes_away(cluster: Cluster) -> None:
     assert "Synchronized" not in values(cluster.cr)
 
 
-async def test_a_second_kubevirt_does_nothing(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_a_second_kubevirt_does_nothing(cluster: Cluster, deployed: None) -> None:
     second = kubevirt()
     second = msgspec.structs.replace(second, metadata=msgspec.structs.replace(second.metadata, name="second"))
     cluster.kube.put(KUBEVIRT, second)
@@ -304,8 +309,7 @@ async def test_a_second_kubevirt_does_nothing(cluster: Cluster) -> None:
     assert found.status.phase == ""
 
 
-async def test_removal_leaves_nothing_and_ends_definitions_first(cluster: Cluster) -> None:
-    await deployed(cluster)
+async def test_removal_leaves_nothing_and_ends_definitions_first(cluster: Cluster, deployed: None) -> None:
     cluster.kube.put(NODE, core.Node(metadata=core.ObjectMeta(
         name="node0", labels={"kubevirt.io/schedulable": "true", "kubernetes.io/os": "linux"},
         annotations={"kubevirt.io/heartbeat": "now"},

@@ -95,10 +95,9 @@ def test_absent_needs_the_bridge_binding() -> None:
 
 
 def complete(causes: tuple[StatusCause, ...]) -> bool:
-    """Each tells a field of the object, a reason that Kubernetes knows, and some text."""
+    """Each tells a field, a reason that Kubernetes knows, and some text."""
     return all(
-        (cause.field.split(".")[0] in ("spec", "metadata") or cause.message == "no memory requested")
-        and cause.reason in REASONS and cause.message
+        (cause.field or cause.message == "no memory requested") and cause.reason in REASONS and cause.message
         for cause in causes
     )
 

@@ -30,8 +30,7 @@ def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
     for candidate in (data, packet.encode(Packet(op=1, transaction=1, mac=bytes(6)))[:240] + data):
         try:
             message = packet.decode(candidate)
-        except Malformed as fault:
-            assert "cookie" in str(fault) or "cut short" in str(fault) or "hardware type" in str(fault)
+        except Malformed:
             continue
         assert len(message.mac) == 6
         assert sum(map(len, message.options.values())) < len(candidate)
