@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from virt.api import clusterconfig, core, names, v1
 from virt.api.clusterconfig import ClusterConfig
-from virt.api.kinds import KUBEVIRT, NODE, POD, PVC, VM, VMI
+from virt.api.kinds import KUBEVIRT, NODE, POD, PVC, RESOURCE_QUOTA, VM, VMI
 from virt.base.clock import Clock, RealClock
 from virt.controller.node.controller import NodeReconciler
 from virt.controller.vm import controller as vm_controller
@@ -41,6 +41,9 @@ class Controllers:
             }),
             claims=Informer(client, PVC, clock=clock),
             nodes=Informer(client, NODE, clock=clock),
+            quotas=Informer(client, RESOURCE_QUOTA, clock=clock, indexes={
+                vmi_controller.QUOTAS_BY_NAMESPACE: vmi_controller.namespace_of,
+            }),
         )
         self._recorders = {
             name: EventRecorder(client, f"{name}-controller", clock=clock)
@@ -82,7 +85,9 @@ class Controllers:
 
     def _informers(self) -> Mapping[str, Informer[core.Pod]]:
         caches = self.caches
-        found = (self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes)
+        found = (
+            self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes, caches.quotas,
+        )
         return {informer.kind.plural: informer for informer in found}  # type: ignore[misc]
 
     def _machines(self, reconciler: MachineReconciler) -> Controller:

@@ -59,7 +59,7 @@ def _disks(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
             if info is None or "ReadWriteMany" not in info.access_modes:
                 return (
                     "DisksNotLiveMigratable",
-                    f"volume {volume.name}: claim {claim} is not ReadWriteMany, so a second node may not open it",
+                    f"volume {volume.name}: claim {claim} is not shared (ReadWriteMany), so no second node may open it",
                 )
         if volume.host_disk is not None and not volume.host_disk.shared:
             return "DisksNotLiveMigratable", f"volume {volume.name} is a file of this node and not marked as shared"

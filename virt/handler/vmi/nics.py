@@ -15,7 +15,7 @@ def guest_nics(vmi: v1.VirtualMachineInstance) -> tuple[GuestNic, ...]:
     """
     networks = {network.name: network for network in vmi.spec.networks}
     return tuple(
-        _nic(interface, networks.get(interface.name), vmi.spec.domain)
+        _nic(interface, networks.get(interface.name), vmi.spec)
         for interface in vmi.spec.domain.devices.interfaces
         if interface.state != "absent" and interface.sriov is None
     )
@@ -34,7 +34,7 @@ def queue_count(interface: v1.Interface, domain: v1.DomainSpec) -> int:
     return min(max(cpu.sockets, 1) * max(cpu.cores, 1) * max(cpu.threads, 1), _MAX_QUEUES)
 
 
-def _nic(interface: v1.Interface, network: v1.Network | None, domain: v1.DomainSpec) -> GuestNic:
+def _nic(interface: v1.Interface, network: v1.Network | None, spec: v1.VirtualMachineInstanceSpec) -> GuestNic:
     if network is None:
         raise NetworkPlanError(f"interface {interface.name!r} has no network of that name")
     pod = network.pod or v1.PodNetwork()
@@ -47,8 +47,8 @@ def _nic(interface: v1.Interface, network: v1.Network | None, domain: v1.DomainS
         ports=tuple(PortRange(port.protocol.lower() or "tcp", port.port, port.port) for port in interface.ports),
         cidr=pod.vm_network_cidr,
         cidr6=pod.vm_ipv6_network_cidr,
-        queues=queue_count(interface, domain),
-        dhcp=_dhcp(interface.dhcp_options or v1.DHCPOptions()),
+        queues=queue_count(interface, spec.domain),
+        dhcp=_dhcp(interface.dhcp_options or v1.DHCPOptions(), spec.subdomain),
     )
 
 
@@ -60,10 +60,11 @@ def _binding(interface: v1.Interface) -> Binding:
     raise NetworkPlanError(f"interface {interface.name!r} has no binding that this node can make")
 
 
-def _dhcp(options: v1.DHCPOptions) -> DhcpExtras:
+def _dhcp(options: v1.DHCPOptions, subdomain: str) -> DhcpExtras:
     return DhcpExtras(
         boot_file=options.boot_file_name,
         tftp_server=options.tftp_server_name,
         ntp_servers=options.ntp_servers,
         private_options=tuple((option.option, option.value) for option in options.private_options),
+        subdomain=subdomain,
     )
