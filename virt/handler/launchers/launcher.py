@@ -11,12 +11,14 @@ from virt.rpc.messages import (
     DomainState,
     DomainStatus,
     Event,
+    GuestAgentSilent,
     GuestPanicked,
     Request,
     WiredInterface,
 )
 from virt.rpc.peer import Peer, Reply
 
+Note = GuestPanicked | GuestAgentSilent | DiskError
 LIVE_STATES = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTDOWN)
 
 
@@ -38,7 +40,7 @@ class Launcher:
         self.power_button_at: float | None = None
         self.resumes = 0                            # after I/O errors
         self.stopped_at: float | None = None
-        self.notes: list[GuestPanicked | DiskError] = []      # happened, not yet told to people
+        self.notes: list[Note] = []      # happened, not yet told to people
         self.is_dead = False
         self._peer: Peer | None = None
 
@@ -71,7 +73,7 @@ class Launcher:
         match event:
             case DomainEvent(status=status):
                 self.status = status
-            case GuestPanicked() | DiskError():
+            case GuestPanicked() | GuestAgentSilent() | DiskError():
                 self.notes.append(event)
                 del self.notes[:-16]
 

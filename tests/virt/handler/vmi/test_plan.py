@@ -127,3 +127,9 @@ def test_a_guest_deleted_before_its_vmi_was_scheduled_is_brought_down() -> None:
     early = replace(found, status=replace(found.status, phase="Scheduling"))
     assert plan(early, seen(S.NONE), NOW) == Plan("Scheduling")
     assert plan(early, seen(S.RUNNING), NOW) == Plan("Scheduling", Action.PRESS_POWER_BUTTON, again_s=5.0)
+
+
+def test_a_guest_without_a_power_button_is_left_its_grace() -> None:
+    spec = {"domain": WITHOUT_ACPI, "termination_grace_period_seconds": 5}
+    assert plan(deleted(1, **spec), seen(S.RUNNING), NOW) == Plan("Running", again_s=4)
+    assert plan(deleted(6, **spec), seen(S.RUNNING), NOW).action is Action.DESTROY

@@ -27,7 +27,8 @@ def is_pod_of(pod: core.Pod, vmi: v1.VirtualMachineInstance) -> bool:
 
 
 def _named(vmi: v1.VirtualMachineInstance, uid: str) -> str:
-    return f"{f'virt-launcher-{vmi.metadata.name}'[:_BASE - 1]}-{suffix(uid)}"
+    stem = f"virt-launcher-{vmi.metadata.name}"[:_BASE - 1].rstrip("-.")       # cut after a dot, it would be no name
+    return f"{stem}-{suffix(uid)}"
 
 
 def suffix(uid: str) -> str:
