@@ -145,6 +145,17 @@ async def test_start_strategy_paused(manager: Manager) -> None:
     assert manager.status.state == DomainState.RUNNING
 
 
+async def test_pause_stops_the_processors_and_not_only_the_word(
+    manager: Manager, hypervisor: FakeHypervisor
+) -> None:
+    await status_of(manager)
+    await manager.serve(messages.Pause(), ())
+    assert (await hypervisor.state(NAME))[0] == DomainState.PAUSED
+    assert (manager.status.state, manager.status.reason) == (DomainState.PAUSED, "User")
+    await manager.serve(messages.Unpause(), ())
+    assert (await hypervisor.state(NAME))[0] == DomainState.RUNNING
+
+
 @pytest.mark.parametrize(
     "request_", [messages.Pause(), messages.Reset(), messages.OpenSerial(), messages.GuestInfo(), messages.Screenshot()]
 )

@@ -91,6 +91,16 @@ async def test_a_minimal_vmi_gets_its_defaults_and_is_valid(admission: Admission
     assert await admission.mutated(webhookpaths.VM_MUTATE, vm_json()) != vm_json()
 
 
+async def test_a_machine_gets_an_identity_once(admission: Admission) -> None:
+    """Of its own, not one that follows from its name: guests of one name would be one machine."""
+    stored = await admission.mutated(webhookpaths.VM_MUTATE, vm_json())
+    firmware = stored["spec"]["template"]["spec"]["domain"]["firmware"]
+    assert firmware["uuid"] == firmware["serial"] == "11111111-2222-4333-8444-555555555555"
+    changed = {**vm_json(), "metadata": {**vm_json()["metadata"], "labels": {"c": "d"}}}
+    updated = await admission.mutated(webhookpaths.VM_MUTATE, changed, vm_json())
+    assert "firmware" not in updated["spec"]["template"]["spec"]["domain"]
+
+
 async def test_a_fault_in_a_template_is_named_with_its_path(admission: Admission) -> None:
     vm = vm_json()
     vm["spec"]["template"]["spec"]["domain"]["devices"] = {"disks": [{"name": "nothing"}]}

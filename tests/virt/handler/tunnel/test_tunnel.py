@@ -79,6 +79,19 @@ async def test_bytes_go_both_ways_and_text_frames_do_not_matter(tmp_path: Path) 
         assert await closed(ws) == 1000
 
 
+async def test_all_that_a_talkative_guest_says_arrives(tmp_path: Path) -> None:
+    async with node(tmp_path) as (_, fake, client), client.ws_connect(f"{AT}/console") as ws:
+        said = os.urandom(1 << 20)
+        end = await guest_end(fake, 0)
+        saying = asyncio.create_task(say(end, said))
+        heard = bytearray()
+        async with asyncio.timeout(20):
+            while len(heard) < len(said):
+                heard += await ws.receive_bytes()
+        await saying
+        assert heard == said
+
+
 async def test_no_offer_is_served_without_an_echo(tmp_path: Path) -> None:
     async with node(tmp_path) as (_, _fake, client):
         for protocols in ((), ("fantasy",)):
