@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from virt.api import clusterconfig, core, names, v1
 from virt.api.clusterconfig import ClusterConfig
-from virt.api.kinds import KUBEVIRT, NODE, POD, PVC, VM, VMI
+from virt.api.kinds import KUBEVIRT, NODE, POD, PVC, VM, VMI, VMIM
 from virt.base.clock import Clock, RealClock
+from virt.controller.migration import controller as migration_controller
+from virt.controller.migration.controller import MigrationReconciler
 from virt.controller.node.controller import NodeReconciler
 from virt.controller.vm import controller as vm_controller
 from virt.controller.vm.controller import MachineReconciler
@@ -42,9 +44,12 @@ class Controllers:
             claims=Informer(client, PVC, clock=clock),
             nodes=Informer(client, NODE, clock=clock),
         )
+        self._migrations = Informer(client, VMIM, clock=clock, indexes={
+            migration_controller.MIGRATIONS_BY_VMI: migration_controller.key_of_vmi,
+        })
         self._recorders = {
             name: EventRecorder(client, f"{name}-controller", clock=clock)
-            for name in ("virtualmachine", "virtualmachineinstance", "node")
+            for name in ("virtualmachine", "virtualmachineinstance", "migration", "node")
         }
         machines = MachineReconciler(
             client, self.caches, self._recorders["virtualmachine"], clock=clock,
@@ -54,9 +59,13 @@ class Controllers:
             client, self.caches, self._recorders["virtualmachineinstance"], self.config,
             launcher_image=launcher_image, clock=clock,
         )
+        migrations = MigrationReconciler(
+            client, self.caches, self._migrations, self._recorders["migration"], self.config,
+            launcher_image=launcher_image, clock=clock,
+        )
         nodes = NodeReconciler(client, self.caches.nodes, self._recorders["node"], clock=clock)
         self._controllers = (
-            self._machines(machines), self._instances(instances), self._nodes(nodes),
+            self._machines(machines), self._instances(instances), self._moves(migrations), self._nodes(nodes),
         )
 
     def config(self) -> ClusterConfig:
@@ -82,7 +91,9 @@ class Controllers:
 
     def _informers(self) -> Mapping[str, Informer[core.Pod]]:
         caches = self.caches
-        found = (self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes)
+        found = (
+            self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes, self._migrations,
+        )
         return {informer.kind.plural: informer for informer in found}  # type: ignore[misc]
 
     def _machines(self, reconciler: MachineReconciler) -> Controller:
@@ -99,6 +110,13 @@ class Controllers:
         controller.watches(self.caches.claims, reconciler.keys_of_claim)
         controller.watches(self.caches.nodes, reconciler.keys_of_node)
         controller.watches(self.caches.vms, self._released)
+        return controller
+
+    def _moves(self, reconciler: MigrationReconciler) -> Controller:
+        controller = Controller("migration", reconciler.reconcile, workers=WORKERS)
+        controller.watches(self._migrations, reconciler.keys_of_migration)
+        controller.watches(self.caches.vmis, reconciler.keys_of_vmi)
+        controller.watches(self.caches.pods, reconciler.keys_of_pod)
         return controller
 
     def _nodes(self, reconciler: NodeReconciler) -> Controller:

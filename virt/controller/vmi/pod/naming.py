@@ -16,7 +16,12 @@ def pod_name(vmi: v1.VirtualMachineInstance) -> str:
     Looks like a generated name but is always the same for a VMI: a controller that has lost its lease without knowing
     can never start a second launcher, since the API server refuses the name.
     """
-    return f"{f'virt-launcher-{vmi.metadata.name}'[:_BASE - 1]}-{suffix(vmi.metadata.uid)}"
+    return named(vmi, vmi.metadata.uid)
+
+
+def named(vmi: v1.VirtualMachineInstance, uid: str) -> str:
+    """The name of the one launcher that the object with ``uid`` may bring about: the VMI, or a migration of it."""
+    return f"{f'virt-launcher-{vmi.metadata.name}'[:_BASE - 1]}-{suffix(uid)}"
 
 
 def suffix(uid: str) -> str:
