@@ -1,6 +1,7 @@
 """Carries out what a migration's plan asks for: the target's pod, and what the VMI is to tell the nodes."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 from virt.api import v1
@@ -28,10 +29,16 @@ _AGAIN_S = 5.0
 
 
 class Writer:
-    def __init__(self, client: Client, caches: Caches, recorder: EventRecorder) -> None:
+    """``settings``: for a migration of a VMI, the name of its policy and what is in force."""
+
+    def __init__(
+        self, client: Client, caches: Caches, recorder: EventRecorder,
+        settings: Callable[[v1.VirtualMachineInstance], tuple[str, Migrations]],
+    ) -> None:
         self._client = client
         self._caches = caches
         self._recorder = recorder
+        self._settings = settings
 
     async def carry_out(self, todo: Plan, world: World, context: Callable[[], Context], now: str) -> Plan:
         """The plan as it turned out. Raises ApiError for what another try may mend."""
@@ -42,9 +49,9 @@ class Writer:
                 case DeleteTarget(why):
                     await self._delete(world, why)
                 case HandOver():
-                    await self._hand_over(world, context().config.migrations)
+                    await self._hand_over(world)
                 case GiveUp(why):
-                    await self._change(world, lambda vmi, why=why: status.given_up(vmi, why, now))
+                    await self._change(world, functools.partial(status.given_up, why=why, now=now))
                 case RequestAbort():
                     await self._change(world, status.aborting)
                 case Release():
@@ -89,12 +96,13 @@ class Writer:
             world.migration, "Normal" if not why else "Warning", "SuccessfulDelete",
             f"Deleted migration target pod {meta.name}" + (f": {why}" if why else ""))
 
-    async def _hand_over(self, world: World, settings: Migrations) -> None:
+    async def _hand_over(self, world: World) -> None:
         vmi, pod = world.vmi, world.pod
         assert vmi is not None
         assert pod is not None
+        policy, settings = self._settings(vmi)
         try:
-            await self._change(world, lambda vmi: status.handed_over(vmi, world, pod, settings))
+            await self._change(world, lambda vmi: status.handed_over(vmi, world, pod, settings, policy))
         except ConflictError:
             raise
         except ApiError as error:

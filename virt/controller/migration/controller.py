@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from virt.api import core, names, v1
-from virt.api.clusterconfig import ClusterConfig
+from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import VMIM
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import writes
@@ -34,7 +34,9 @@ def key_of_vmi(migration: Migration) -> Iterable[str]:
 class MigrationReconciler:
     def __init__(
         self, client: Client, caches: Caches, migrations: Informer[Migration], recorder: EventRecorder,
-        config: Callable[[], ClusterConfig], *, launcher_image: str, clock: Clock | None = None,
+        config: Callable[[], ClusterConfig], *,
+        settings: Callable[[v1.VirtualMachineInstance], tuple[str, Migrations]], launcher_image: str,
+        clock: Clock | None = None,
     ) -> None:
         self._client = client
         self._caches = caches
@@ -43,7 +45,7 @@ class MigrationReconciler:
         self._config = config
         self._launcher_image = launcher_image
         self._clock = clock or RealClock()
-        self._writer = Writer(client, caches, recorder)
+        self._writer = Writer(client, caches, recorder, settings)
         self._gate = asyncio.Lock()         # two that wait must not both take the last free place
 
     async def reconcile(self, key: str) -> Result:

@@ -49,7 +49,8 @@ class Launchers:
         who: Identify = identify,
         unknown_deadline_s: float = UNKNOWN_DEADLINE_S,
     ) -> None:
-        self._stores = (vmis, *((incoming,) if incoming is not None else ()))
+        self._stores: tuple[Store[v1.VirtualMachineInstance], ...] = (
+            vmis, *((incoming,) if incoming is not None else ()))
         self._changed = changed
         self._node = node
         self._path = path

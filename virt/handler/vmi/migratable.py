@@ -16,6 +16,15 @@ def condition(vmi: v1.VirtualMachineInstance) -> v1.Condition:
     return v1.Condition(type="LiveMigratable", status="False", reason=reason, message=message)
 
 
+def storage_condition(vmi: v1.VirtualMachineInstance) -> v1.Condition:
+    """Whether only its disks could keep it from moving: a migration that also replaces them would go."""
+    obstacles = [found[1] for found in (_network(vmi), _devices(vmi)) if found is not None]
+    if not obstacles:
+        return v1.Condition(type="StorageLiveMigratable", status="True")
+    return v1.Condition(
+        type="StorageLiveMigratable", status="False", reason="NotMigratable", message="; ".join(obstacles))
+
+
 def method(vmi: v1.VirtualMachineInstance) -> str:
     """BlockMigration where a disk has to be copied along, else LiveMigration."""
     is_copied = any(_is_of_the_pod(volume) and not _is_readonly_cdrom(vmi, volume.name) for volume in vmi.spec.volumes)

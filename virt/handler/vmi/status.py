@@ -96,6 +96,7 @@ def with_error(
 
 def _conditions(vmi: v1.VirtualMachineInstance, domain: DomainStatus, now: str) -> tuple[v1.Condition, ...]:
     found = conditions.with_condition(vmi.status.conditions, migratable.condition(vmi), now)
+    found = conditions.with_condition(found, migratable.storage_condition(vmi), now)
     wanted = {
         "AgentConnected": v1.Condition(type="AgentConnected", status="True") if domain.agent_connected else None,
         "AgentVersionNotSupported": _agent_too_old(domain),

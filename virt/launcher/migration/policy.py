@@ -4,7 +4,6 @@ KubeVirt: pkg/virt-launcher/virtwrap/live-migration-source.go, the migration mon
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from virt.launcher.libvirt_conn import JobProgress
 from virt.rpc.messages import MigrationLimits
@@ -32,7 +31,7 @@ def why_given_up(limits: MigrationLimits, progress: JobProgress, course: Course,
     >>> why_given_up(MigrationLimits(timeout_per_gib_s=150), JobProgress(2 * GIB, 5), Course(5, 0.0), 301.0)
     'Live migration is not completed after 301 s and has been aborted'
     """
-    if limits.timeout_per_gib_s and at_s > limits.timeout_per_gib_s * max(Fraction(progress.total, GIB), 1):
+    if limits.timeout_per_gib_s and at_s > limits.timeout_per_gib_s * max(progress.total / GIB, 1.0):
         return f"Live migration is not completed after {at_s:.0f} s and has been aborted"
     stuck_s = at_s - course.best_at_s
     if limits.stuck_s and stuck_s > limits.stuck_s:
