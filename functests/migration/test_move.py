@@ -157,6 +157,12 @@ def test_a_console_ends_and_the_next_one_is_of_the_same_shell(
         "the new pod logs the console", lambda: space.rest.get(path).text, lambda text: "moved-42" in text, within_s=20)
 
 
+def _has_address(space: Space, name: str, address: str) -> None:
+    space.wait_vmi(
+        name, lambda vmi: bool(vmi["status"]["interfaces"][0].get("ipAddress") == address),
+        f"its address is {address}, its pod's", within_s=10)
+
+
 @pytest.mark.case("MIG-004")
 @pytest.mark.demand(memory_mib=800, nodes=2, seconds=60)
 def test_a_guest_moves_to_and_fro(space: Space, cluster: Cluster, nodes: Nodes) -> None:
@@ -174,9 +180,7 @@ def test_a_guest_moves_to_and_fro(space: Space, cluster: Cluster, nodes: Nodes) 
         moves.reach(space, f"move-{number}", "Succeeded")
         here = moves.check_moved(space, nodes, "vm", here, f"move-{number}")
         pod = space.rest.get(f"/api/v1/namespaces/{space.name}/pods/{here.pod}").ok()
-        space.wait_vmi(
-            "vm", lambda vmi, ip=pod["status"]["podIP"]: vmi["status"]["interfaces"][0].get("ipAddress") == ip,
-            "its address is that of its pod", within_s=10)
+        _has_address(space, "vm", pod["status"]["podIP"])
     witness.shell = space.shell("vm")
     witness.check(still_s=2)
     assert witness.shell.succeed("grep -E '^(model name|flags)' /proc/cpuinfo | sha256sum") == flags

@@ -107,11 +107,11 @@ def phase_of(phase: str, domain: DomainStatus, vmi: v1.VirtualMachineInstance) -
 def has_left(vmi: v1.VirtualMachineInstance, seen: Seen) -> bool:
     """Whether the guest may be on the target by now, and it is for the target to say so."""
     state = vmi.status.migration_state
-    if state is None or not is_under_way(state) or not state.start_timestamp:
+    if state is None or not is_under_way(state):
         return False
     if seen.domain is not None and seen.domain.state in (DomainState.SHUTOFF, DomainState.CRASHED):
-        return seen.domain.reason == "Migrated"
-    return seen.is_gone
+        return seen.domain.reason == "Migrated"         # it may be so quick that its start is not stored yet
+    return seen.is_gone and bool(state.start_timestamp)
 
 
 def has_come(vmi: v1.VirtualMachineInstance) -> bool:

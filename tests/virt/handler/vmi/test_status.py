@@ -23,7 +23,7 @@ def test_a_guest_without_an_agent_has_exactly_these_facts() -> None:
         "name": "default", "mac": MAC, "ipAddress": POD_IP, "ipAddresses": [POD_IP], "infoSource": "domain",
         "queueCount": 1, "linkState": "up", "podInterfaceName": "eth0",
     }]
-    assert [condition.type for condition in found.conditions] == ["LiveMigratable"]
+    assert [condition.type for condition in found.conditions] == ["LiveMigratable", "StorageLiveMigratable"]
 
 
 def test_the_same_world_again_writes_nothing() -> None:
@@ -78,7 +78,7 @@ def test_an_ended_guest_has_neither_agent_nor_pause() -> None:
     assert running.fs_freeze_status == "frozen"
     assert {"AgentConnected", "Paused"} <= {condition.type for condition in running.conditions}
     ended = status.ended(running)
-    assert [condition.type for condition in ended.conditions] == ["LiveMigratable"]
+    assert [condition.type for condition in ended.conditions] == ["LiveMigratable", "StorageLiveMigratable"]
     assert ended.fs_freeze_status == ""
 
 

@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.virt.launcher.test_guest import until
@@ -19,6 +18,7 @@ from virt.rpc.messages import (
     Done,
     Migrate,
     MigrationPhase,
+    MigrationReport,
     OpenMigrationPort,
     Pause,
     PrepareTarget,
@@ -105,8 +105,7 @@ async def test_a_guest_that_does_not_leave_can_be_sent_again(
         assert "abort" not in hypervisor.calls
         await manager.serve(CancelMigration(uid=uid, reason="no"), ())
         await until(lambda: manager.status.migration and manager.status.migration.phase is MigrationPhase.ABORTED)
-        assert manager.status.migration == replace(
-            manager.status.migration, uid=uid, phase=MigrationPhase.ABORTED, reason="no")
+        assert manager.status.migration == MigrationReport(uid=uid, phase=MigrationPhase.ABORTED, reason="no")
         assert manager.status.state == DomainState.RUNNING
         hypervisor.calls.remove("abort")
 
