@@ -9,7 +9,7 @@ NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
 
 .DEFAULT_GOAL := help
 .PHONY: bootstrap catalogue check cluster-down cluster-logs cluster-sync cluster-up doctor functest functest-changed
-.PHONY: functest-flake help lint report status test unit
+.PHONY: functest-flake help lint mutations report status test unit
 
 bootstrap: $(READY)  ## make .venv with the pinned packages
 
@@ -54,6 +54,9 @@ report: $(READY)  ## verdict of the last functional run
 
 catalogue: $(READY)  ## functional cases: tested, missing, last red; AREA=LIF
 	$(PYTHON) -m functests.catalogue $(AREA)
+
+mutations: $(READY)  ## break the product in small ways, one by one: do the tests notice? ID=compute-1a
+	$(PYTHON) -m tests.mutations $(ID)
 
 check: lint unit  ## what every change must pass
 

@@ -172,7 +172,7 @@ def main() -> None:
             each.stop()
     phases = {phase: round(median(each[phase] for each in found), 2) for phase in found[0]}
     result = {
-        "benchmark": "boot", "image": image, "count": chosen.count, "phases_s": phases,
+        "benchmark": "boot", "image": image, "kernel": entry.get("kernel"), "count": chosen.count, "phases_s": phases,
         "vmi_s": phases["userspace"], "bare_s": round(median(bare), 2),
         "beyond_bare_s": round(phases["userspace"] - median(bare), 2),
         "spread_s": {"vmi": _spread([each["userspace"] for each in found]), "bare": _spread(bare)},

@@ -76,7 +76,7 @@ def sync(name: Name = None, config: File = None) -> None:
 
 @app.command()
 def guests(name: Name = None, config: File = None) -> None:
-    """Build and push the guest images that `up` leaves for later (debian). `up` starts this by itself."""
+    """Build and push the guest images that `up` leaves for later (debian, tiny's own kernel). `up` starts this."""
     commands.guests(_loaded(name, config).config.name)
 
 

@@ -1,5 +1,6 @@
-"""Guest images that a first login does not need: made by a process of its own after ``up``, ended by ``down``.
+"""What a first login does not need: made by a process of its own after ``up``, ended by ``down``.
 
+That is whole guest images, and ``tiny`` with its own kernel, which then takes the place of ``tiny`` with Debian's.
 The process holds the cluster's lock only for the moment in which it writes what it made into the state.
 """
 
@@ -16,7 +17,7 @@ import msgspec
 from cluster_up import exec as host
 from cluster_up import lock, paths
 from cluster_up import state as states
-from cluster_up.errors import Busy
+from cluster_up.errors import Busy, ClusterError
 from cluster_up.images import guests
 from cluster_up.state import State
 from virt.base import waiting
@@ -26,11 +27,11 @@ _END_S = 15.0
 
 
 def missing(state: State) -> list[str]:
-    """Names of the images that the cluster does not have yet, or has from another recipe."""
+    """Names of the images that the cluster does not have yet, or not the best of; in the order they are made in."""
     registry = f"localhost:{state.registry_port}"
     return [
-        name for name in guests.LATER
-        if state.guest_images.get(name, {}).get("reference") != guests.reference(name, registry)
+        name for group in guests.LATER for name in group
+        if state.guest_images.get(name, {}).get("reference") != guests.reference(name, registry, best=True)
     ]  # fmt: skip
 
 
@@ -57,12 +58,28 @@ def stop(name: str) -> None:
 
 
 def make(state: State, log: Callable[[str], None]) -> None:
-    """Make and push what is missing. A cluster that is gone by then is left alone. SIGTERM ends it cleanly."""
+    """Make and push what is missing. A cluster that is gone by then is left alone. SIGTERM ends it cleanly.
+
+    Raises the first group's ClusterError when all have been tried.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for name in missing(state):
-        made = guests.build((name,), guests.Context(registry=f"localhost:{state.registry_port}", log=log))
+    wanted = missing(state)
+    context = guests.Context(registry=f"localhost:{state.registry_port}", log=log)
+    failures: list[ClusterError] = []
+    for group in guests.LATER:
+        names = [name for name in group if name in wanted]
+        if not names:
+            continue
+        try:
+            made = guests.build(names, context, best=True)
+        except ClusterError as error:
+            log(f"{', '.join(names)} failed: {error}")
+            failures.append(error)
+            continue
         remember = partial(_remember, state.name, made)
         waiting.wait_for(remember, bool, deadline_s=_LOCK_S, what="the cluster's lock")
+    if failures:
+        raise failures[0]
 
 
 def _remember(name: str, made: dict[str, dict[str, Any]]) -> bool:

@@ -5,8 +5,9 @@ from functests.fixtures.cluster import admin, can, capable, cluster, nodes
 from functests.fixtures.ledger import book, ledger
 from functests.fixtures.space import closed, evidence, space
 from functests.fixtures.stack import stack
+from functests.fixtures.volumes import node_volumes
 
 __all__ = [
-    "admin", "book", "calibrated", "can", "capable", "closed", "cluster", "evidence", "ledger", "nodes", "space",
-    "stack",
+    "admin", "book", "calibrated", "can", "capable", "closed", "cluster", "evidence", "ledger", "node_volumes", "nodes",
+    "space", "stack",
 ]

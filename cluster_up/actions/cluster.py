@@ -16,6 +16,8 @@ def _is_done(run: Run) -> bool:
     existence = run.provider.existence()
     if existence is Existence.FOREIGN:
         raise ForeignCluster(f"there is a cluster {run.config.name!r} already that was not made by this command")
+    if not run.state.kubeconfig:
+        return False            # the state file was lost, or nothing was made yet
     if existence is not Existence.OURS or not all(node.running for node in run.provider.nodes()):
         return False
     return run.kube.is_ready() and not _silent(run)

@@ -9,12 +9,14 @@ def _registry(run: Run) -> str:
 
 
 def _is_done(run: Run) -> bool:
-    references = {name: guests.reference(name, _registry(run)) for name in guests.EARLY}
-    return all(
-        run.state.guest_images.get(name, {}).get("reference") == reference
-        and not store.faults(reference.partition("/")[2])
-        for name, reference in references.items()
-    )
+    return all(_is_current(run, name) for name in guests.EARLY)
+
+
+def _is_current(run: Run, name: str) -> bool:
+    """Also when the best image is there and the cache no longer has what it was made of."""
+    found = str(run.state.guest_images.get(name, {}).get("reference", ""))
+    wanted = [guests.reference(name, _registry(run), best=best) for best in (False, True)]
+    return found in wanted and not store.faults(found.partition("/")[2])
 
 
 def _perform(run: Run) -> None:

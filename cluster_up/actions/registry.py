@@ -15,7 +15,9 @@ def _is_done(run: Run) -> bool:
 
 
 def _perform(run: Run) -> None:
-    port = run.state.registry_port or run.config.registry_port or registry.free_port()
+    # Where the state file was lost, the container knows the port: images in use are named by it.
+    known = run.state.registry_port or registry.port_of(run.config.name)
+    port = known or run.config.registry_port or registry.free_port()
     registry.start(run.config.name, run.provider.network, port, run.report.detail)
     run.remember(registry_port=port)
     waiting.wait_for(lambda: registry.is_ready(port), bool, deadline_s=_READY_S, what=f"the registry on port {port}")

@@ -38,6 +38,25 @@ def test_a_disk_without_a_volume_is_refused(space: Space, cluster: Cluster, vers
 
 
 @pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)
+@pytest.mark.case("ADM-002")
+def test_a_fault_in_a_template_is_told_from_the_outside(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: a VM that is admitted (the control). (Replica sets and pools come with their kinds.)
+    Steps: create it with one disk in its template that has no volume.
+    Expected: 422 with exactly one cause, whose field begins with spec.template.spec; nothing is stored.
+    """
+    control = build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "Halted")
+    admitted = space.try_create(control, dry_run=True)
+    assert admitted.code == 201, admitted.text
+    devices = {"disks": [{"name": "nowhere", "disk": {"bus": "virtio"}}]}
+    fault = {"spec": {"template": {"spec": {"domain": {"devices": devices}}}}}
+    answer = space.try_create(build.merged(control, fault))
+    assert not refusal.misfit(answer, "spec.template.spec.domain.devices.disks[0].name"), answer.text
+    assert len(answer.causes) == 1, answer.causes
+    assert space.get_vm("vm") is None
+
+
+@pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)
 @pytest.mark.case("ADM-004")
 def test_a_vm_says_once_when_it_runs(space: Space, cluster: Cluster) -> None:
     """

@@ -12,25 +12,6 @@ from functests.libs.build import Manifest, merged
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 
-DISK = {"name": "root", "disk": {"bus": "virtio"}}
-NIC = {"name": "default", "masquerade": {}}
-
-
-def _vmi(cluster: Cluster) -> Manifest:
-    return build.disk_boot_vmi(cluster, "vm")
-
-
-def _spec(**changes: Any) -> Manifest:
-    return {"spec": changes}
-
-
-def _domain(**changes: Any) -> Manifest:
-    return _spec(domain=changes)
-
-
-def _devices(**changes: Any) -> Manifest:
-    return _domain(devices=changes)
-
 
 @pytest.mark.case("ADM-020")
 def test_impossible_disks_are_refused(space: Space, cluster: Cluster) -> None:
@@ -43,11 +24,11 @@ def test_impossible_disks_are_refused(space: Space, cluster: Cluster) -> None:
     disk = f"{path}[0]"
 
     def only(**entry: Any) -> Manifest:
-        return _devices(disks=[{"name": "root", **entry}])
+        return build.devices_patch(disks=[{"name": "root", **entry}])
 
     image = {"containerDisk": {"image": cluster.image("tiny")}}
-    misses = refusal.misses(space, _vmi(cluster), [
-        ("two of one name", f"{path}[1].name", _devices(disks=[DISK, DISK])),
+    misses = refusal.misses(space, build.disk_boot_vmi(cluster, "vm"), [
+        ("two of one name", f"{path}[1].name", build.devices_patch(disks=[build.ROOT_DISK, build.ROOT_DISK])),
         ("a bad name", f"{disk}.name",
          {"spec": {"volumes": [{"name": "My_Disk", **image}],
                    "domain": {"devices": {"disks": [{"name": "My_Disk", "disk": {"bus": "virtio"}}]}}}}),
@@ -70,12 +51,12 @@ def test_impossible_disk_settings_are_refused(space: Space, cluster: Cluster) ->
     disk = "spec.domain.devices.disks[0]"
 
     def with_(**entry: Any) -> Manifest:
-        return _devices(disks=[{**DISK, **entry}])
+        return build.devices_patch(disks=[{**build.ROOT_DISK, **entry}])
 
-    twice = {"disks": [{**DISK, "bootOrder": 1}], "interfaces": [{**NIC, "bootOrder": 1}]}
-    misses = refusal.misses(space, _vmi(cluster), [
+    twice = {"disks": [{**build.ROOT_DISK, "bootOrder": 1}], "interfaces": [{**build.NIC, "bootOrder": 1}]}
+    misses = refusal.misses(space, build.disk_boot_vmi(cluster, "vm"), [
         ("boot order 0", f"{disk}.bootOrder", with_(bootOrder=0)),
-        ("one order twice", "spec.domain.devices.interfaces[0].bootOrder", _devices(**twice)),
+        ("one order twice", "spec.domain.devices.interfaces[0].bootOrder", build.devices_patch(**twice)),
         ("space in the serial", f"{disk}.serial", with_(serial="a b")),
         ("257 characters", f"{disk}.serial", with_(serial="s" * 257)),
         ("cache", f"{disk}.cache", with_(cache="fast")),
@@ -94,10 +75,10 @@ def test_impossible_volumes_are_refused(space: Space, cluster: Cluster) -> None:
     """
     volume = {"name": "root", "containerDisk": {"image": cluster.image("tiny")}}
     two = {**volume, "emptyDisk": {"capacity": "1Mi"}}
-    misses = refusal.misses(space, _vmi(cluster), [
-        ("two of one name", "spec.volumes[1].name", _spec(volumes=[volume, volume])),
-        ("no source", "spec.volumes[0]", _spec(volumes=[{"name": "root"}])),
-        ("two sources", "spec.volumes[0]", _spec(volumes=[two])),
+    misses = refusal.misses(space, build.disk_boot_vmi(cluster, "vm"), [
+        ("two of one name", "spec.volumes[1].name", build.spec_patch(volumes=[volume, volume])),
+        ("no source", "spec.volumes[0]", build.spec_patch(volumes=[{"name": "root"}])),
+        ("two sources", "spec.volumes[0]", build.spec_patch(volumes=[two])),
     ])  # fmt: skip
     assert not misses, "\n".join(misses)
 
@@ -110,7 +91,7 @@ def test_impossible_cloud_init_is_refused(space: Space, cluster: Cluster) -> Non
     Expected: 422 at the volume's cloudInitNoCloud; the limit counts bytes.
     """
     def with_(**source: Any) -> Manifest:
-        return build.with_disk(_vmi(cluster), "seed", {"cloudInitNoCloud": source})
+        return build.with_disk(build.disk_boot_vmi(cluster, "vm"), "seed", {"cloudInitNoCloud": source})
 
     control = space.try_create(with_(userData="x" * 2048), dry_run=True)
     assert control.code == 201, control.text
@@ -140,13 +121,13 @@ def test_networks_and_interfaces_must_match(space: Space, cluster: Cluster) -> N
     nics, networks = "spec.domain.devices.interfaces", "spec.networks"
     pod = {"name": "default", "pod": {}}
     other = {"name": "other", "masquerade": {}}
-    misses = refusal.misses(space, _vmi(cluster), [
-        ("interface without network", f"{nics}[1].name", _devices(interfaces=[NIC, other])),
-        ("network without interface", f"{networks}[0].name", _devices(interfaces=None)),
-        ("two interfaces of one network", f"{nics}[1].name", _devices(interfaces=[NIC, NIC])),
+    misses = refusal.misses(space, build.disk_boot_vmi(cluster, "vm"), [
+        ("interface without network", f"{nics}[1].name", build.devices_patch(interfaces=[build.NIC, other])),
+        ("network without interface", f"{networks}[0].name", build.devices_patch(interfaces=None)),
+        ("two interfaces of one network", f"{nics}[1].name", build.devices_patch(interfaces=[build.NIC, build.NIC])),
         ("two pod networks", "spec.interfaces",
          {"spec": {"networks": [pod, {"name": "other", "pod": {}}],
-                   "domain": {"devices": {"interfaces": [NIC, other]}}}}),
+                   "domain": {"devices": {"interfaces": [build.NIC, other]}}}}),
     ])  # fmt: skip
     assert not misses, "\n".join(misses)
 
@@ -161,16 +142,17 @@ def test_impossible_interfaces_are_refused(space: Space, cluster: Cluster) -> No
     nic = "spec.domain.devices.interfaces[0]"
 
     def with_(**entry: Any) -> Manifest:
-        return _devices(interfaces=[{**NIC, **entry}])
+        return build.devices_patch(interfaces=[{**build.NIC, **entry}])
 
-    misses = refusal.misses(space, _vmi(cluster), [
+    misses = refusal.misses(space, build.disk_boot_vmi(cluster, "vm"), [
         ("MAC of the pod's own side", f"{nic}.macAddress", with_(macAddress="02:00:00:00:00:00")),
         ("short MAC", f"{nic}.macAddress", with_(macAddress="de:ad")),
         ("unknown model", f"{nic}.model", with_(model="rtl9999")),
         ("unknown state", f"{nic}.state", with_(state="sideways")),
     ])  # fmt: skip
     assert not misses, "\n".join(misses)
-    slirp = space.try_create(merged(_vmi(cluster), _devices(interfaces=[{"name": "default", "slirp": {}}])))
+    by_slirp = build.devices_patch(interfaces=[{"name": "default", "slirp": {}}])
+    slirp = space.try_create(merged(build.disk_boot_vmi(cluster, "vm"), by_slirp))
     assert (slirp.code, "discontinued" in slirp.message.lower()) == (422, True), slirp.text
 
 
@@ -182,13 +164,14 @@ def test_impossible_ports_and_dhcp_options_are_refused(space: Space, cluster: Cl
     Expected: 422 at the field of each.
     """
     nic = "spec.domain.devices.interfaces[0]"
-    control = merged(_vmi(cluster), _devices(interfaces=[{**NIC, "ports": [{"name": "ssh", "port": 22}]}]))
+    with_port = build.devices_patch(interfaces=[{**build.NIC, "ports": [{"name": "ssh", "port": 22}]}])
+    control = merged(build.disk_boot_vmi(cluster, "vm"), with_port)
 
     def ports(*entries: Any) -> Manifest:
-        return _devices(interfaces=[{**NIC, "ports": list(entries)}])
+        return build.devices_patch(interfaces=[{**build.NIC, "ports": list(entries)}])
 
     def dhcp(**options: Any) -> Manifest:
-        return _devices(interfaces=[{**NIC, "dhcpOptions": options}])
+        return build.devices_patch(interfaces=[{**build.NIC, "dhcpOptions": options}])
 
     misses = refusal.misses(space, control, [
         ("SCTP", f"{nic}.ports[0].protocol", ports({"port": 22, "protocol": "SCTP"})),

@@ -12,24 +12,6 @@ from functests.libs.build import Manifest, merged
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 
-DISK = {"name": "root", "disk": {"bus": "virtio"}}
-
-
-def _vmi(cluster: Cluster) -> Manifest:
-    return build.disk_boot_vmi(cluster, "vm")
-
-
-def _spec(**changes: Any) -> Manifest:
-    return {"spec": changes}
-
-
-def _domain(**changes: Any) -> Manifest:
-    return _spec(domain=changes)
-
-
-def _devices(**changes: Any) -> Manifest:
-    return _domain(devices=changes)
-
 
 @pytest.mark.case("ADM-003")
 def test_a_refusal_lists_ten_causes_and_counts_the_rest(space: Space, cluster: Cluster) -> None:
@@ -38,10 +20,10 @@ def test_a_refusal_lists_ten_causes_and_counts_the_rest(space: Space, cluster: C
     Steps: create it with twelve disks that have no volume.
     Expected: 422 with ten causes; the message ends by counting the other two; nothing is stored.
     """
-    control = _vmi(cluster)
+    control = build.disk_boot_vmi(cluster, "vm")
     assert space.try_create(control, dry_run=True).code == 201
     disks = [{"name": f"disk-{number}", "disk": {"bus": "virtio"}} for number in range(12)]
-    answer = space.try_create(merged(control, _devices(disks=[DISK, *disks])))
+    answer = space.try_create(merged(control, build.devices_patch(disks=[build.ROOT_DISK, *disks])))
     assert answer.code == 422, answer.text
     assert len(answer.causes) == 10, answer.causes
     assert answer.message.rstrip(".").endswith("and 2 more validation errors"), answer.message
@@ -56,10 +38,11 @@ def test_impossible_memory_is_refused(space: Space, cluster: Cluster) -> None:
     Expected: 422 at the field of each.
     """
     resources = "spec.domain.resources"
-    control = merged(_vmi(cluster), _domain(memory=None, resources={"requests": {"memory": "128Mi"}}))
+    requested = build.domain_patch(memory=None, resources={"requests": {"memory": "128Mi"}})
+    control = merged(build.disk_boot_vmi(cluster, "vm"), requested)
 
     def memory(**values: str) -> Manifest:
-        return _domain(resources={kind: {"memory": value} for kind, value in values.items()})
+        return build.domain_patch(resources={kind: {"memory": value} for kind, value in values.items()})
 
     misses = refusal.misses(space, control, [
         ("negative request", f"{resources}.requests.memory", memory(requests="-1Mi")),
@@ -78,7 +61,7 @@ def test_a_machine_without_memory_says_so(space: Space, cluster: Cluster) -> Non
     Expected: the VMI is refused: "no memory requested"; the VM is admitted, then has condition Failure with reason
         FailedCreate and that text, and an event; no VMI and no pod.
     """
-    manifest = merged(_vmi(cluster), _domain(memory=None))
+    manifest = merged(build.disk_boot_vmi(cluster, "vm"), build.domain_patch(memory=None))
     answer = space.try_create(manifest)
     assert (answer.code, "no memory requested" in answer.message) == (422, True), answer.text
     assert [cause["reason"] for cause in answer.causes] == ["FieldValueRequired"], answer.causes
@@ -106,12 +89,12 @@ def test_impossible_cpus_are_refused(space: Space, cluster: Cluster) -> None:
     Expected: 422 at the field of each.
     """
     resources, cpu = "spec.domain.resources", "spec.domain.cpu"
-    misses = refusal.misses(space, _vmi(cluster), [
+    misses = refusal.misses(space, build.disk_boot_vmi(cluster, "vm"), [
         ("more than its limit", f"{resources}.requests.cpu",
-         _domain(resources={"requests": {"cpu": "2"}, "limits": {"cpu": "1"}})),
-        ("negative request", f"{resources}.requests.cpu", _domain(resources={"requests": {"cpu": "-1"}})),
+         build.domain_patch(resources={"requests": {"cpu": "2"}, "limits": {"cpu": "1"}})),
+        ("negative request", f"{resources}.requests.cpu", build.domain_patch(resources={"requests": {"cpu": "-1"}})),
         ("unknown policy", f"{cpu}.features[0].policy",
-         _domain(cpu={"features": [{"name": "sse", "policy": "maybe"}]})),
+         build.domain_patch(cpu={"features": [{"name": "sse", "policy": "maybe"}]})),
     ])  # fmt: skip
     assert not misses, "\n".join(misses)
 
@@ -127,9 +110,10 @@ def test_an_absurd_number_of_cpus_is_refused(space: Space, cluster: Cluster, cpu
     Steps: create it with that number of CPUs, as a VMI and in a VM.
     Expected: a 4xx Status that names the field; nothing is stored.
     """
-    control = _vmi(cluster)
+    control = build.disk_boot_vmi(cluster, "vm")
     assert space.try_create(control, dry_run=True).code == 201
-    for manifest in (merged(control, _domain(cpu=cpu)), build.vm_of(merged(control, _domain(cpu=cpu)))):
+    absurd = merged(control, build.domain_patch(cpu=cpu))
+    for manifest in (absurd, build.vm_of(absurd)):
         answer = space.try_create(manifest)
         assert 400 <= answer.code < 500, answer.text
         assert "domain.cpu" in answer.text, answer.text
@@ -147,15 +131,15 @@ def test_paths_that_lead_out_of_an_image_are_refused(space: Space, cluster: Clus
     boot = "spec.domain.firmware.kernelBoot.container"
     image = cluster.image("tiny")
     misses = []
-    for control in (_vmi(cluster), build.kernel_boot_vmi(cluster, "vm")):
+    for control in (build.disk_boot_vmi(cluster, "vm"), build.kernel_boot_vmi(cluster, "vm")):
         assert space.try_create(control, dry_run=True).code == 201
     for path in ("/", "disk/img", "/disk/../../etc/shadow"):
         faults = [
-            ("spec.volumes[0].containerDisk", _vmi(cluster),
-             _spec(volumes=[{"name": "root", "containerDisk": {"image": image, "path": path}}])),
+            ("spec.volumes[0].containerDisk", build.disk_boot_vmi(cluster, "vm"),
+             build.spec_patch(volumes=[{"name": "root", "containerDisk": {"image": image, "path": path}}])),
             *(
                 (f"{boot}.{key}", build.kernel_boot_vmi(cluster, "vm"),
-                 _domain(firmware={"kernelBoot": {"container": {key: path}}}))
+                 build.domain_patch(firmware={"kernelBoot": {"container": {key: path}}}))
                 for key in ("kernelPath", "initrdPath")
             ),
         ]  # fmt: skip
@@ -177,11 +161,11 @@ def test_names_that_are_no_names_are_refused(space: Space, cluster: Cluster) -> 
     Expected: 422 at the field of each.
     """
     spread = {"topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 0}
-    misses = refusal.misses(space, _vmi(cluster), [
-        ("capitals and underscore", "spec.hostname", _spec(hostname="Bad_Host")),
-        ("64 characters", "spec.hostname", _spec(hostname="a" * 64)),
-        ("starts with a dash", "spec.subdomain", _spec(subdomain="-a")),
-        ("no skew", "spec.topologySpreadConstraints[0].maxSkew", _spec(topologySpreadConstraints=[spread])),
+    misses = refusal.misses(space, build.disk_boot_vmi(cluster, "vm"), [
+        ("capitals and underscore", "spec.hostname", build.spec_patch(hostname="Bad_Host")),
+        ("64 characters", "spec.hostname", build.spec_patch(hostname="a" * 64)),
+        ("starts with a dash", "spec.subdomain", build.spec_patch(subdomain="-a")),
+        ("no skew", "spec.topologySpreadConstraints[0].maxSkew", build.spec_patch(topologySpreadConstraints=[spread])),
     ])  # fmt: skip
     assert not misses, "\n".join(misses)
 
@@ -194,12 +178,12 @@ def test_impossible_name_resolution_is_refused(space: Space, cluster: Cluster) -
     Expected: 422 with one cause at the field of each, the inner ones named as KubeVirt names them.
     """
     def none(**config: Any) -> Manifest:
-        return _spec(dnsPolicy="None", dnsConfig=config)
+        return build.spec_patch(dnsPolicy="None", dnsConfig=config)
 
     long = [f"{'a' * 50}{number}.example" for number in range(5)]
-    misses = refusal.misses(space, _vmi(cluster), [
-        ("unknown policy", "spec.dnsPolicy", _spec(dnsPolicy="Foo")),
-        ("no configuration", "spec.dnsConfig", _spec(dnsPolicy="None")),
+    misses = refusal.misses(space, build.disk_boot_vmi(cluster, "vm"), [
+        ("unknown policy", "spec.dnsPolicy", build.spec_patch(dnsPolicy="Foo")),
+        ("no configuration", "spec.dnsConfig", build.spec_patch(dnsPolicy="None")),
         ("no name server", "nameservers", none(searches=["example"])),
         ("four name servers", "nameservers", none(nameservers=["1.1.1.1"] * 4)),
         ("no address", "nameservers", none(nameservers=["x"])),
@@ -216,10 +200,10 @@ def test_unknown_strategies_are_refused(space: Space, cluster: Cluster) -> None:
     Expected: 422 at the field of each.
     """
     probe = {"tcpSocket": {"port": 22}}
-    misses = refusal.misses(space, _vmi(cluster), [
-        ("unknown eviction strategy", "spec.evictionStrategy", _spec(evictionStrategy="Maybe")),
-        ("unknown start strategy", "spec.startStrategy", _spec(startStrategy="Stopped")),
-        ("paused and watched", "spec.startStrategy", _spec(startStrategy="Paused", livenessProbe=probe)),
+    misses = refusal.misses(space, build.disk_boot_vmi(cluster, "vm"), [
+        ("unknown eviction strategy", "spec.evictionStrategy", build.spec_patch(evictionStrategy="Maybe")),
+        ("unknown start strategy", "spec.startStrategy", build.spec_patch(startStrategy="Stopped")),
+        ("paused and watched", "spec.startStrategy", build.spec_patch(startStrategy="Paused", livenessProbe=probe)),
     ])  # fmt: skip
     assert not misses, "\n".join(misses)
 
@@ -231,12 +215,12 @@ def test_impossible_probes_are_refused(space: Space, cluster: Cluster) -> None:
     Steps: create it with no handler in the probe, with two, with one by the network but no network.
     Expected: 422 at the field of each.
     """
-    control = merged(_vmi(cluster), _spec(readinessProbe={"tcpSocket": {"port": 22}}))
+    control = merged(build.disk_boot_vmi(cluster, "vm"), build.spec_patch(readinessProbe={"tcpSocket": {"port": 22}}))
     http = {"port": 80}
     bare = {"autoattachPodInterface": False, "interfaces": None}
     misses = refusal.misses(space, control, [
-        ("two handlers", "spec.readinessProbe", _spec(readinessProbe={"httpGet": http})),
-        ("no handler", "spec.readinessProbe", _spec(readinessProbe={"tcpSocket": None, "periodSeconds": 3})),
+        ("two handlers", "spec.readinessProbe", build.spec_patch(readinessProbe={"httpGet": http})),
+        ("no handler", "spec.readinessProbe", build.spec_patch(readinessProbe={"tcpSocket": None, "periodSeconds": 3})),
         ("no network", "spec.readinessProbe.tcpSocket",
          {"spec": {"networks": None, "domain": {"devices": bare}}}),
     ])  # fmt: skip

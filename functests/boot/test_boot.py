@@ -38,12 +38,15 @@ def test_kernel_boot_carries_its_arguments(space: Space, cluster: Cluster, nodes
     """
     Preconditions: none.
     Steps: boot kernel and initrd from a container with a nonce in kernelArgs and no disk; delete it.
-    Expected: the guest's command line is kernelArgs to the byte; it has no disk; no mount of its pod stays on the node.
+    Expected: the guest's command line is kernelArgs to the byte, its kernel that of the image; it has no disk; no mount
+    of its pod stays on the node.
     """
     manifest = build.kernel_boot_vmi(cluster, "vm", kernel_args=f"nonce={secrets.token_hex(8)} quiet")
     wanted = manifest["spec"]["domain"]["firmware"]["kernelBoot"]["kernelArgs"]
     vmi, shell = space.boot(manifest)
     assert shell.succeed("cat /proc/cmdline") == wanted
+    release, is_own = shell.succeed("uname -r"), cluster.images["tiny-kernel"].get("kernel") == "own"
+    assert release.endswith("-tiny") == is_own, release
     assert shell.succeed("grep -c '[sv]da' /proc/partitions || true") == "0"
 
     node = nodes[vmi["status"]["nodeName"]]

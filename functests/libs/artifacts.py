@@ -16,6 +16,7 @@ from functests.libs import artifacts_page
 from functests.libs.artifacts_folder import Folder
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Object, Space, is_running
+from functests.libs.launcher import INSIDE, VIRSH
 from functests.libs.nodes import Node, Nodes
 from functests.libs.rest import VM, VMI, Rest, core_path, kubevirt_path
 from functests.libs.vnc import Vnc
@@ -23,9 +24,8 @@ from functests.libs.vnc import Vnc
 DEADLINE_S = 30.0
 ROOT = Path(__file__).parents[2] / "artifacts"
 NAMESPACE = "kubevirt"
-_VIRSH = "virsh -c 'qemu+unix:///session?socket=/var/run/libvirt/virtqemud-sock'"
 _DOMAIN_XML = (
-    f"{_VIRSH} dumpxml --domain \"$({_VIRSH} list --all --name | head -n1)\""
+    f"{VIRSH} dumpxml --domain \"$({VIRSH} list --all --name | head -n1)\""
     " || cat /var/run/libvirt/qemu/run/*.xml /var/run/kubevirt-private/libvirt/qemu/*.xml"
 )
 # Its own files and settings; what it says on standard error is in the log of the launcher's container.
@@ -143,8 +143,7 @@ def _inside(folder: Folder, node: Node, pod: Object) -> None:
     own = [p.pid for p in processes if "launcher" in " ".join(p.argv) or p.is_qemu]
     if not own:
         return
-    # The container's root and user: virsh and the log files are there, and libvirt serves its own user only.
-    inside = f"HOME=/tmp nsenter -t {own[0]} -m -S 107 -G 107 -- sh -c "
+    inside = INSIDE.format(own[0])
     for item, script in {
         f"domain-{name}.xml": _DOMAIN_XML,
         f"serial-{name}.txt": "cat /var/run/kubevirt-private/*/virt-serial0-log",

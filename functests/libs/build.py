@@ -11,6 +11,9 @@ from functests.libs.cluster import Cluster
 
 Manifest = dict[str, Any]
 
+ROOT_DISK: Manifest = {"name": "root", "disk": {"bus": "virtio"}}
+NIC: Manifest = {"name": "default", "masquerade": {}}
+
 
 def kernel_boot_vmi(cluster: Cluster, name: str, *, kernel_args: str = "", memory: str = "128Mi") -> Manifest:
     """The cheapest guest: ``tiny`` straight from kernel and initrd, no disk, masquerade, killed at once on deletion."""
@@ -28,7 +31,7 @@ def kernel_boot_vmi(cluster: Cluster, name: str, *, kernel_args: str = "", memor
         "domain": {
             "firmware": {"kernelBoot": boot},
             "memory": {"guest": memory},
-            "devices": {"interfaces": [{"name": "default", "masquerade": {}}]},
+            "devices": {"interfaces": [dict(NIC)]},
         },
         "networks": [{"name": "default", "pod": {}}],
     }
@@ -42,7 +45,7 @@ def disk_boot_vmi(cluster: Cluster, name: str, *, bus: str | None = "virtio", me
         "terminationGracePeriodSeconds": 0,
         "domain": {
             "memory": {"guest": memory},
-            "devices": {"disks": [disk], "interfaces": [{"name": "default", "masquerade": {}}]},
+            "devices": {"disks": [disk], "interfaces": [dict(NIC)]},
         },
         "networks": [{"name": "default", "pod": {}}],
         "volumes": [{"name": "root", "containerDisk": {"image": cluster.image("tiny")}}],
@@ -80,6 +83,19 @@ def merged(document: Manifest, changes: Mapping[str, Any]) -> Manifest:
         else:
             result[key] = copy.deepcopy(value) if not isinstance(value, Mapping) else merged({}, value)
     return result
+
+
+def spec_patch(**changes: Any) -> Manifest:
+    """For :func:`merged`: ``changes`` of a VMI's spec; those below for its domain and its devices."""
+    return {"spec": changes}
+
+
+def domain_patch(**changes: Any) -> Manifest:
+    return spec_patch(domain=changes)
+
+
+def devices_patch(**changes: Any) -> Manifest:
+    return domain_patch(devices=changes)
 
 
 def with_disk(vmi: Manifest, name: str, source: Mapping[str, Any], **disk: Any) -> Manifest:

@@ -32,12 +32,12 @@ def virtctl(cluster: Cluster, *words: str, deadline_s: float = 60, input: str | 
 
 
 def cluster_up(
-    *words: str, deadline_s: float = 120, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *words: str, deadline_s: float = 120, env: Mapping[str, str] | None = None, root: Path = ROOT
 ) -> Result:
-    """``python -m cluster_up``; never raises for an exit status."""
-    variables = {"PYTHONPATH": str(ROOT), **(env or {})}
+    """``python -m cluster_up`` of the source tree ``root``; never raises for an exit status."""
+    variables = {"PYTHONPATH": str(root), **(env or {})}
     argv = [sys.executable, "-m", "cluster_up", *words]
-    return host.run(argv, deadline_s=deadline_s, env=variables, cwd=cwd or ROOT, check=False)
+    return host.run(argv, deadline_s=deadline_s, env=variables, cwd=root, check=False)
 
 
 def shell(cluster: Cluster, script: str, *, deadline_s: float = 120, env: Mapping[str, str] | None = None) -> Result:

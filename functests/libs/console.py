@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import websocket
 
@@ -42,22 +43,27 @@ class Result:
 
 
 def open_socket(
-    rest: Rest, path: str, *, subprotocols: tuple[str, ...] = (SUBPROTOCOL,), timeout_s: float = 30
+    rest: Rest, path: str, *, subprotocols: tuple[str, ...] = (SUBPROTOCOL,), timeout_s: float = 30, origin: str = ""
 ) -> websocket.WebSocket:
-    """A WebSocket to ``path`` on the API server with the identity of ``rest``. Raises ConsoleRefused."""
+    """A WebSocket to ``path`` on the API server with the identity of ``rest``. Raises ConsoleRefused.
+
+    Whatever the server makes of ``subprotocols`` is accepted: see :func:`chosen_protocol`.
+    """
     settings = rest.api.configuration
     url = settings.host.replace("https://", "wss://", 1) + path
     options = {"ca_certs": settings.ssl_ca_cert, "cert_reqs": ssl.CERT_REQUIRED}
+    # As a plain header: the library would close a connection whose server chooses none.
+    offer = {"Sec-WebSocket-Protocol": ", ".join(subprotocols)} if subprotocols else {}
     if settings.cert_file:
         options |= {"certfile": settings.cert_file, "keyfile": settings.key_file}
     try:
         return websocket.create_connection(
             url,
             sslopt=options,
-            subprotocols=list(subprotocols),
             timeout=timeout_s,
             enable_multithread=True,
-            header=[f"{name}: {value}" for name, value in rest.identity().items()],
+            header=[f"{name}: {value}" for name, value in {**rest.identity(), **offer}.items()],
+            origin=origin or None,
             skip_utf8_validation=True,
         )
     except websocket.WebSocketBadStatusException as refused:
@@ -65,18 +71,29 @@ def open_socket(
         raise ConsoleRefused(refused.status_code, body.decode(errors="replace")) from refused
 
 
+def chosen_protocol(opened: websocket.WebSocket) -> str:
+    """The subprotocol that the server named when it upgraded, "" for none."""
+    return str((opened.getheaders() or {}).get("sec-websocket-protocol", ""))
+
+
 class Console:
     """An open console. ``closed`` tells whether the other side ended it, ``close_code`` how."""
 
-    def __init__(self, rest: Rest, namespace: str, name: str, *, version: str = "v1") -> None:
+    def __init__(self, rest: Rest, namespace: str, name: str, *, version: str = "v1", **upgrade: Any) -> None:
+        """``upgrade``: as open_socket takes it."""
         self.name = name
-        self._socket = open_socket(rest, subresource_path(VMI, namespace, name, "console", version=version))
+        self._socket = open_socket(rest, subresource_path(VMI, namespace, name, "console", version=version), **upgrade)
         self._received = bytearray()
         self._news = threading.Condition()
         self.closed = False
         self.close_code: int | None = None
         self._reader = threading.Thread(target=self._read, name=f"console-{name}", daemon=True)
         self._reader.start()
+
+    @property
+    def protocol(self) -> str:
+        """What the server chose of the subprotocols."""
+        return chosen_protocol(self._socket)
 
     def __enter__(self) -> "Console":
         return self
@@ -113,6 +130,14 @@ class Console:
     def position(self) -> int:
         """Where the transcript ends now; ``wait_for`` looks behind a position."""
         return len(self._received)
+
+    def behind(self, position: int) -> bytes:
+        """The raw bytes that came after a position."""
+        return bytes(self._received[position:])
+
+    def send_text_frame(self, text: str) -> None:
+        """What no client does: the bytes of a console come in binary frames."""
+        self._socket.send(text)
 
     def send(self, data: str | bytes) -> None:
         self._socket.send_binary(data if isinstance(data, bytes) else data.encode())

@@ -175,9 +175,9 @@ class Space:
 
     # --- guest ---
 
-    def console(self, name: str, *, version: str = "v1", rest: Rest | None = None) -> Console:
-        """A console, opened by ``rest`` when given, that the namespace fixture closes."""
-        console = Console(rest or self.rest, self.name, name, version=version)
+    def console(self, name: str, *, version: str = "v1", rest: Rest | None = None, **upgrade: Any) -> Console:
+        """A console, opened by ``rest`` when given, that the namespace fixture closes. ``upgrade``: as open_socket."""
+        console = Console(rest or self.rest, self.name, name, version=version, **upgrade)
         self.opened.append(console)
         return console
 

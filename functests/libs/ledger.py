@@ -89,5 +89,19 @@ def judge(before: Snapshot, after: Snapshot, claim: Claim) -> Left:
     return Left(frozenset(mine), frozenset(unclear))
 
 
+@dataclass(frozen=True)
+class Debt:
+    """Something that was there when ``test`` ended and should not stay: most goes away by itself a moment later."""
+
+    item: Item
+    test: str
+    claim: Claim
+
+    def is_paid(self, seen: Snapshot) -> bool:
+        """It is gone, or it shows an owner now and that is another's."""
+        owner = seen.owners.get(self.item, "")
+        return self.item not in seen.items or (bool(owner) and not self.claim.has(owner))
+
+
 def sentence(items: Iterable[Item]) -> str:
     return "\n".join(f"  {item}" for item in sorted(items))

@@ -6,12 +6,16 @@ A kind node is a container, so "on the node" is a command in it. Processes of a 
 
 import json
 import shlex
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import docker
 
 from functests.libs.cluster import Cluster
+from functests.libs.node_shell import Shell, ShellLost, open_shell
 
 
 class NodeCommandError(AssertionError):
@@ -33,7 +37,9 @@ class Node:
 
     def __init__(self, name: str, engine: docker.DockerClient) -> None:
         self.name = name
+        self._engine = engine
         self._container = engine.containers.get(name)
+        self._idle: deque[Shell] = deque()
 
     def identity(self) -> tuple[str, str]:
         """Id and start time of the node's container, asked now: they change when it is replaced or restarted."""
@@ -46,11 +52,50 @@ class Node:
         self._container.wait(timeout=30)
         self._container.start()
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The node is off inside the block: every process of it is killed."""
+        self._container.kill()
+        self._container.wait(timeout=30)
+        try:
+            yield
+        finally:
+            self._container.start()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """No process of the node gets on inside the block; connections to it are taken and not answered."""
+        self._container.pause()
+        try:
+            yield
+        finally:
+            self._container.unpause()
+
+    def addresses(self) -> list[str]:
+        """Addresses of this machine on which ports of the node's container are published."""
+        self._container.reload()
+        published = self._container.attrs["NetworkSettings"]["Ports"] or {}
+        return [entry["HostIp"] for entries in published.values() for entry in entries or []]
+
     def try_run(self, script: str) -> tuple[int, str]:
-        """Exit status and output (stdout and stderr) of a shell script."""
-        code, output = self._container.exec_run(["sh", "-c", script])
-        assert isinstance(output, bytes)
-        return int(code or 0), output.decode(errors="replace")
+        """Exit status and output (stdout and stderr) of a shell script. Threads may do this side by side."""
+        shell = self._shell()
+        try:
+            answer = shell.run(script)
+        except ShellLost as error:
+            raise NodeCommandError(f"{self.name}: {script!r} did not come to its end: {error}") from error
+        self._idle.append(shell)
+        return answer
+
+    def _shell(self) -> Shell:
+        """One that nobody uses; those from before a restart of the node are at their end."""
+        with suppress(IndexError):
+            while True:
+                shell = self._idle.pop()
+                if shell.is_open():
+                    return shell
+                shell.close()
+        return open_shell(self._engine, self.name)
 
     def run(self, script: str) -> str:
         code, output = self.try_run(script)

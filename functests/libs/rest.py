@@ -42,8 +42,18 @@ class Answer:
         return self.body
 
 
+@dataclass(frozen=True)
+class Content:
+    """An answer that is no JSON. ``kind`` is its media type."""
+
+    code: int
+    kind: str
+    data: bytes
+
+
 class Rest:
-    """Requests with one identity: that of the credentials in ``api``, or ``user``, whom these impersonate.
+    """Requests with one identity: that of the credentials in ``api``, or ``user`` (and ``group``), whom these
+    impersonate.
 
     kube-apiserver hands an impersonated user on to aggregated servers as it does with any other.
     """
@@ -51,13 +61,24 @@ class Rest:
     # One process runs one test at a time: the ledger gives it a name of its own.
     agent = AGENT
 
-    def __init__(self, api: client.ApiClient, *, user: str = "") -> None:
+    def __init__(self, api: client.ApiClient, *, user: str = "", group: str = "") -> None:
         self._api = api
         self._user = user
+        self._group = group
 
-    def as_user(self, user: str) -> "Rest":
-        """The same server, seen by an ordinary user (group system:authenticated) or service account."""
-        return Rest(self._api, user=user)
+    def as_user(self, user: str, *, group: str = "") -> "Rest":
+        """The same server, seen by an ordinary user (group system:authenticated) or service account; ``group`` is
+        one more group."""
+        return Rest(self._api, user=user, group=group)
+
+    def with_token(self, token: str) -> "Rest":
+        """The same server, with a bearer token instead of these credentials."""
+        own = self._api.configuration
+        settings = client.Configuration(
+            host=own.host, api_key={"authorization": token}, api_key_prefix={"authorization": "Bearer"}
+        )
+        settings.ssl_ca_cert = own.ssl_ca_cert
+        return Rest(client.ApiClient(settings))
 
     def identity(self) -> dict[str, str]:
         """Headers that say who asks; for WebSockets and watches too."""
@@ -65,11 +86,20 @@ class Rest:
         headers = {"Authorization": str(auth)} if auth else {}
         if self._user:
             headers["Impersonate-User"] = self._user
+        if self._group:
+            headers["Impersonate-Group"] = self._group
         return headers
 
     @property
     def api(self) -> client.ApiClient:
         return self._api
+
+    def fetch(self, path: str) -> Content:
+        """GET for bytes, such as a picture."""
+        pool: urllib3.PoolManager = self._api.rest_client.pool_manager
+        sent = {"User-Agent": Rest.agent, **self.identity()}
+        answer = pool.request("GET", self._api.configuration.host + path, headers=sent, retries=False, timeout=40)
+        return Content(answer.status, answer.headers.get("Content-Type", ""), answer.data)
 
     def request(
         self,
@@ -80,13 +110,15 @@ class Rest:
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """``body``: bytes and text are sent as they are, anything else as JSON, None sends nothing."""
+        """``body``: bytes and text are sent as they are, anything else as JSON, None sends nothing; ``content_type`` ""
+        leaves that header out."""
         settings = self._api.configuration
         named = {"Accept": "application/json", "User-Agent": Rest.agent}
         sent = {**named, **self.identity(), **(headers or {})}
         data: bytes | None = None
         if body is not None:
-            sent["Content-Type"] = content_type
+            if content_type:
+                sent["Content-Type"] = content_type
             text_body = body if isinstance(body, str | bytes) else json.dumps(body)
             data = text_body.encode() if isinstance(text_body, str) else text_body
         pool: urllib3.PoolManager = self._api.rest_client.pool_manager

@@ -31,6 +31,15 @@ def container(pod: Object) -> Object:
     return dict(found)
 
 
+def log_of(rest: Rest, component: str, *, since_s: int) -> str:
+    """What all pods of the component wrote in the last seconds."""
+    pods = rest.get(f"{core_path('pods', NAMESPACE)}?labelSelector=kubevirt.io%3D{component}").ok()["items"]
+    return "\n".join(
+        rest.get(f"{core_path('pods', NAMESPACE, pod['metadata']['name'])}/log?sinceSeconds={since_s}").text
+        for pod in pods
+    )
+
+
 @dataclass
 class Stack:
     """Components by the name of their Deployment or DaemonSet."""
@@ -118,6 +127,15 @@ class Stack:
     def devices(self, name: str, resource: str = TUN) -> int:
         """How many devices the kubelet of that node has to give."""
         return quantity.integer(self.node(name)["status"]["allocatable"].get(resource, "0"))
+
+    def wait_takes_vms(self, name: str) -> None:
+        """Until the node has devices to give, and its label says so."""
+        patience.eventually(
+            f"{name} has devices and takes VMs",
+            lambda: (self.devices(name), self.schedulable(name)),
+            lambda seen: seen[0] > 0 and seen[1] == "true",
+            within_s=60,
+        )
 
     # --- all ---
 

@@ -8,10 +8,11 @@ import struct
 import time
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import websocket
 
-from functests.libs.console import open_socket
+from functests.libs.console import chosen_protocol, open_socket
 from functests.libs.rest import VMI, Rest, subresource_path
 
 VERSION = b"RFB 003.008\n"
@@ -20,6 +21,11 @@ RAW = 0
 DESKTOP_SIZE = -223
 # 32 bits, depth 24, little endian, true colour, 255 each, blue lowest: bytes are B, G, R, unused.
 PIXELS = struct.pack(">BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
+
+
+# X11 keysyms, and what is on the upper half of an American keyboard.
+RETURN, SHIFT = 0xFF0D, 0xFFE1
+_SHIFTED = frozenset('ABCDEFGHIJKLMNOPQRSTUVWXYZ~!@#$%^&*()_+{}|:"<>?')
 
 
 class VncError(AssertionError):
@@ -65,8 +71,14 @@ class Screen:
 class Vnc:
     """An open session. ``server_version``, ``security_types``, ``name``, ``width``, ``height`` come from the server."""
 
-    def __init__(self, rest: Rest, namespace: str, name: str, *, within_s: float = 20) -> None:
-        self._socket = open_socket(rest, subresource_path(VMI, namespace, name, "vnc"), timeout_s=within_s)
+    def __init__(
+        self, rest: Rest, namespace: str, name: str, *, within_s: float = 20, preserve: bool = False, **upgrade: Any
+    ) -> None:
+        """``preserve``: leave a session alone that is there; then ConsoleRefused is raised. ``upgrade``: as open_socket
+        takes it."""
+        path = subresource_path(VMI, namespace, name, "vnc") + ("?preserveSession=true" if preserve else "")
+        self._socket = open_socket(rest, path, timeout_s=within_s, **upgrade)
+        self.opcodes: set[int] = set()             # of the frames that came
         self._buffer = bytearray()
         try:
             self._shake_hands()
@@ -74,11 +86,23 @@ class Vnc:
             self._socket.close()
             raise
 
+    @property
+    def protocol(self) -> str:
+        """What the server chose of the subprotocols."""
+        return chosen_protocol(self._socket)
+
     def __enter__(self) -> "Vnc":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
+
+    def drop(self) -> None:
+        """End the connection as a client that is killed does: without a close frame."""
+        self._socket.shutdown()  # type: ignore[no-untyped-call]
 
     def _shake_hands(self) -> None:
         self.server_version = bytes(self._take(12))
@@ -108,6 +132,7 @@ class Vnc:
                 opcode, data = self._socket.recv_data()
             except (websocket.WebSocketException, OSError) as error:
                 raise VncError(f"no more data ({error}); {count - len(self._buffer)} bytes are missing") from error
+            self.opcodes.add(opcode)
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 raise VncError(f"the server closed the session; {count - len(self._buffer)} bytes are missing")
             self._buffer += data
@@ -161,15 +186,51 @@ class Vnc:
             self._frame[start : start + width * 4] = data[row * width * 4 : (row + 1) * width * 4]
         return False
 
+    def wait_closed(self, *, within_s: float) -> None:
+        """Until the server ends the session; updates that still come are thrown away."""
+        deadline = time.monotonic() + within_s
+        while True:
+            self._socket.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                opcode, _ = self._socket.recv_data()
+            except websocket.WebSocketTimeoutException as error:
+                raise VncError(f"the session was still open after {within_s:.0f} s") from error
+            except (websocket.WebSocketException, OSError):
+                return
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                return
+
     def key(self, keysym: int) -> None:
         """Press and release a key, by its X11 keysym (for letters the character's code)."""
-        for down in (1, 0):
-            self._socket.send_binary(struct.pack(">BBxxI", 4, down, keysym))
+        self._press(keysym, down=True)
+        self._press(keysym, down=False)
+
+    def _press(self, keysym: int, *, down: bool) -> None:
+        self._socket.send_binary(struct.pack(">BBxxI", 4, down, keysym))
 
     def type(self, text: str) -> None:
-        """Lower-case letters, digits and spaces; a newline is Return."""
+        """As on an American keyboard: Shift is held where it must be; a newline is Return."""
         for character in text:
-            self.key(0xFF0D if character == "\n" else ord(character))
+            if character in _SHIFTED:
+                self._press(SHIFT, down=True)
+            self.key(RETURN if character == "\n" else ord(character))
+            if character in _SHIFTED:
+                self._press(SHIFT, down=False)
+
+    def ended(self, *, within_s: float) -> bool:
+        """Whether the server closes the session in that time; what else it sends is let go by."""
+        deadline = time.monotonic() + within_s
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                opcode, _ = self._socket.recv_data()
+            except websocket.WebSocketTimeoutException:
+                return False
+            except (websocket.WebSocketException, OSError):
+                return True
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                return True
+        return False
 
     def pointer(self, x: int, y: int, *, buttons: int = 0) -> None:
         self._socket.send_binary(struct.pack(">BBHH", 5, buttons, x, y))

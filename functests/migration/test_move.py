@@ -148,7 +148,7 @@ def test_a_console_ends_and_the_next_one_is_of_the_same_shell(
     before = moves.home(space, nodes, "vm")
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Succeeded")
-    shell.wait_closed(within_s=5 + patience.crowding())
+    shell.wait_closed(within_s=5)
     after = moves.check_moved(space, nodes, "vm", before, "move")
     again = space.shell("vm")
     assert again.succeed("echo $before") == "moved-42"

@@ -5,25 +5,13 @@ import secrets
 
 import pytest
 
-from functests.libs import build, patience, pods
+from functests.libs import build, pods
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
+from functests.libs.guestnet import SERVE, addressed
 from functests.libs.kube import Space, condition
 from functests.libs.nodes import Nodes
 from functests.libs.rest import VMI, kubevirt_path
-
-# Answers each line with the same line; prints the peer on the serial console.
-SERVE = "(witness tcp-echo {port} > /tmp/echo-{port}.log 2>&1 &)"
-
-
-def _addressed(shell: Console) -> None:
-    """Until the guest's eth0 has its lease: the route is what the DHCP client sets last."""
-    patience.eventually(
-        "the guest has an address and a route",
-        lambda: shell.run("ip -4 route show default dev eth0").out,
-        lambda text: "via" in text,
-        within_s=patience.boots(1),
-    )
 
 
 @pytest.mark.case("NET-001")
@@ -34,7 +22,7 @@ def test_the_guest_is_behind_a_bridge_of_its_own(space: Space, cluster: Cluster,
     Expected: 10.0.2.2/24 with its gateway inside; bridge and tap in the pod; the pod keeps its address; status has it.
     """
     vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
-    _addressed(shell)
+    addressed(shell)
     assert "inet 10.0.2.2/24" in shell.succeed("ip -4 -o addr show dev eth0")
     assert "default via 10.0.2.1" in shell.succeed("ip route")
     shell.succeed("ping -c 1 -W 5 10.0.2.1")
@@ -71,7 +59,7 @@ def test_two_guests_on_two_nodes_talk(space: Space, cluster: Cluster) -> None:
     for name in ("left", "right"):
         space.wait_running(name)
         shells[name] = space.shell(name, boots=2)
-        _addressed(shells[name])
+        addressed(shells[name])
         shells[name].succeed(SERVE.format(port=8080))
         vmi = space.wait_vmi(name, lambda vmi: bool(vmi["status"].get("interfaces")), "has interfaces")
         addresses[name] = vmi["status"]["interfaces"][0]["ipAddress"]
@@ -96,7 +84,7 @@ def test_clients_keep_their_address_on_the_way_in(space: Space, cluster: Cluster
     """
     here, there = cluster.workers[:2]
     _, shell = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "vm"), here))
-    _addressed(shell)
+    addressed(shell)
     shell.succeed(SERVE.format(port=1500))
     vmi = space.wait_vmi("vm", lambda vmi: bool(vmi["status"].get("interfaces")), "has interfaces")
     nonce = secrets.token_hex(8)
@@ -115,7 +103,7 @@ def test_the_guest_reaches_the_cluster_as_its_pod(space: Space, cluster: Cluster
     """
     server = pods.start(space, pods.python_pod(cluster, "echo", pods.ECHO_SERVER, "7000"))
     vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
-    _addressed(shell)
+    addressed(shell)
     service = space.rest.get("/api/v1/namespaces/default/services/kubernetes").ok()["spec"]["clusterIP"]
     assert service in shell.succeed("nslookup kubernetes.default.svc.cluster.local", within_s=30)
     # An anonymous GET: its body, or wget's line with the status that refused it.
@@ -140,7 +128,7 @@ def test_a_service_finds_guests_by_label(space: Space, cluster: Cluster) -> None
     chosen = build.merged(build.kernel_boot_vmi(cluster, "chosen"), {"metadata": {"labels": {"app": "yes"}}})
     vmi, shell = space.boot(chosen)
     space.create(build.kernel_boot_vmi(cluster, "other"))
-    _addressed(shell)
+    addressed(shell)
     nonce = secrets.token_hex(8)
     shell.succeed(SERVE.format(port=8080))
     spec = {"selector": {"app": "yes"}, "ports": [{"port": 80, "targetPort": 8080}]}
@@ -200,7 +188,7 @@ def test_bridge_binding_gives_the_guest_the_pods_address(space: Space, cluster: 
         {"spec": {"domain": {"devices": {"interfaces": [{"name": "default", "bridge": {}}]}}}},
     )
     vmi, shell = space.boot(manifest)
-    _addressed(shell)
+    addressed(shell)
     pod = space.pod(vmi)
     assert f"inet {pod['status']['podIP']}/" in shell.succeed("ip -4 -o addr show dev eth0")
     node = nodes[here]

@@ -45,12 +45,7 @@ def test_a_kubelet_restart_keeps_guests(space: Space, cluster: Cluster, nodes: N
     patience.eventually(
         "the plugin serves the new kubelet", lambda: _tun_socket(node), lambda now: now not in ("", socket), within_s=60
     )
-    patience.eventually(
-        "the node has devices and takes VMs",
-        lambda: (stack.devices(node.name), stack.schedulable(node.name)),
-        lambda seen: seen[0] > 0 and seen[1] == "true",
-        within_s=60,
-    )
+    stack.wait_takes_vms(node.name)
     _, second = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "second"), node.name))
     assert second.succeed("echo $((6*7))") == "42"
     assert containers() == before
@@ -97,12 +92,7 @@ def test_a_lost_device_plugin_socket_is_made_anew(space: Space, cluster: Cluster
     patience.eventually(
         "the socket is another one", lambda: _tun_socket(node), lambda now: now not in ("", socket), within_s=60
     )
-    patience.eventually(
-        "the node takes VMs",
-        lambda: (stack.devices(node.name), stack.schedulable(node.name)),
-        lambda seen: seen[0] > 0 and seen[1] == "true",
-        within_s=60,
-    )
+    stack.wait_takes_vms(node.name)
     _, second = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "second"), node.name))
     assert second.succeed("echo $((6*7))") == "42"
     witness.check()

@@ -37,6 +37,16 @@ def _started(space: Space, cluster: Cluster) -> Object:
     return space.wait_running("vm")
 
 
+def _stays(space: Space, uid: str, phase: str) -> None:
+    """Nobody touches the ended VMI for as long as QUIET_S."""
+    patience.quiet(
+        f"the {phase} VMI was touched",
+        lambda: (space.vmi("vm")["metadata"]["uid"], space.vmi("vm")["status"]["phase"]),
+        lambda seen: seen != (uid, phase),
+        for_s=QUIET_S,
+    )
+
+
 @pytest.mark.case("REC-002")
 def test_rerun_on_failure_starts_a_crashed_guest_again(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -63,12 +73,7 @@ def test_a_crashed_manual_vm_waits_for_its_start(space: Space, cluster: Cluster,
     uid = (vmi := _started(space, cluster))["metadata"]["uid"]
     _end(space, nodes, vmi, "Failed")
     space.wait_vm_status("vm", "Stopped")
-    patience.quiet(
-        "the failed VMI was touched",
-        lambda: (space.vmi("vm")["metadata"]["uid"], space.vmi("vm")["status"]["phase"]),
-        lambda seen: seen != (uid, "Failed"),
-        for_s=QUIET_S,
-    )
+    _stays(space, uid, "Failed")
     answer = space.act_on_vm("vm", "start")
     assert answer.code == 202, answer.text
     space.wait_running("vm", not_uid=uid, within_s=patience.boots(2))
@@ -99,12 +104,7 @@ def test_a_manual_vm_keeps_what_ended(space: Space, cluster: Cluster, nodes: Nod
     """
     uid = (vmi := _started(space, cluster))["metadata"]["uid"]
     _end(space, nodes, vmi, "Succeeded")
-    patience.quiet(
-        "the ended VMI was touched",
-        lambda: (space.vmi("vm")["metadata"]["uid"], space.vmi("vm")["status"]["phase"]),
-        lambda seen: seen != (uid, "Succeeded"),
-        for_s=QUIET_S,
-    )
+    _stays(space, uid, "Succeeded")
     assert space.act_on_vm("vm", "start").code == 202
     space.wait_running("vm", not_uid=uid, within_s=patience.boots(2))
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
@@ -121,12 +121,7 @@ def test_a_crashed_once_vm_stays_down(space: Space, cluster: Cluster, nodes: Nod
     vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "Once"))
     uid = vmi["metadata"]["uid"]
     _end(space, nodes, vmi, "Failed")
-    patience.quiet(
-        "the failed VMI was touched",
-        lambda: (space.vmi("vm")["metadata"]["uid"], space.vmi("vm")["status"]["phase"]),
-        lambda seen: seen != (uid, "Failed"),
-        for_s=QUIET_S,
-    )
+    _stays(space, uid, "Failed")
     space.wait_vm_status("vm", "Stopped")
     story = [(event["type"], event["reason"]) for event in space.events("vm", "VirtualMachineInstance")]
     assert story.count(("Warning", "Stopped")) == 1, story

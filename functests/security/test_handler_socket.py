@@ -2,7 +2,7 @@
 
 import pytest
 
-from functests.libs import build, patience, pods
+from functests.libs import build, msgpack, patience, pods
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Object, Space
 from functests.libs.rest import core_path
@@ -32,28 +32,11 @@ print(end, answered, flush=True)
 _PATIENCE_S = 60      # longer than the handler lets an unknown pod wait unserved
 
 
-def _packed(value: object) -> bytes:
-    """``value`` as MessagePack: what the handler and the launcher speak (docs/architecture.md), without their code."""
-    if isinstance(value, dict):
-        pairs = [_packed(part) for item in value.items() for part in item]
-        return bytes([0x80 | len(value)]) + b"".join(pairs)
-    if isinstance(value, tuple):
-        return bytes([0x90 | len(value)]) + b"".join(map(_packed, value))
-    if isinstance(value, bool):
-        return b"\xc3" if value else b"\xc2"
-    if isinstance(value, int):
-        return b"\xce" + value.to_bytes(4, "big")
-    text = str(value).encode()
-    return bytes([0xD9, len(text)]) + text
-
-
 def _claim(vmi: Object) -> str:
     """A well-formed greeting that names the victim in every field a handler might believe; hex."""
     metadata = vmi["metadata"]
     greeting = {key: metadata[key] for key in ("namespace", "name", "uid")}
-    # A frame: number of the request, whether it is an answer, and the message.
-    packed = _packed((0, False, {"type": "Hello", "version": 1, "pid": 1, **greeting}))
-    return (len(packed).to_bytes(4, "big") + packed).hex()
+    return msgpack.event({"type": "Hello", "version": 1, "pid": 1, **greeting}).hex()
 
 
 def _handler_log(space: Space, node: str) -> str:

@@ -3,6 +3,7 @@
 The file outlives clusters and work trees. Runs on different clusters write to it at the same time; each writes once.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -13,6 +14,7 @@ import msgspec
 from cluster_up.paths import state_root
 from functests.verdict.records import BAD, PASSED, Flake, Test, Verdict
 
+VARIABLE = "FUNCTEST_HISTORY"
 WINDOW = 200            # executions of a test that its rate is made of
 FLAKE_RATE = 0.01
 _SCHEMA = """
@@ -40,7 +42,8 @@ class Red(msgspec.Struct, frozen=True):
 
 
 def file() -> Path:
-    return state_root() / "functests.sqlite"
+    """FUNCTEST_HISTORY names another file, for runs whose results say nothing about the project (tests/mutations)."""
+    return Path(os.environ.get(VARIABLE) or state_root() / "functests.sqlite")
 
 
 class History:
@@ -97,17 +100,21 @@ class History:
         return sorted(found, key=lambda flake: (-flake.rate, flake.test))
 
     def cases(self) -> tuple[Mapping[str, float], Mapping[str, Red]]:
-        """By catalogue id: when it was last good, and the last time it was not."""
+        """By catalogue id: when it was last good, and the last time it was not. A test may stand for several."""
         with closing(self._open()) as db:
-            good = dict(
-                db.execute(
-                    "SELECT case_id, max(started) FROM results WHERE outcome = ? AND case_id != '' GROUP BY case_id",
-                    (PASSED,),
-                ).fetchall()
-            )
+            good = db.execute(
+                "SELECT case_id, max(started) FROM results WHERE outcome = ? AND case_id != '' GROUP BY case_id",
+                (PASSED,),
+            ).fetchall()
             rows = db.execute(
                 f"SELECT case_id, test, max(started), revision, outcome, headline FROM results"
                 f" WHERE case_id != '' AND outcome IN ({','.join('?' * len(BAD))}) GROUP BY case_id",
                 BAD,
             ).fetchall()
-        return good, {row[0]: Red(*row) for row in rows}
+        times: dict[str, float] = {}
+        for ids, started in good:
+            times |= {case: max(started, times.get(case, 0.0)) for case in ids.split()}
+        reds: dict[str, Red] = {}
+        for ids, *told in sorted(rows, key=lambda row: float(row[2])):
+            reds |= {case: Red(case, *told) for case in ids.split()}
+        return times, reds

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from functests.verdict.fingerprint import fingerprint, headline
 from functests.verdict.records import CRASHED, FAILED, LEAKED, LOST, PASSED, SKIPPED, Orphan, Test
 
@@ -91,6 +93,23 @@ def record_of(test_id: str, reports: Sequence[Report]) -> Test:
         ledger_s=float(known.get("ledger_s", 0.0)),
         settled_s=float(known.get("settled_s", 0.0)),
     )
+
+
+def with_leaks(tests: Iterable[Test], leaks: Iterable[tuple[str, str]]) -> list[Test]:
+    """The records with what was still left at the end of the run: (test, item). A good test is not good any more."""
+    left: dict[str, list[str]] = {}
+    for name, item in leaks:
+        left.setdefault(name, []).append(item)
+    return [_leaked(test, left[test.id]) if test.id in left else test for test in tests]
+
+
+def _leaked(test: Test, items: Sequence[str]) -> Test:
+    text = "\n".join(["left behind, still there at the end of the run:", *(f"  {item}" for item in sorted(items))])
+    test = replace(test, leak="\n\n".join(filter(None, (test.leak, text))))
+    if test.outcome != PASSED:
+        return test
+    first = f"left behind: {min(items)}"
+    return replace(test, outcome=LEAKED, error=text, headline=first, fingerprint=fingerprint(test.id, first))
 
 
 def orphans_of(found: Iterable[Sequence[Any]], tests: Iterable[Test]) -> list[Orphan]:

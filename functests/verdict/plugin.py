@@ -1,13 +1,13 @@
 """pytest's side of the verdict: gathers reports of all workers, and writes everything when the run ends.
 
-Workers only put facts on their reports (the case's id, what fixtures know) and hand orphans over in their output. The
-controller, or the only process, records. The exit status is pytest's; it becomes a failure where pytest would not see
-one: a test that nobody ran, an orphan that one of several tests left.
+Workers only put facts on their reports (the case's id, what fixtures know) and hand over in their output what is left
+when they end. The controller, or the only process, records. The exit status is pytest's; it becomes a failure where
+pytest would not see one: a test that nobody ran, something that a test left and that did not go away.
 """
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ import pytest
 
 from cluster_up import exec as host
 from functests.verdict import outcome, write
-from functests.verdict.records import FAILED, LOST, Verdict
+from functests.verdict.records import FAILED, LEAKED, LOST, Verdict
 from functests.verdict.sampler import Sampler
 
 FUNCTIONAL = "functests/"
-_ORPHANS = "ledger_orphans"
-_ALONE = pytest.StashKey[list[tuple[str, float, float]]]()
-Orphans = list[tuple[str, float, float]]
+Leaks = Sequence[tuple[str, str]]                   # test, item
+Orphans = Sequence[tuple[str, float, float]]        # item, since, until
+_LEAKS, _ORPHANS = "ledger_leaks", "ledger_orphans"
+_ALONE = pytest.StashKey[dict[str, list[Any]]]()
 
 
 def register(config: pytest.Config) -> None:
@@ -32,23 +33,23 @@ def register(config: pytest.Config) -> None:
         config.pluginmanager.register(Recorder(config), "functest-verdict")
 
 
-def hand_over(config: pytest.Config, orphans: Orphans) -> None:
-    """What the ledger of this process could not tell the owner of: (item, since, until)."""
-    if hasattr(config, "workeroutput"):
-        config.workeroutput[_ORPHANS] = orphans
-    else:
-        config.stash[_ALONE] = orphans
+def hand_over(config: pytest.Config, *, leaks: Leaks = (), orphans: Orphans = ()) -> None:
+    """From the end of this process's session: what its tests have left, and what shows no owner."""
+    alone = not hasattr(config, "workeroutput")
+    output: dict[str, list[Any]] = config.stash.setdefault(_ALONE, {}) if alone else config.workeroutput
+    output.setdefault(_LEAKS, []).extend(leaks)
+    output.setdefault(_ORPHANS, []).extend(orphans)
 
 
 class Cases:
-    """Each report carries the id of its catalogue case."""
+    """Each report carries the ids of its catalogue cases, in one text."""
 
     @pytest.hookimpl
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
-            mark = item.get_closest_marker("case")
-            if mark is not None and mark.args:
-                item.user_properties.append(("case", str(mark.args[0])))
+            found = sorted(str(mark.args[0]) for mark in item.iter_markers("case") if mark.args)
+            if found:
+                item.user_properties.append(("case", " ".join(found)))
 
 
 class Recorder:
@@ -60,7 +61,8 @@ class Recorder:
         self._expected: dict[str, None] = {}                # in the order of collection
         self._reports: dict[str, list[Any]] = {}
         self._collect_errors: dict[str, str] = {}
-        self._orphans: Orphans = []
+        self._leaks: list[tuple[str, str]] = []
+        self._orphans: list[tuple[str, float, float]] = []
         self._dead: dict[str, str] = {}
         self._workers: set[str] = set()
         self._sampler = Sampler()
@@ -80,7 +82,11 @@ class Recorder:
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         if error:
             self._dead[node.gateway.id] = str(error)
-        self._orphans += getattr(node, "workeroutput", {}).get(_ORPHANS, [])
+        self._take(getattr(node, "workeroutput", {}))
+
+    def _take(self, output: Mapping[str, Any]) -> None:
+        self._leaks += [(test, item) for test, item in output.get(_LEAKS, []) if (test, item) not in self._leaks]
+        self._orphans += output.get(_ORPHANS, [])
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if nodeid.startswith(FUNCTIONAL):
@@ -98,12 +104,13 @@ class Recorder:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         self._sampler.stop()
-        alone: Orphans = self._config.stash.get(_ALONE, [])
-        self._orphans += alone
+        self._take(self._config.stash.get(_ALONE, {}))
         if not any(name.startswith(FUNCTIONAL) for name in [*self._expected, *self._collect_errors]):
             return
+        there = still_there([item for item, _, _ in self._orphans])     # now that no test runs any more
+        self._orphans = [orphan for orphan in self._orphans if orphan[0] in there]
         verdict = self._verdict(int(exitstatus))
-        if verdict.exit_status == 0 and (verdict.orphans or verdict.of(LOST)):
+        if verdict.exit_status == 0 and (verdict.orphans or verdict.of(LOST, LEAKED)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             verdict = self._verdict(int(session.exitstatus))
         self._written = write.all_of(verdict, self._config.rootpath / "artifacts")
@@ -112,7 +119,10 @@ class Recorder:
         stopped = status in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
         early = stopped or bool(self._config.getvalue("maxfail"))       # what was not run then is not lost
         names = [*self._expected, *(name for name in self._reports if name not in self._expected)]
-        records = [outcome.record_of(name, self._reports.get(name, [])) for name in names]
+        records = outcome.with_leaks(
+            [outcome.record_of(name, self._reports.get(name, [])) for name in names], self._leaks
+        )
+        told = {item for _, item in self._leaks}
         tests = tuple(record for record in records if not (early and record.outcome == LOST))
         not_run = len(names) - len(tests)
         notes = outcome.notes_of(tests, self._dead)
@@ -129,7 +139,7 @@ class Recorder:
             command=" ".join(["pytest", *sys.argv[1:]]),
             tests=tests,
             collect_errors=self._collect_errors,
-            orphans=tuple(outcome.orphans_of(self._orphans, tests)),
+            orphans=tuple(outcome.orphans_of([one for one in self._orphans if one[0] not in told], tests)),
             guests=tuple(self._sampler.guests.values()),
             memory=tuple(self._sampler.memory),
             sampling=self._sampler.trouble,
@@ -142,6 +152,8 @@ class Recorder:
             return
         page, verdict = self._written
         terminalreporter.section("verdict")
+        for test, item in self._leaks:
+            terminalreporter.line(f"left by {test}: {item}")
         for orphan in verdict.orphans:
             terminalreporter.line(f"left by one of {', '.join(orphan.tests) or 'the tests'}: {orphan.item}")
         for test in verdict.of(LOST):
@@ -150,6 +162,18 @@ class Recorder:
         if new:
             terminalreporter.line(f"failures that this machine's history does not know: {len(new)}")
         terminalreporter.line(f"everything about this run: {page}")
+
+
+def still_there(orphans: Collection[str]) -> Collection[str]:
+    """Which of them a last look still finds without an owner; all of them when there is no looking."""
+    if not orphans:
+        return orphans
+    from functests.libs import ledger_book  # only here: it brings in clients of clusters and engines
+
+    try:
+        return ledger_book.still_there(orphans)
+    except Exception:  # noqa: BLE001 - whatever is wrong with the cluster, what was seen is told
+        return orphans
 
 
 def revision(root: Path) -> str:

@@ -96,7 +96,12 @@ async def test_a_missing_object_is_not_found(client: Client, namespace: str) -> 
 
 
 async def test_deleting_what_is_gone_is_no_error(client: Client, namespace: str) -> None:
-    await client.delete(CONFIG_MAP, "none", namespace)
+    neighbour = await client.create(CONFIG_MAP, config("a"), namespace)
+    await client.create(CONFIG_MAP, config("gone"), namespace)
+    for _ in range(2):
+        await client.delete(CONFIG_MAP, "gone", namespace)
+        left = await client.list(CONFIG_MAP, namespace, Selector(labels="app"))
+        assert list(left.items) == [neighbour]
 
 
 async def test_merge_patch_keeps_what_it_does_not_name(client: Client, namespace: str) -> None:

@@ -36,7 +36,8 @@ from virt.rpc.peer import Peer, Reply
 
 class FakeLauncher:
     """``asked`` holds every request; ``refuse`` answers the next ones of that type with an error. The guest ignores the
-    power button unless ``obeys``. ``guest_ends`` are the guest's sides of the streams that were opened."""
+    power button unless ``obeys``. ``guest_ends`` are the guest's sides of the streams that were opened; ``passes`` is a
+    path that is opened and passed instead of a stream."""
 
     def __init__(self, status: DomainStatus | None = None, *, obeys: bool = True) -> None:
         self.status = status or DomainStatus(state=DomainState.NONE)
@@ -50,6 +51,7 @@ class FakeLauncher:
         self.migration_ports: dict[int, str] = {}         # of a source: paths of its listening sockets
         self.migration_ends: dict[int, socket.socket] = {}      # of a target: what its libvirt and QEMU would hold
         self._folders: list[str] = []
+        self.passes = ""
         self._peer: Peer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -109,9 +111,12 @@ class FakeLauncher:
         match request:
             case SyncVmi():
                 self.status = DomainStatus(
-                    state=DomainState.RUNNING, reason="Booted", machine="pc-q35-10.0", accelerator="tcg"
+                    state=DomainState.RUNNING, reason="Booted", machine="pc-q35-10.0", accelerator="tcg",
+                    disks=self.status.disks,
                 )
                 return Reply(self.status)
+            case OpenSerial() | OpenVnc() if self.passes:
+                return Reply(Done(), (os.open(self.passes, os.O_RDONLY),))
             case OpenSerial() | OpenVnc():
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
                 self.guest_ends.append(ours)

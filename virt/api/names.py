@@ -113,6 +113,7 @@ PUBLIC_DIR: Final = "/var/run/kubevirt"
 CONTAINER_DISKS_DIR: Final = f"{PUBLIC_DIR}/container-disks"
 KERNEL_BOOT_VOLUME: Final = "kernel-boot"                         # of the kernelBoot container, in CONTAINER_DISKS_DIR
 SECRETS_DIR: Final = f"{PRIVATE_DIR}/secret"                      # <volume>/{user,network}/: keys userdata, networkdata
+CONFIG_DIR: Final = f"{PRIVATE_DIR}/config"                       # <volume>/: files of configMap, secret and the like
 USER_SECRET: Final = "user"
 NETWORK_SECRET: Final = "network"
 LAUNCHER_ALIVE_LOCK: Final = f"{PRIVATE_DIR}/alive"               # the launcher holds its lock as long as it lives

@@ -124,6 +124,15 @@ class VirtualMachineInstanceFileSystemList(Wire):
     items: tuple[VirtualMachineInstanceFileSystem, ...] = always(())
 
 
+class GuestfsInfo(Wire):
+    """Answer of guestfs: where the image for libguestfs-tools would be, of the installation's own registry and tag."""
+
+    registry: str = always("")
+    tag: str = always("")
+    image_prefix: str = always("")
+    gs_image: str = always("")
+
+
 class VersionInfo(Wire):
     """Answer of version. ``go_version`` and ``compiler`` are there because clients print them."""
 

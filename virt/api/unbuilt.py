@@ -33,17 +33,12 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T2", "CPU hotplug", "domain.cpu.maxSockets"),
         ("T2", "memory hotplug", "domain.memory.maxGuest"),
         ("T2", "hugepages", "domain.memory.hugepages"),
-        ("T2", "memory overcommitment of the overhead", "domain.resources.overcommitGuestOverhead"),
         ("T2", "TPM", "domain.devices.tpm"),
         ("T2", "UEFI variables that outlive the VMI", "domain.firmware.bootloader.efi.persistent"),
-        ("T2", "multiple queues of network cards", "domain.devices.networkInterfaceMultiqueue"),
         ("T3", "watchdog of s390x", "domain.devices.watchdog.diag288"),
         ("T2", "secondary networks", "networks[].multus"),
         ("T2", "DataVolumes", "volumes[].dataVolume"),
-        ("T2", "ephemeral claims", "volumes[].ephemeral"),
         ("T2", "host disks", "volumes[].hostDisk"),
-        ("T2", "configuration volumes",
-         "volumes[].configMap volumes[].secret volumes[].downwardAPI volumes[].serviceAccount"),
         ("T2", "volume hotplug", "volumes[].persistentVolumeClaim.hotpluggable"),
         ("T3", "service account of the pod", "serviceAccountName"),
         ("T3", "dynamic resource allocation", "resourceClaims[] networks[].resourceClaim"),
@@ -52,7 +47,6 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
          "domain.cpu.dedicatedCpuPlacement domain.cpu.isolateEmulatorThread domain.cpu.numa domain.cpu.realtime"),
         ("T3", "reserved overhead", "domain.memory.reservedOverhead"),
         ("T3", "ACPI tables", "domain.firmware.acpi"),
-        ("T3", "chassis", "domain.chassis"),
         ("T3", "Hyper-V features", "domain.features.hyperv domain.features.hypervPassthrough"),
         ("T3", "I/O threads", "domain.ioThreadsPolicy domain.ioThreads domain.devices.disks[].dedicatedIOThread"),
         ("T3", "confidential guests", "domain.launchSecurity"),
@@ -67,8 +61,8 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T3", "sound and video devices", "domain.devices.sound domain.devices.video"),
         ("T3", "LUN pass-through", "domain.devices.disks[].lun"),
         ("T3", "device addresses and tags",
-         "domain.devices.disks[].disk.pciAddress domain.devices.disks[].tag domain.devices.interfaces[].pciAddress "
-         "domain.devices.interfaces[].tag domain.devices.interfaces[].acpiIndex"),
+         "domain.devices.disks[].tag domain.devices.interfaces[].pciAddress domain.devices.interfaces[].tag "
+         "domain.devices.interfaces[].acpiIndex"),
         ("T3", "disk block sizes", "domain.devices.disks[].blockSize"),
         ("T3", "SR-IOV", "domain.devices.interfaces[].sriov"),
         ("T3", "network binding plugins",
@@ -85,7 +79,6 @@ INSTANCE_SPEC: tuple[Unbuilt, ...] = (
     *_INSTANCE_FIELDS,
     Unbuilt("domain.devices.interfaces[].state", "T2", "link state and interface hotplug", values=("down", "absent")),
     Unbuilt("domain.devices.panicDevices[].model", "T3", "Hyper-V features", values=("hyperv",)),
-    Unbuilt("domain.devices.logSerialConsole", "T2", "choice of serial console logs", values=(False,)),
 )
 
 MACHINE_SPEC: tuple[Unbuilt, ...] = (
@@ -101,7 +94,7 @@ MIGRATION_SPEC: tuple[Unbuilt, ...] = (
 )
 
 # What the CR may hold has no effect; it is warned about, not refused: existing manifests shall install.
-KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
+KUBEVIRT_SPEC: tuple[Unbuilt, ...] = (Unbuilt("customizeComponents.flags", "T3", "flags of components"), *(
     Unbuilt(f"configuration.{name}", "T3", topic)
     for topic, fields in (
         ("host devices", "permittedHostDevices mediatedDevicesConfiguration"),
@@ -118,7 +111,7 @@ KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
         ("templates", "virtTemplateDeployment"),
     )
     for name in fields.split()
-)
+))
 
 _REFUSED_BY_RULES = {f"domain.devices.interfaces[].{name}" for name in ("slirp", "macvtap", "passt")}
 

@@ -17,7 +17,8 @@ ABNORMAL: Final = 1006         # never sent: means that the connection broke wit
 INTERNAL_ERROR: Final = 1011
 CHUNK: Final = 32 * 1024
 CLOSE_S: Final = 5.0           # how long a client may take to answer our close frame
-HEARTBEAT_S: Final = 30.0      # pings of port forwarding; a peer that does not answer in half of it is dropped
+PING_S: Final = 1.0            # of port forwarding, as KubeVirt does it
+SILENCE_S: Final = 60.0        # a client from which nothing came for so long, not even a pong, is dropped
 
 AnySocket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
@@ -33,22 +34,39 @@ async def join(client: web.WebSocketResponse, node: aiohttp.ClientWebSocketRespo
 
 
 async def join_stream(
-    client: web.WebSocketResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    client: web.WebSocketResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *,
+    ping_s: float = PING_S, silence_s: float = SILENCE_S,
 ) -> None:
-    """The same with a TCP connection, whose end is a normal one. Closes both."""
+    """The same with a TCP connection, whose end is a normal one. Closes both.
+
+    ``client`` is asked by pings whether it is still there; it must be one without ``autoping``.
+    """
+    now = asyncio.get_running_loop().time
+    heard, is_held_up = now(), False
 
     async def up() -> None:
+        nonlocal heard, is_held_up
         async for message in client:
-            if message.type is aiohttp.WSMsgType.BINARY:
+            if message.type is aiohttp.WSMsgType.PING:
+                await client.pong(message.data)
+            elif message.type is aiohttp.WSMsgType.BINARY:
                 writer.write(message.data)
+                is_held_up = True           # pongs are not read while the other side takes nothing
                 await writer.drain()
+                is_held_up = False
+            heard = now()
 
     async def down() -> None:
         while data := await reader.read(CHUNK):
             await client.send_bytes(data)
 
+    async def beat() -> None:
+        while is_held_up or now() - heard < silence_s:
+            await client.ping()
+            await asyncio.sleep(ping_s)
+
     try:
-        await _first(up(), down())
+        await _first(up(), down(), beat())
     finally:
         writer.close()
         await client.close(code=NORMAL)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from virt.api import codec, names
 from virt.api.status import Status, failure
-from virt.api.subresources import VersionInfo
+from virt.api.subresources import GuestfsInfo, VersionInfo
 from virt.apiserver import authorization, discovery, identity, openapi, refusal
 from virt.apiserver.authorization import Authorizer
 from virt.apiserver.discovery import GROUP_PATH
@@ -54,6 +54,7 @@ class Backend:
     guard: Guard
     subresources: Subresources
     version: Callable[[], VersionInfo]
+    guestfs: Callable[[], GuestfsInfo]
     health: Health
 
 
@@ -61,7 +62,7 @@ def application(backend: Backend) -> web.Application:
     """Everything but the webhooks."""
     app = web.Application(middlewares=middlewares(backend.guard), client_max_size=MAX_BODY)
     http.health_app(backend.health.is_ready, app)
-    _add_discovery(app, backend.version, backend.health)
+    _add_discovery(app, backend)
     for served in names.SUBRESOURCE_VERSIONS:
         _add_subresources(app, f"{GROUP_PATH}/{served}/namespaces/{{namespace}}", backend.subresources)
     return app
@@ -144,7 +145,9 @@ def _add_subresources(app: web.Application, root: str, built: Subresources) -> N
             app.router.add_route(method, f"{parent}/{resource.name}{tail}", endpoint)
 
 
-def _add_discovery(app: web.Application, version: Callable[[], VersionInfo], health: Health) -> None:
+def _add_discovery(app: web.Application, backend: Backend) -> None:
+    health = backend.health
+
     def constant(document: discovery.Document) -> Endpoint:
         body = codec.encode(document)
 
@@ -161,7 +164,10 @@ def _add_discovery(app: web.Application, version: Callable[[], VersionInfo], hea
         return await groups(request)
 
     async def version_now(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=codec.encode(version()), content_type="application/json")
+        return web.Response(body=codec.encode(backend.version()), content_type="application/json")
+
+    async def guestfs_now(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=codec.encode(backend.guestfs()), content_type="application/json")
 
     async def healthz(_: web.Request) -> web.StreamResponse:
         try:
@@ -183,5 +189,6 @@ def _add_discovery(app: web.Application, version: Callable[[], VersionInfo], hea
     for served in names.SUBRESOURCE_VERSIONS:
         add(f"{GROUP_PATH}/{served}", constant(discovery.resource_list(served)))
         add(f"{GROUP_PATH}/{served}/version", version_now)
+        add(f"{GROUP_PATH}/{served}/guestfs", guestfs_now)
         add(f"{GROUP_PATH}/{served}/healthz", healthz)
         add(f"/openapi/v3{GROUP_PATH}/{served}", constant(openapi.v3(served)))

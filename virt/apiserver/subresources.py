@@ -232,7 +232,7 @@ class Subresources:
             raise bad_request(f"invalid protocol: {protocol!r}")
         if protocol == "udp":
             raise not_implemented("portforward of udp")
-        client = _socket(request, heartbeat_s=relay.HEARTBEAT_S)
+        client = _socket(request, autoping=False)
         try:
             async with asyncio.timeout(DIAL_S):
                 reader, writer = await asyncio.open_connection(address, int(port))
@@ -255,10 +255,10 @@ def _query(request: web.Request) -> Mapping[str, str]:
     return dict(request.query)
 
 
-def _socket(request: web.Request, *, heartbeat_s: float | None = None) -> web.WebSocketResponse:
+def _socket(request: web.Request, *, autoping: bool = True) -> web.WebSocketResponse:
     """Not yet upgraded, so that errors of what follows are still plain HTTP. Raises when no upgrade is asked for."""
     socket = web.WebSocketResponse(
-        protocols=(names.SUBPROTOCOL,), compress=False, timeout=relay.CLOSE_S, heartbeat=heartbeat_s)
+        protocols=(names.SUBPROTOCOL,), compress=False, timeout=relay.CLOSE_S, autoping=autoping)
     if not socket.can_prepare(request):
         raise bad_request("a WebSocket upgrade is needed here")
     return socket

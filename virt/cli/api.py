@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from virt.api import clusterconfig, kinds, names, v1
 from virt.api.clusterconfig import ClusterConfig
-from virt.api.subresources import VersionInfo
+from virt.api.subresources import GuestfsInfo, VersionInfo
 from virt.apiserver import identity, server
 from virt.apiserver.authorization import Authorizer
 from virt.apiserver.nodes import Handlers
@@ -51,6 +51,12 @@ def version_info(environment: Mapping[str, str], cr: v1.KubeVirt | None) -> Vers
     )
 
 
+def guestfs_info(cr: v1.KubeVirt | None) -> GuestfsInfo:
+    """Registry and tag of what is installed; the image itself is not part of this stack."""
+    known = cr.status if cr else v1.KubeVirtStatus()
+    return GuestfsInfo(registry=known.observed_kube_virt_registry, tag=known.observed_kube_virt_version)
+
+
 def current(informer: Informer[v1.KubeVirt]) -> v1.KubeVirt | None:
     """The one KubeVirt object; the oldest if a second slipped in."""
     return min(informer.store, key=lambda cr: cr.metadata.creation_timestamp or "", default=None)
@@ -78,7 +84,7 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
     backend = server.Backend(
         server.Guard(proxy, Authorizer(client, RealClock())),
         Subresources(client, Handlers(client, namespace, handlers.context)),
-        lambda: version_info(os.environ, current(kubevirts)),
+        lambda: version_info(os.environ, current(kubevirts)), lambda: guestfs_info(current(kubevirts)),
         server.Health(
             lambda: proxies.synced.is_set() and kubevirts.synced.is_set(), client.server_version,
             lambda: config_version(kubevirts)),

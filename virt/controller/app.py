@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from virt.api import clusterconfig, core, names, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
-from virt.api.kinds import KUBEVIRT, MIGRATION_POLICY, NAMESPACE, NODE, POD, PVC, VM, VMI, VMIM
+from virt.api.kinds import KUBEVIRT, MIGRATION_POLICY, NAMESPACE, NODE, POD, PVC, RESOURCE_QUOTA, VM, VMI, VMIM
 from virt.base.clock import Clock, RealClock
 from virt.controller.evacuation.controller import EvacuationReconciler
 from virt.controller.migration import controller as migration_controller
@@ -45,6 +45,9 @@ class Controllers:
             }),
             claims=Informer(client, PVC, clock=clock),
             nodes=Informer(client, NODE, clock=clock),
+            quotas=Informer(client, RESOURCE_QUOTA, clock=clock, indexes={
+                vmi_controller.QUOTAS_BY_NAMESPACE: vmi_controller.namespace_of,
+            }),
         )
         self._migrations = Informer(client, VMIM, clock=clock, indexes={
             migration_controller.MIGRATIONS_BY_VMI: migration_controller.key_of_vmi,
@@ -107,8 +110,8 @@ class Controllers:
     def _informers(self) -> Mapping[str, Informer[core.Pod]]:
         caches = self.caches
         found = (
-            self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes, self._migrations,
-            self._policies, self._namespaces,
+            self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes, caches.quotas,
+            self._migrations, self._policies, self._namespaces,
         )
         return {informer.kind.plural: informer for informer in found}  # type: ignore[misc]
 

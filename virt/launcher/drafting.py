@@ -29,7 +29,10 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
         return Draft(
             domain.to_xml(design.domain_for(vmi, order.sync.facts, prepared)),
             tuple(
-                DiskTarget(volume=each.volume, target=each.target, size=sources[each.volume].size)
+                DiskTarget(
+                    volume=each.volume, target=each.target, size=sources[each.volume].size,
+                    short_of=sources[each.volume].short_of,
+                )
                 for each in design.disk_targets(vmi) if each.volume in sources
             ),
         )  # fmt: skip

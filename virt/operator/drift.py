@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from virt.operator import customize
 from virt.operator.resources import SERVICE, Json, Wanted
 
 _EMPTY: tuple[Any, ...] = (None, {}, [], (), "", False, 0)
@@ -37,12 +38,16 @@ def is_current(existing: Json, wanted: Wanted, recorded_generation: int) -> bool
     Objects that have no generation (roles, services ...) are compared by content alone.
     """
     generation = existing["metadata"].get("generation", 0)
-    return generation in (0, recorded_generation) and covers(existing, wanted.document)
+    if generation not in (0, recorded_generation) or not covers(existing, wanted.document):
+        return False
+    return customize.noted(existing) == customize.noted(wanted.document)
 
 
 def repair(existing: Json, wanted: Wanted) -> list[Json]:
     """A JSON patch: our labels and annotations beside those of others, every other part as a whole."""
     operations: list[Json] = []
+    for part, key in sorted(_outdated(existing, wanted)):
+        operations.append({"op": "remove", "path": f"/metadata/{part}/{_escaped(key)}"})
     for part in ("labels", "annotations"):
         ours = wanted.document["metadata"].get(part, {})
         theirs = existing["metadata"].get(part)
@@ -60,6 +65,16 @@ def repair(existing: Json, wanted: Wanted) -> list[Json]:
             value = {**existing.get("spec", {}), **value}         # the cluster IP stays
         operations.append({"op": "add", "path": f"/{part}", "value": value})
     return operations
+
+
+def _outdated(existing: Json, wanted: Wanted) -> set[tuple[str, str]]:
+    """Labels and annotations that a customisation brought which is there no more, and the note of them."""
+    ours = wanted.document["metadata"]
+    told = {*customize.noted(existing), ("annotations", customize.NOTE)}
+    return {
+        (part, key) for part, key in told
+        if key in (existing["metadata"].get(part) or {}) and key not in ours.get(part, {})
+    }
 
 
 def _escaped(key: str) -> str:

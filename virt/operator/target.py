@@ -75,6 +75,10 @@ class Target:
         asked = self.spec.infra.replicas if self.spec.infra else None
         return asked or (1 if self.nodes <= 1 else max(2, self.nodes // 10))
 
+    @property
+    def aggregates_roles(self) -> bool:
+        return self.spec.configuration.role_aggregation_strategy != "Manual"
+
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:
         """Everything the deployment ID depends on: sorted names and values."""

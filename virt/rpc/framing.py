@@ -83,7 +83,8 @@ class FrameSocket:
             body, more = await self._exactly(length, at_start=False)
             fds += more
             return _decode(body), fds
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            # Text that is no UTF-8 and endless nesting come through as Python's own errors.
             close_all(fds)
             raise ConnectionLost(f"not a message: {error}") from error
         except ConnectionLost:
@@ -103,6 +104,8 @@ class FrameSocket:
                     await self._until(writable=False)
                     continue
                 fds += tuple(found)
+                if len(fds) > MAX_FDS:      # else a message sent byte by byte would fill our table
+                    raise ConnectionLost(f"more than {MAX_FDS} descriptors with one message")
                 if not chunk:
                     if at_start and not data:
                         return b"", fds

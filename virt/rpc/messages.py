@@ -21,7 +21,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class DhcpLease(msgspec.Struct, frozen=True, kw_only=True):
-    """What the launcher's DHCP server answers on one interface. Addresses are text; ``address`` has no prefix."""
+    """What the launcher's DHCP server answers on one interface. Addresses are text; ``address`` has no prefix.
+
+    ``any_mac``: whatever MAC the guest gave its card; else only the card's own gets an answer. ``subdomain``: that of
+    the VMI, from which the launcher makes the first search domain.
+    """
 
     address: str
     prefix_length: int
@@ -36,6 +40,8 @@ class DhcpLease(msgspec.Struct, frozen=True, kw_only=True):
     boot_file: str = ""
     tftp_server: str = ""
     private_options: tuple[tuple[int, str], ...] = ()
+    any_mac: bool = False
+    subdomain: str = ""
 
 
 class WiredInterface(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,11 +220,15 @@ class GuestInterface(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiskTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """Which device name ("vda") a volume got and how large the guest sees it, in bytes (0: unknown)."""
+    """Which device name ("vda") a volume got and how large the guest sees it, in bytes (0: unknown).
+
+    ``short_of``: what its claim had asked for, where its file was made smaller because there was no more room.
+    """
 
     volume: str
     target: str
     size: int = 0
+    short_of: int = 0
 
 
 class MigrationPhase(enum.StrEnum):

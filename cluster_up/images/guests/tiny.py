@@ -1,16 +1,18 @@
-"""The guest of nearly every test: Debian's cloud kernel and one initrd with busybox, SSH server and guest agent.
+"""The guest of nearly every test: a kernel and one initrd with busybox, SSH server and guest agent.
 
-Boot time is what each test pays, so: the kernel is not packed, modules are loaded by what the buses show, and nothing
-waits. Measured numbers are in docs/guest-images.md. The files of the guest itself are in recipes/guests/tiny/root.
+Boot time is what each test pays, so: the kernel is not packed, and nothing waits. There are two kernels. Debian's cloud
+kernel is there within seconds; its modules are loaded by what the buses show. tiny's own has none, and is compiled once
+per machine. Measured numbers are in docs/guest-images.md. The files of the guest are in recipes/guests/tiny/root.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import Enum
 from pathlib import Path
 
 from cluster_up import exec as host
 from cluster_up.images import debian, scratch
-from cluster_up.images.guests import cpio, disk, kernel, tree
-from cluster_up.images.recipe import RECIPES, content, digest, made
+from cluster_up.images.guests import cpio, disk, kernel, own_kernel, tree
+from cluster_up.images.recipe import RECIPES, content, digest, is_made, made
 
 Log = Callable[[str], None]
 
@@ -23,10 +25,11 @@ PROGRAMS = (
     "blkid", "dropbear", "dropbearkey", "dumpe2fs", "e2fsck", "ip", "mke2fs", "qemu-ga", "resize2fs",
 )  # fmt: skip
 # On a loaded machine the kernel's check of its timer fails under emulation, and it may give up booting.
-ARGUMENTS = "console=ttyS0 no_timer_check quiet"
-DISK_ARGUMENTS = f"console=tty0 {ARGUMENTS}"
+_ARGUMENTS = "console=ttyS0 no_timer_check quiet"
+_OWN_ARGUMENTS = "dummy.numdummies=0"       # built in, it would give every guest a link that nobody asked for
 _MAKERS = tuple(Path(__file__).with_name(f"{name}.py") for name in ("cpio", "disk", "elf", "kernel", "tiny", "tree"))
 _RECIPE = RECIPES / "guests"
+_THING = "guest-tiny"
 _LINKS = {
     "bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64",
     "usr/sbin/mkfs.ext4": "mke2fs", "usr/sbin/fsck.ext4": "e2fsck", "etc/mtab": "/proc/mounts",
@@ -36,17 +39,38 @@ _TABLES = ("coldplug", "modules.alias", "modules.builtin", "modules.dep", "modul
 _FOLDERS = ("dev", "etc/dropbear", "home/user", "mnt", "proc", "root/.ssh", "run", "sys", "tmp", "var/log")
 
 
-def identity() -> str:
+class Kernel(Enum):
+    DISTRIBUTION = "distribution"
+    OWN = "own"
+
+
+def kernel_now() -> Kernel:
+    """The own kernel where nothing has to be compiled for it any more."""
+    there = own_kernel.is_there() or is_made(_THING, identity(Kernel.OWN))
+    return Kernel.OWN if there else Kernel.DISTRIBUTION
+
+
+def arguments(kind: Kernel) -> str:
+    """The kernel's command line when it is booted without a disk."""
+    return f"{_ARGUMENTS} {_OWN_ARGUMENTS}" if kind is Kernel.OWN else _ARGUMENTS
+
+
+def identity(kind: Kernel) -> str:
     """Changes with the recipe, not with newer packages in the archive."""
+    own = [own_kernel.identity()] if kind is Kernel.OWN else []
     return digest(
-        debian.identity(SUITE, PACKAGES, "extract"), *content(*_MAKERS, _RECIPE / "tiny", _RECIPE / "witness.c"),
+        debian.identity(SUITE, PACKAGES, "extract"), *content(*_MAKERS, _RECIPE / "tiny", _RECIPE / "witness.c"), *own,
     )  # fmt: skip
 
 
-def files(log: Log) -> Path:
-    """The folder with ``vmlinux``, ``vmlinuz``, ``initrd`` and ``disk.img``, made now unless it is cached."""
+def files(kind: Kernel, log: Log) -> Path:
+    """The folder with ``vmlinux``, ``vmlinuz``, ``initrd`` and ``disk.img``, made now unless it is cached.
+
+    The own kernel is compiled first if it has to be.
+    """
 
     def make(place: Path) -> None:
+        compiled = own_kernel.files(log) if kind is Kernel.OWN else None
         packages = debian.root_tar("guest-tiny", SUITE, PACKAGES, log=log, variant="extract")
         with scratch.folder("guest-tiny") as folder:
             root, work = folder / "root", folder / "work"
@@ -54,17 +78,29 @@ def files(log: Log) -> Path:
             work.mkdir()
             log("tiny: kernel and initrd")
             host.run(["tar", "--extract", "--no-same-owner", "--file", packages, "--directory", root], deadline_s=120)
-            packed = next((root / "boot").glob("vmlinuz-*"))
-            (place / "vmlinuz").write_bytes(packed.read_bytes())
-            (place / "vmlinux").write_bytes(kernel.unpacked(packed, work))
-            (place / "initrd").write_bytes(_initrd(root, work, packed.name.partition("-")[2]))
+            if compiled is None:
+                modules = _distribution_kernel(root, work, place)
+            else:
+                modules = []
+                for name in ("vmlinux", "vmlinuz"):
+                    (place / name).write_bytes((compiled / name).read_bytes())
+            (place / "initrd").write_bytes(_initrd(root, work, modules))
         log("tiny: disk")
-        disk.make_bios(place / "disk.img", place / "vmlinuz", place / "initrd", DISK_ARGUMENTS)
+        on_disk = f"console=tty0 {arguments(kind)}"
+        disk.make_bios(place / "disk.img", place / "vmlinuz", place / "initrd", on_disk)
 
-    return made("guest-tiny", identity(), make)
+    return made(_THING, identity(kind), make)
 
 
-def _initrd(root: Path, work: Path, release: str) -> bytes:
+def _distribution_kernel(root: Path, work: Path, place: Path) -> list[cpio.Entry]:
+    """Puts the kernel that is in ``root`` into ``place``, packed and unpacked; returns its modules."""
+    packed = next((root / "boot").glob("vmlinuz-*"))
+    (place / "vmlinuz").write_bytes(packed.read_bytes())
+    (place / "vmlinux").write_bytes(kernel.unpacked(packed, work))
+    return _modules(root, work, packed.name.partition("-")[2])
+
+
+def _initrd(root: Path, work: Path, modules: Sequence[cpio.Entry]) -> bytes:
     busybox = tree.program(root, "busybox")
     applets = host.run([busybox, "--list"], deadline_s=10).stdout.split()
     own = _own_files(_RECIPE / "tiny" / "root")
@@ -79,7 +115,7 @@ def _initrd(root: Path, work: Path, release: str) -> bytes:
             cpio.file("init", _compiled(_RECIPE / "tiny" / "start.c", work), executable=True),
             cpio.file("usr/sbin/witness", _compiled(_RECIPE / "witness.c", work), executable=True),
             *(cpio.symlink(f"usr/bin/{name}", "busybox") for name in applets if name not in taken | {"busybox"}),
-            *links, *own, *programs, *_modules(root, work, busybox, release),
+            *links, *own, *programs, *modules,
         ]
     )  # fmt: skip
 
@@ -99,7 +135,7 @@ def _own_files(root: Path) -> list[cpio.Entry]:
     ]
 
 
-def _modules(root: Path, work: Path, busybox: Path, release: str) -> list[cpio.Entry]:
+def _modules(root: Path, work: Path, release: str) -> list[cpio.Entry]:
     """Modules in one folder, and the tables by which modprobe finds them by name or by alias."""
     packed = {path.name.partition(".")[0].replace("-", "_"): path for path in root.rglob(f"{release}/**/*.ko*")}
     data: dict[str, bytes] = {}
@@ -117,7 +153,7 @@ def _modules(root: Path, work: Path, busybox: Path, release: str) -> list[cpio.E
     (target / "coldplug").write_text(kernel.coldplug({name: kernel.aliases(data[name]) for name in wanted}, needs))
     for table in (root / "usr/lib/modules" / release).glob("modules.builtin*"):
         (target / table.name).write_bytes(table.read_bytes())
-    host.run([busybox, "depmod", "-b", work / "modules", release], deadline_s=60)
+    host.run([tree.program(root, "busybox"), "depmod", "-b", work / "modules", release], deadline_s=60)
     return [
         cpio.symlink("usr/lib/modules/tiny", release),
         *(

@@ -37,6 +37,18 @@ def test_an_interrupted_build_leaves_nothing_that_looks_finished(cache: Path) ->
     assert not [path for path in cache.iterdir() if path.is_dir()]
 
 
+def test_nobody_sees_a_build_before_it_is_whole() -> None:
+    """Whatever kills it, even without a moment to clear up, leaves nothing under the final name."""
+    seen = []
+
+    def make(folder: Path) -> None:
+        (folder / "half").write_text("x")
+        seen.append((recipe.is_made("thing", "1"), recipe.place_of("thing", "1").exists()))
+
+    recipe.made("thing", "1", make)
+    assert seen == [(False, False)]
+
+
 def test_what_a_killed_build_left_is_thrown_away(cache: Path) -> None:
     left = cache / "thing-1.part"
     left.mkdir(parents=True)

@@ -72,6 +72,14 @@ def test_keys_are_pressed_and_released(monkeypatch: pytest.MonkeyPatch) -> None:
     assert presses == [(4, 1, 0x61), (4, 0, 0x61), (4, 1, 0xFF0D), (4, 0, 0xFF0D)]
 
 
+def test_shift_is_held_where_the_keyboard_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, server = session(monkeypatch, HELLO)
+    server.got = b""
+    client.type("A1")
+    presses = [struct.unpack(">BBxxI", server.got[place : place + 8])[1:] for place in range(0, 48, 8)]
+    assert presses == [(1, 0xFFE1), (1, 0x41), (0, 0x41), (0, 0xFFE1), (1, 0x31), (0, 0x31)]
+
+
 def test_a_server_that_refuses_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = b"RFB 003.008\n" + b"\0" + struct.pack(">I", 4) + b"busy"
     with pytest.raises(VncError, match="refused: busy"):

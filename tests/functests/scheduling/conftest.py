@@ -1,4 +1,4 @@
-"""Runs of pytest inside of a test, with the scheduling plugin and nothing else of the functional tests."""
+"""Runs of pytest inside of a test (their workers are processes of their own), with the scheduling plugin and nothing else of the functional tests."""
 
 import json
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Inner:
             (self.pytester.path / "functests" / f"test_{name}.py").write_text(text)
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+        return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
 
     def account(self) -> dict[str, Any]:
         return dict(json.loads((self.pytester.path / "artifacts" / "schedule.json").read_text()))

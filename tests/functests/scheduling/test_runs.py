@@ -12,15 +12,15 @@ def test_sleepers_overlap_big_ones_do_not_and_serial_ones_come_last(inner: Inner
         all="""
 import time, pytest
 @pytest.mark.serial
-def test_serial(told): time.sleep(0.3)
+def test_serial(told): time.sleep(0.1)
 @pytest.mark.disruptive
-def test_disruptive(told): time.sleep(0.3)
+def test_disruptive(told): time.sleep(0.1)
 @pytest.mark.demand(vcpus=1000)
-def test_big(told): time.sleep(0.5)
+def test_big(told): time.sleep(0.2)
 @pytest.mark.demand(vcpus=1000)
-def test_other_big(told): time.sleep(0.5)
+def test_other_big(told): time.sleep(0.2)
 @pytest.mark.demand(seconds=60)
-def test_sleeper(told): time.sleep(3)
+def test_sleeper(told): time.sleep(1)
 @pytest.mark.parametrize("number", range(6))
 def test_small(told, number): pass
 """
@@ -43,18 +43,27 @@ def test_small(told, number): pass
     assert "refused functests/test_all.py::test_serial and 1 more: the cluster for itself: " in log
 
 
-def test_a_worker_that_dies_is_replaced_and_every_test_is_accounted_for(inner: Inner) -> None:
+def test_a_worker_that_dies_is_replaced_and_every_test_and_the_end_of_the_session_are_accounted_for(
+    inner: Inner
+) -> None:
     inner.write(
         crash="""
 import os, time, pytest
+@pytest.fixture(scope="session")
+def kept():
+    yield
+    raise AssertionError("left behind")
 def test_crash(): os._exit(9)
-@pytest.mark.parametrize("number", range(8))
-def test_other(told, number): time.sleep(0.2)
+@pytest.mark.parametrize("number", range(7))
+def test_other(told, number): time.sleep(0.1)
+def test_last(told, kept): pass
 """
     )
     result = inner.run("-n2")
-    result.assert_outcomes(passed=8, failed=1)
-    result.stdout.fnmatch_lines(["*replacing crashed worker*", "*crashed while running*test_crash*"])
+    result.assert_outcomes(passed=8, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*replacing crashed worker*"])
+    result.stdout.fnmatch_lines(["*crashed while running*test_crash*"])
+    result.stdout.fnmatch_lines(["*left behind*"])
     assert len(inner.spans()) == 8
     outcomes = {row["id"].rpartition("::")[2]: row["outcome"] for row in inner.account()["runs"]}
     assert outcomes.pop("test_crash") == "crashed"
@@ -79,22 +88,6 @@ def test_three(told): pass
     assert inner.account()["problems"] == []
 
 
-def test_what_goes_wrong_at_the_end_of_the_session_is_an_error(inner: Inner) -> None:
-    inner.write(
-        session="""
-import pytest
-@pytest.fixture(scope="session")
-def kept():
-    yield
-    raise AssertionError("left behind")
-def test_it(kept): pass
-"""
-    )
-    result = inner.run("-n1")
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*left behind*"])
-
-
 def test_a_lane_that_shrinks_fails(inner: Inner) -> None:
     inner.write(
         lane="""
@@ -113,6 +106,6 @@ def test_net(): pass
 
 def test_repeat_and_random_order(inner: Inner) -> None:
     inner.write(many="def test_it(told): pass\ndef test_other(told): pass\n")
-    result = inner.run("-n2", "--repeat", "5", "--shuffle", "7")
+    result = inner.run("-n1", "--repeat", "5", "--shuffle", "7")
     result.assert_outcomes(passed=10)
     assert len(inner.spans()) == 10

@@ -64,6 +64,16 @@ def test_a_case_is_red_until_it_is_good_again(tmp_path: Path) -> None:
     }
 
 
+def test_a_test_speaks_for_all_its_cases(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.sqlite")
+    for number, outcome, cases in ((1, "passed", "LIF-1"), (2, "failed", "LIF-1 LIF-2"), (3, "passed", "LIF-2")):
+        both = run(number, t1=outcome)
+        history.add(msgspec.structs.replace(both, tests=(msgspec.structs.replace(both.tests[0], case=cases),)))
+    good, red = history.cases()
+    assert good == {"LIF-1": 1.0, "LIF-2": 3.0}
+    assert {case: last.started for case, last in red.items()} == {"LIF-1": 2.0, "LIF-2": 2.0}
+
+
 def test_a_broken_history_costs_only_the_comparison(tmp_path: Path) -> None:
     class Broken(History):
         def seen(self, fingerprints: object) -> dict[str, int]:

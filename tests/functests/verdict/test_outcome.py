@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from functests.verdict.outcome import notes_of, orphans_of, record_of
+from functests.verdict.outcome import notes_of, orphans_of, record_of, with_leaks
 from functests.verdict.records import Test
 
 
@@ -74,3 +74,14 @@ def test_orphans_are_narrowed_by_every_worker_that_saw_them() -> None:
     third = Test(id="third", outcome="passed", started=30.0, seconds=5.0)
     found = orphans_of([("tap0", 9.0, 16.0), ("tap0", 14.0, 23.0), ("tap1", 16.0, 23.0)], [first, second, third])
     assert [(orphan.item, orphan.tests) for orphan in found] == [("tap0", ("first", "second")), ("tap1", ("second",))]
+
+
+def test_what_is_still_left_at_the_end_is_added_to_its_test() -> None:
+    bad: list[Any] = [Report("setup"), Report("call", "failed", "E   boom"), Report("teardown")]
+    tests = [record_of(name, reports) for name, reports in (("good", GOOD), ("bad", bad), ("other", GOOD))]
+    good, failed, other = with_leaks(tests, [("good", "n1: tap tap0"), ("good", "n1: file /x"), ("bad", "n1: file /y")])
+    assert (good.outcome, good.headline) == ("leaked", "left behind: n1: file /x")
+    assert "n1: tap tap0" in good.error
+    assert (failed.outcome, failed.headline) == ("failed", "boom")
+    assert "n1: file /y" in failed.leak
+    assert other == tests[2]

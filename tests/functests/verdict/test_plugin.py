@@ -1,12 +1,13 @@
-"""The verdict of real runs of pytest, planted ones, in processes of their own."""
+"""The verdict of real runs of pytest, planted ones: of one process, and one run of two workers for all about these."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
+from functests.verdict import plugin
 from functests.verdict.records import Test, Verdict
+from functests.verdict.sampler import Sampler
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.runs_processes
@@ -14,9 +15,6 @@ pytestmark = pytest.mark.runs_processes
 CONFTEST = """
 import pytest
 from functests.verdict import plugin
-from functests.verdict.sampler import Sampler
-
-Sampler.start = lambda self: None          # no cluster here
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "case(id)")
@@ -29,18 +27,20 @@ class Planted:
         self._pytester = pytester
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         monkeypatch.setenv("XDG_STATE_HOME", str(pytester.path / "state"))
-        monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-        for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(Sampler, "start", lambda self: None)          # no cluster here
+        monkeypatch.setattr(plugin, "still_there", lambda orphans: orphans)
+        for name in ("ADDOPTS", "XDIST_WORKER", "XDIST_WORKER_COUNT", "XDIST_TESTRUNUID"):
+            monkeypatch.delenv(f"PYTEST_{name}", raising=False)
         pytester.makeini("[pytest]\n")
         pytester.makeconftest(CONFTEST)
+        self.artifacts = pytester.path / "artifacts"
 
     def run(self, source: str, *options: str) -> tuple[pytest.RunResult, Verdict]:
         file = self._pytester.path / "functests" / "test_planted.py"
         file.parent.mkdir(exist_ok=True)
         file.write_text("import pytest\n" + source)
-        result = self._pytester.runpytest_subprocess("functests", "-p", "no:cacheprovider", *options)
-        text = (self._pytester.path / "artifacts" / "verdict.json").read_bytes()
+        result = self._pytester.runpytest_inprocess("functests", "-p", "no:cacheprovider", *options)
+        text = (self.artifacts / "verdict.json").read_bytes()
         return result, msgspec.json.decode(text, type=Verdict)
 
 
@@ -69,11 +69,9 @@ def test_skipped(): pass
 """
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "two workers"])
-def test_everything_is_in_the_verdict(planted: Planted, options: tuple[str, ...]) -> None:
-    result, verdict = planted.run(MIXED, *options)
+def check_mixed(planted: Planted, result: pytest.RunResult, verdict: Verdict) -> None:
     tests = by_name(verdict)
-    assert {name: test.outcome for name, test in tests.items()} == {
+    assert {name: tests[name].outcome for name in ("test_good", "test_bad", "test_leaks", "test_skipped")} == {
         "test_good": "passed", "test_bad": "failed", "test_leaks": "leaked", "test_skipped": "skipped",
     }
     assert (tests["test_good"].case, tests["test_bad"].case) == ("LIF-001", "LIF-002")
@@ -82,12 +80,41 @@ def test_everything_is_in_the_verdict(planted: Planted, options: tuple[str, ...]
     assert " in " in result.outlines[-1], "the last line is pytest's own"
     assert any("verdict.html" in line for line in result.outlines)
     for name in ("verdict.html", "junit.xml", "summary.md"):
-        assert "test_bad" in (planted._pytester.path / "artifacts" / name).read_text()
+        assert "test_bad" in (planted.artifacts / name).read_text()
 
 
-def test_a_failure_is_known_the_second_time(planted: Planted) -> None:
-    counts = [by_name(planted.run(MIXED)[1])["test_bad"].seen_before for _ in range(2)]
-    assert counts == [0, 1]
+def test_everything_is_in_the_verdict_and_a_failure_is_known_the_second_time(planted: Planted) -> None:
+    for times in (0, 1):
+        result, verdict = planted.run(MIXED)
+        check_mixed(planted, result, verdict)
+        assert by_name(verdict)["test_bad"].seen_before == times
+
+
+LEFT = """
+from functests.verdict.plugin import hand_over
+@pytest.fixture(scope="session")
+def book(pytestconfig):
+    yield
+    hand_over(pytestconfig, orphans=[("n1: file /left", 0.0, 9e12)])
+    hand_over(pytestconfig, leaks=[("functests/test_planted.py::test_one", "n1: tap tap0")])
+def test_one(book): pass
+def test_two(book): pass
+"""
+
+
+def check_left(result: pytest.RunResult, verdict: Verdict) -> None:
+    """A leak found late is its own test's, not the last one's; an orphan has suspects."""
+    tests = by_name(verdict)
+    assert (tests["test_one"].outcome, tests["test_one"].headline) == ("leaked", "left behind: n1: tap tap0")
+    assert tests["test_two"].outcome == "passed"
+    assert any(line == "left by functests/test_planted.py::test_one: n1: tap tap0" for line in result.outlines)
+    assert [orphan.item for orphan in verdict.orphans] == ["n1: file /left"]
+    assert {"functests/test_planted.py::test_one", "functests/test_planted.py::test_two"} <= {*verdict.orphans[0].tests}
+    assert result.ret == verdict.exit_status == 1
+
+
+def test_what_is_left_at_the_end_makes_the_run_fail_and_is_told_by_name(planted: Planted) -> None:
+    check_left(*planted.run(LEFT))
 
 
 CRASH = """
@@ -98,33 +125,16 @@ def test_kills_its_worker(): os._exit(7)
 """
 
 
-def test_a_dead_workers_test_is_reported_and_none_is_lost_or_run_twice(planted: Planted) -> None:
-    result, verdict = planted.run(CRASH, "-n", "2")
+def test_two_workers_of_which_one_dies(planted: Planted) -> None:
+    """All of the above again, from workers; the dead one's test is reported, and none is lost or run twice."""
+    result, verdict = planted.run(CRASH + MIXED + LEFT, "-n", "2")
     tests = by_name(verdict)
     assert tests["test_kills_its_worker"].outcome == "crashed"
-    assert len(tests) == 7
+    assert len(tests) == 13
     assert all(test.outcome == "passed" and test.runs == 1 for name, test in tests.items() if "plain" in name)
     assert any("died and was replaced" in note for note in verdict.notes)
-    assert result.ret == verdict.exit_status == 1
-
-
-ORPHAN = """
-from functests.verdict.plugin import hand_over
-@pytest.fixture(scope="session")
-def book(pytestconfig):
-    yield
-    hand_over(pytestconfig, [("n1: file /left", 0.0, 9e12)])
-def test_one(book): pass
-def test_two(book): pass
-"""
-
-
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "two workers"])
-def test_an_orphan_makes_the_run_fail_and_names_its_suspects(planted: Planted, options: tuple[str, ...]) -> None:
-    result, verdict = planted.run(ORPHAN, *options)
-    assert [orphan.item for orphan in verdict.orphans] == ["n1: file /left"]
-    assert len(verdict.orphans[0].tests) == 2
-    assert result.ret == verdict.exit_status == 1
+    check_mixed(planted, result, verdict)
+    check_left(result, verdict)
 
 
 LOST = """
@@ -158,6 +168,6 @@ def test_a_file_that_cannot_be_collected_is_in_the_verdict(planted: Planted) -> 
 
 def test_a_run_without_functional_tests_writes_nothing(pytester: pytest.Pytester, planted: Planted) -> None:
     pytester.makepyfile("def test_unit(): pass")
-    result: Any = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     assert result.ret == 0
     assert not (pytester.path / "artifacts").exists()

@@ -23,7 +23,7 @@ _STRINGS = (
 )
 _SWITCHES = (
     "Multiqueue", "MultiQueue", "dedicatedIOThread", "autoattachVSOCK", "useVirtioTransitional", "disableHotplug",
-    "overcommitGuestOverhead", "persistent",
+    "persistent",
 )
 
 

@@ -15,7 +15,7 @@ from tests.fakes.authority import Authority
 from tests.fakes.kube import FakeKube
 from virt.api import codec, core, kinds, names, v1
 from virt.api.status import failure
-from virt.api.subresources import VersionInfo
+from virt.api.subresources import GuestfsInfo, VersionInfo
 from virt.apiserver import server
 from virt.apiserver.authorization import Authorizer
 from virt.apiserver.identity import FrontProxy
@@ -147,7 +147,7 @@ async def stand(tmp_path: Path, *objects: tuple[Any, Any], handler_name: str = n
         backend = server.Backend(
             server.Guard(lambda: proxy, Authorizer(kube, RealClock())),
             Subresources(kube, Handlers(kube, NAMESPACE, dial.context, port=handler_port, away_s=away_s)),
-            lambda: VersionInfo(git_version="v1.8.0"),
+            lambda: VersionInfo(git_version="v1.8.0"), lambda: GuestfsInfo(registry="reg", tag="v1.8.0"),
             server.Health(lambda: True, version, lambda: "17"),
         )
         async with (

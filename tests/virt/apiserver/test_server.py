@@ -34,6 +34,7 @@ async def test_discovery_needs_no_certificate_and_objects_do(api: Stand) -> None
     async with aiohttp.ClientSession() as session:
         for path, code in (
             ("/", 200), ("/apis", 200), (ROOT, 200), (f"{ROOT}/version", 200), (f"{ROOT}/healthz", 200),
+            (f"{ROOT}/guestfs", 200),
             ("/openapi/v2", 200), ("/openapi/v3", 200), ("/healthz", 200), (f"{VMI}/console", 401),
             (f"{ROOT}/namespaces/ns/virtualmachines/unknown/start", 401),
         ):

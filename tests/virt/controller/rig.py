@@ -101,6 +101,10 @@ class Rig:
                     return pod
                 await asyncio.sleep(0.001)
 
+    async def pods_deleted(self) -> None:
+        """The controller has asked for the end of a pod."""
+        await self.until(lambda: any(call.verb == "delete" and call.plural == "pods" for call in self.kube.writes))
+
     async def settle(self) -> None:
         """Let everything that is in flight come to rest."""
         writes = -1

@@ -4,7 +4,7 @@ import pytest
 
 from tests.virt.controller.rig import IMAGE, NAMESPACE, instance, running, virtual_machine
 from virt.api import conditions, core, names, v1
-from virt.api.kinds import EVENT, PVC, VM, VMI
+from virt.api.kinds import EVENT, PVC, RESOURCE_QUOTA, VM, VMI
 from virt.controller.vmi.pod.naming import pod_name
 
 
@@ -16,6 +16,8 @@ async def test_an_always_vm_comes_up() -> None:
         assert pod.metadata.name == pod_name(vmi)
         assert pod.spec.containers[0].image == IMAGE
         assert vmi.status.active_pods == {pod.metadata.uid: ""}
+        assert vmi.status.memory is not None
+        assert vmi.status.memory.memory_overhead == f"{288 * 1024 + 256}Ki"
         rig.place(pod, "node2")
         await rig.until(lambda: (found := rig.vmi()) and names.NODE_NAME_LABEL in found.metadata.labels)
         vmi = await rig.phase("Scheduling")
@@ -44,6 +46,19 @@ async def test_an_always_vm_comes_up() -> None:
         assert len(rig.kube.writes) == writes
 
 
+async def test_a_quota_of_limits_is_met() -> None:
+    async with running() as rig:
+        for namespace, hard in ((NAMESPACE, {"limits.cpu": "9", "pods": "5"}), ("other", {"limits.memory": "1Gi"})):
+            quota = core.ResourceQuota(
+                metadata=core.ObjectMeta(name="q", namespace=namespace), spec=core.ResourceQuotaSpec(hard=hard))
+            await rig.kube.create(RESOURCE_QUOTA, quota, namespace)
+        await rig.until(lambda: len(list(rig.controllers.caches.quotas.store)) == 2)
+        await rig.kube.create(VMI, instance(), NAMESPACE)
+        pod = await rig.launcher()
+        assert all("cpu" in container.resources.limits for container in pod.spec.containers)
+        assert "memory" not in pod.spec.containers[0].resources.limits
+
+
 async def test_a_deleted_vm_goes_in_order() -> None:
     async with running() as rig:
         await rig.kube.create(VM, virtual_machine(run_strategy="Always"), NAMESPACE)
@@ -53,8 +68,7 @@ async def test_a_deleted_vm_goes_in_order() -> None:
         await rig.printable("Terminating")
         await rig.until(lambda: (found := rig.vmi()) and found.metadata.deletion_timestamp)
         rig.guest("Succeeded")
-        await rig.until(lambda: any(
-            call.verb == "delete" and call.plural == "pods" for call in rig.kube.writes))
+        await rig.pods_deleted()
         rig.gone(pod)
         await rig.until(lambda: rig.vm() is None)
         assert rig.vmi() is None
@@ -68,7 +82,7 @@ async def test_a_stopped_guest_of_an_always_vm_gets_a_successor() -> None:
         pod = await rig.boot()
         first = await rig.phase("Running")
         rig.guest("Succeeded")
-        await rig.until(lambda: any(call.verb == "delete" and call.plural == "pods" for call in rig.kube.writes))
+        await rig.pods_deleted()
         rig.gone(pod)
         second = await rig.until(
             lambda: found if (found := rig.vmi()) and found.metadata.uid != first.metadata.uid else None)
@@ -88,7 +102,7 @@ async def test_halting_deletes_the_vmi_and_leaves_the_vm_stopped() -> None:
             spec=v1.VirtualMachineSpec(run_strategy="Halted", template=vm.spec.template)))
         await rig.printable("Stopping")
         rig.guest("Succeeded")
-        await rig.until(lambda: any(call.verb == "delete" and call.plural == "pods" for call in rig.kube.writes))
+        await rig.pods_deleted()
         rig.gone(pod)
         vm = await rig.printable("Stopped")
         await rig.until(lambda: rig.vmi() is None)

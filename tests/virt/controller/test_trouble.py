@@ -89,7 +89,7 @@ async def test_guests_that_never_come_up_are_started_ever_later() -> None:
         pod = await rig.launcher()
         await rig.phase("Scheduling")
         rig.kube.put(POD, replace(rig.runs(pod), status=core.PodStatus(phase="Failed")))
-        await rig.until(lambda: any(call.verb == "delete" and call.plural == "pods" for call in rig.kube.writes))
+        await rig.pods_deleted()
         rig.gone(pod)
         vm = await rig.printable("CrashLoopBackOff")
         failure = vm.status.start_failure
@@ -112,7 +112,7 @@ async def test_a_failed_guest_runs_again_under_rerun_on_failure_and_a_finished_o
         pod = await rig.boot()
         first = await rig.phase("Running")
         rig.guest("Failed")
-        await rig.until(lambda: any(call.verb == "delete" and call.plural == "pods" for call in rig.kube.writes))
+        await rig.pods_deleted()
         rig.gone(pod)
         await rig.until(lambda: (found := rig.vmi()) and found.metadata.uid != first.metadata.uid)
         pod = await rig.boot()

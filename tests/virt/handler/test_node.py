@@ -16,6 +16,7 @@ from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import (
     Destroy,
     DiskError,
+    DiskTarget,
     DomainState,
     DomainStatus,
     GuestInterface,
@@ -96,6 +97,16 @@ async def test_sockets_are_given_once_and_a_refusal_is_told_until_it_works(tmp_p
         told = [call.body["status"]["conditions"] for call in world.kube.writes
                 if call.plural == "virtualmachineinstances" and "phase" not in call.body["status"]]
         assert [entry["message"] for entry in told[0] if entry["type"] == "Synchronized"] == ["no disk 'x'"]
+
+
+async def test_a_disk_that_got_less_room_is_told(tmp_path: Path) -> None:
+    async with World(tmp_path, vmi()).running() as world:
+        disks = (
+            DiskTarget(volume="a", target="vda", size=9, short_of=10), DiskTarget(volume="b", target="vdb", size=9))
+        await world.launcher(FakeLauncher(DomainStatus(state=DomainState.NONE, disks=disks)))
+        await world.phase("Running")
+        assert [event for event in await world.events() if event[1] == "ToleratedSmallPV"] == [
+            ("Normal", "ToleratedSmallPV")]
 
 
 async def test_an_impossible_network_fails_the_vmi(tmp_path: Path) -> None:
@@ -245,7 +256,8 @@ async def test_an_end_that_no_handler_saw_is_read_from_the_pod(
         status=core.PodStatus(phase=pod_phase),
     ))
     async with world.running():
-        await world.phase(phase)
+        ended = await world.phase(phase)
+        assert [entry.phase for entry in ended.status.phase_transition_timestamps] == ["Running", phase]
 
 
 async def test_a_silent_launcher_whose_pod_lives_is_waited_for(

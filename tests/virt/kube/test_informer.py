@@ -8,7 +8,7 @@ from virt.api import core
 from virt.api.kinds import CONFIG_MAP
 from virt.base.waiting import wait_for_async
 from virt.kube.client import ApiError, MergePatch
-from virt.kube.informer import Informer
+from virt.kube.informer import RETRY_S, Informer
 from virt.kube.store import Store
 
 
@@ -46,6 +46,8 @@ async def test_the_store_follows_the_server() -> None:
         await kube.create(CONFIG_MAP, config("b"), "n")
         await kube.delete(CONFIG_MAP, "a", "n")
         await holds(informer, ["b"])
+        assert informer.store.find("n", "a") is None
+        assert informer.store.find("n", "b") == kube.peek(CONFIG_MAP, "b", "n")
 
 
 async def test_handlers_see_changes_once_with_before_and_after() -> None:
@@ -80,9 +82,11 @@ async def test_what_happened_during_a_gap_is_told_after_listing_again() -> None:
 async def test_errors_of_the_server_do_not_end_the_informer() -> None:
     kube = FakeKube((CONFIG_MAP, config("a")))
     kube.fail("list", "configmaps", ApiError(503, "Unreachable", "refused"), times=4)
-    informer = informer_on(kube)
+    clock = FakeClock()
+    informer = Informer(kube, CONFIG_MAP, clock=clock)
     async with following(informer):
         await holds(informer, ["a"])
+    assert clock.passed_s >= sum(RETRY_S[:4]) / 2, "four refusals, and no longer and longer pause after each"
 
 
 async def test_a_bookmark_moves_the_version_and_changes_nothing() -> None:

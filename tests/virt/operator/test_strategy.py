@@ -69,6 +69,14 @@ def test_components_may_not_read_secrets_or_grant() -> None:
     assert not allows(rbac.handler_rules(), "", "pods", "delete")
 
 
+@pytest.mark.parametrize(("strategy", "value"), [(None, "true"), ("AggregateToDefault", "true"), ("Manual", "false")])
+def test_roles_are_aggregated_unless_that_is_done_by_hand(strategy: str | None, value: str) -> None:
+    found = made(configuration=v1.KubeVirtConfiguration(role_aggregation_strategy=strategy))
+    roles = {wanted.name: wanted.document["metadata"]["labels"] for wanted in found.basis}
+    for name in ("admin", "edit", "view"):
+        assert roles[f"kubevirt.io:{name}"][f"rbac.authorization.k8s.io/aggregate-to-{name}"] == value
+
+
 def test_the_operator_holds_all_that_it_grants() -> None:
     own = static.cluster_rules()
     granted = [rule for wanted in made().basis if "Role" in wanted.kind.name for rule in wanted.document["rules"]]

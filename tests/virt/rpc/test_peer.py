@@ -1,10 +1,12 @@
 """Handler and launcher over a real socket pair."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -130,19 +132,56 @@ async def test_calls_fail_when_the_other_side_dies() -> None:
             await handler.call(Pause(), deadline_s=5)
 
 
-async def test_noise_ends_the_connection() -> None:
+@pytest.mark.parametrize(("said", "fault"), [
+    (b"\x00\x00\x00\x05GET /", "not a message"),
+    (b"\xff\xff\xff\xff", "at most"),
+], ids=["noise", "absurd length"])
+async def test_what_is_no_message_ends_the_connection(said: bytes, fault: str) -> None:
     here, there = socket.socketpair()
     peer = Peer(here)
-    there.sendall(b"\x00\x00\x00\x05GET /")
-    with pytest.raises(ConnectionLost, match="not a message"):
+    there.sendall(said)
+    with pytest.raises(ConnectionLost, match=fault):
         await asyncio.wait_for(peer.run(), 5)
     there.close()
 
 
-async def test_a_message_of_absurd_length_ends_the_connection() -> None:
+HELLO = b"\x93\xce\0\0\0\0\xc2\x84\xa4type\xa5Hello\xa7version\x01\xa3pid\x01\xa1x"
+HOSTILE = {
+    "no UTF-8": b"\x93\xce\0\0\0\0\xc2\x82\xa4type\xa2\xff\xff",
+    "endless nesting": HELLO + b"\x91" * 100_000 + b"\xc0",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+async def test_what_only_python_cannot_read_is_no_message_either(what: str) -> None:
     here, there = socket.socketpair()
-    peer = Peer(here)
-    there.sendall(b"\xff\xff\xff\xff")
-    with pytest.raises(ConnectionLost, match="at most"):
-        await asyncio.wait_for(peer.run(), 5)
+    peer = Peer(here, on_event=lambda _event: None)
+    reading, writing = os.pipe()
+    socket.send_fds(there, [len(HOSTILE[what]).to_bytes(4, "big")], [reading])
+    there.sendall(HOSTILE[what])
+    with pytest.raises(ConnectionLost, match="not a message"):
+        await peer.run()
+    there.close()
+    os.close(reading)
+    with pytest.raises(BrokenPipeError):
+        os.write(writing, b"x")             # the descriptor that came along is closed
+    os.close(writing)
+
+
+async def test_a_flood_of_descriptors_ends_the_connection() -> None:
+    here, there = socket.socketpair()
+    peer = Peer(here, on_event=lambda _event: None)
+    running = asyncio.create_task(peer.run())
+    there.sendall((1000).to_bytes(4, "big"))
+    null = os.open(os.devnull, os.O_RDONLY)
+    mine = Path("/proc/self/fd")
+    before = len(list(mine.iterdir()))
+    for _ in range(10):
+        with contextlib.suppress(OSError):      # it hangs up
+            socket.send_fds(there, [b"x"], [null] * 50)
+        await asyncio.sleep(0.01)
+    with pytest.raises(ConnectionLost, match="descriptors"):
+        await running
+    assert len(list(mine.iterdir())) < before   # its own socket is closed, and nothing else is left
+    os.close(null)
     there.close()

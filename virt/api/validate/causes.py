@@ -63,9 +63,9 @@ def amount(field: str, value: Quantity | None, problems: list[StatusCause]) -> F
 def file_path(field: str, path: str) -> Causes:
     """A path inside an image: absolute, clean, not the root (CVE-2022-1798)."""
     if path == "/":
-        yield invalid(field, f"{field}: {path!r} must not be the root")
+        yield invalid(field, f"{field}: {path!r} must not point to root")
     elif not path.startswith("/") or path.startswith("//") or posixpath.normpath(path) != path:
-        yield invalid(field, f"{field}: {path!r} must be an absolute path to a file, without relative components")
+        yield invalid(field, f"{field}: {path!r} must be an absolute path to a file without relative components")
 
 
 def repeated(names: Iterable[str]) -> frozenset[int]:

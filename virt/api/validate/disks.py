@@ -2,7 +2,7 @@
 
 import re
 
-from virt.api import v1
+from virt.api import pciaddress, v1
 from virt.api.validate.causes import Causes, dns_label, duplicate, invalid, not_supported, repeated
 
 _BUSES = ("virtio", "sata", "scsi", "usb")
@@ -47,8 +47,19 @@ def _target(path: str, disk: v1.Disk) -> Causes:
             yield invalid(field, f"Bus type {target.bus} is invalid for CD-ROM device")
     if disk.disk is not None and disk.disk.bus == "sata" and disk.disk.readonly:
         yield invalid(f"{path}.disk.bus", "sata hard disks do not support read-only")
+    if disk.disk is not None and disk.disk.pci_address:
+        yield from _pci_address(f"{path}.disk.pciAddress", disk.disk)
     if disk.cdrom is not None and disk.cdrom.tray not in ("", "open", "closed"):
         yield not_supported(f"{path}.cdrom.tray", f"{path}.cdrom.tray must be open or closed: {disk.cdrom.tray!r}")
+
+
+def _pci_address(path: str, target: v1.DiskTarget) -> Causes:
+    if target.bus != "virtio":
+        yield invalid(path, f"{path} is only possible with bus virtio, not {target.bus!r}")
+    try:
+        pciaddress.parts(target.pci_address)
+    except pciaddress.PciAddressError as error:
+        yield invalid(path, f"{path} is malformed: {error}")
 
 
 def _options(path: str, disk: v1.Disk) -> Causes:

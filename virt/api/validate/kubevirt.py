@@ -3,14 +3,27 @@
 import json
 from fractions import Fraction
 
-from virt.api import duration, featuregates, unbuilt, v1
+from virt.api import clusterconfig, core, duration, featuregates, unbuilt, v1
 from virt.api.status import Status, StatusCause, failure
-from virt.api.validate.causes import Causes, amount, invalid, one_of
-from virt.api.validate.placement import EVICTION_STRATEGIES
+from virt.api.validate.causes import Causes, amount, invalid, not_supported, one_of
+from virt.api.validate.placement import EVICTION_STRATEGIES, scheduling
+from virt.api.wire import JsonObject
 
 _CA_DURATION, _SERVER_DURATION = "168h", "24h"
 _SELF_SIGNED = "spec.certificateRotateStrategy.selfSigned"
 _CONFIGURATION = "spec.configuration"
+AGGREGATE, MANUAL = "AggregateToDefault", "Manual"
+_MANUAL_GATE = "OptOutRoleAggregation"
+TLS_VERSIONS = ("VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13")
+# Go's names (crypto/tls) of what is left of TLS 1.2: the API takes them as they are.
+CIPHERS = (
+    "TLS_RSA_WITH_AES_128_CBC_SHA", "TLS_RSA_WITH_AES_256_CBC_SHA", "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA", "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+)
 
 
 def refusal(existing: tuple[v1.KubeVirt, ...]) -> Status | None:
@@ -29,7 +42,12 @@ def causes(kubevirt: v1.KubeVirt) -> tuple[StatusCause, ...]:
         if spec.certificate_rotate_strategy.self_signed is not None:
             yield from _rotation(spec.certificate_rotate_strategy.self_signed)
         if spec.infra is not None and spec.infra.replicas is not None and spec.infra.replicas < 1:
-            yield invalid("spec.infra.replicas", "infra replica count must be at least 1")
+            yield invalid("spec.infra.replicas", f"infra replica count can't be 0 or less: {spec.infra.replicas}")
+        for name, config in (("infra", spec.infra), ("workloads", spec.workloads)):
+            if config is not None and config.node_placement is not None:
+                asked = config.node_placement
+                yield from scheduling(
+                    f"spec.{name}.nodePlacement", asked.affinity or core.Affinity(), asked.tolerations)
         yield from _configuration(spec.configuration)
     return tuple(found())
 
@@ -65,10 +83,42 @@ def _configuration(written: v1.KubeVirtConfiguration) -> Causes:
     problems: list[StatusCause] = []
     amount(f"{_CONFIGURATION}.cpuRequest", written.cpu_request, problems)
     yield from problems
-    tls = written.tls_configuration or v1.TLSConfiguration()
+    yield from _tls(f"{_CONFIGURATION}.tlsConfiguration", written.tls_configuration or v1.TLSConfiguration())
+    yield from _seccomp(f"{_CONFIGURATION}.seccompConfiguration", written.seccomp_configuration or {})
+    yield from _aggregation(written)
+
+
+def _tls(path: str, tls: v1.TLSConfiguration) -> Causes:
+    yield from one_of(f"{path}.minTLSVersion", tls.min_tls_version, TLS_VERSIONS, "version")
     if tls.ciphers and tls.min_tls_version in ("", "VersionTLS13"):
-        yield invalid(f"{_CONFIGURATION}.tlsConfiguration.ciphers",
-                      "You cannot specify ciphers when TLSConfiguration.MinTLSVersion is empty or VersionTLS13")
+        yield invalid(f"{path}.ciphers",
+                      f"{path}.ciphers: you cannot specify ciphers when minTLSVersion is empty or VersionTLS13")
+    for index, cipher in enumerate(tls.ciphers):
+        if cipher not in CIPHERS:
+            field = f"{path}.ciphers[{index}]"
+            yield not_supported(field, f"{field}: {cipher!r} is no cipher of TLS 1.2, use one of {', '.join(CIPHERS)}")
+
+
+def _seccomp(path: str, written: JsonObject) -> Causes:
+    """A custom profile is named in one of two ways. The rest of this setting is not built (virt.api.unbuilt)."""
+    launcher: JsonObject = written.get("virtualMachineInstanceProfile") or {}
+    custom: JsonObject | None = launcher.get("customProfile")
+    if custom is None:
+        return
+    kinds = [name for name in ("localhostProfile", "runtimeDefaultProfile") if custom.get(name)]
+    if len(kinds) != 1:
+        field = f"{path}.virtualMachineInstanceProfile.customProfile"
+        problem = "has both" if kinds else "has none"
+        yield invalid(field, f"{field} must have exactly one of localhostProfile and runtimeDefaultProfile, "
+                             f"but {problem}")
+
+
+def _aggregation(written: v1.KubeVirtConfiguration) -> Causes:
+    field, strategy = f"{_CONFIGURATION}.roleAggregationStrategy", written.role_aggregation_strategy or ""
+    yield from one_of(field, strategy, (AGGREGATE, MANUAL), "strategy")
+    config = clusterconfig.effective(v1.KubeVirt(spec=v1.KubeVirtSpec(configuration=written)))
+    if strategy == MANUAL and not config.is_enabled(_MANUAL_GATE):
+        yield invalid(field, f"{field} {MANUAL} needs the feature gate {_MANUAL_GATE}")
 
 
 def _rotation(strategy: v1.KubeVirtSelfSignConfiguration) -> Causes:

@@ -5,6 +5,7 @@ import re
 
 from virt.api import v1
 from virt.api.clusterconfig import ClusterConfig
+from virt.api.ipaddresses import is_address, plain
 from virt.api.validate.causes import Causes, duplicate, invalid, not_supported, repeated, required
 from virt.api.validate.volumes import MAX_ENTRIES
 
@@ -67,14 +68,14 @@ def _cidr(path: str, text: str, version: int) -> Causes:
     if not text:
         return
     try:
-        network = ipaddress.ip_network(text, strict=False)
+        network = ipaddress.ip_network(plain(text), strict=False)
     except ValueError:
         yield invalid(path, f"{path} {text!r} is no CIDR")
         return
     if network.version != version:
         yield invalid(path, f"{path} {text!r} is no IPv{version} CIDR")
     elif network.num_addresses < 4:
-        yield invalid(path, f"{path} {text!r} is too small: a gateway and a guest need two addresses")
+        yield invalid(path, f"{path}: VM CIDR subnet is too small: {text!r} has no room for a gateway and a guest")
 
 
 def _interface(path: str, interface: v1.Interface, network: v1.Network | None, config: ClusterConfig) -> Causes:
@@ -97,7 +98,7 @@ def _interface(path: str, interface: v1.Interface, network: v1.Network | None, c
 def _binding(path: str, interface: v1.Interface, network: v1.Network | None, config: ClusterConfig) -> Causes:
     given = [name for name in _BINDINGS if getattr(interface, name) is not None]
     if len(given) != 1:
-        yield invalid(path, f"{path} must have exactly one binding, but has {', '.join(given) or 'none'}")
+        yield invalid(path, f"{path} must have exactly one binding method, but has {', '.join(given) or 'none'}")
     for name in _DISCONTINUED:
         if name in given:
             yield invalid(f"{path}.name", f"{name.capitalize()} interface support has been discontinued")
@@ -129,7 +130,7 @@ def _mac(path: str, interface: v1.Interface) -> Causes:
     if int(octets[:2], 16) & 1 or octets == "00:00:00:00:00:00":
         yield invalid(path, f"interface {path} has MAC address ({mac}) that is no unicast address.")
     elif interface.masquerade is not None and octets == RESERVED_MAC:
-        yield invalid(path, f"interface {path} has the MAC address {mac} that is reserved for masquerade binding.")
+        yield invalid(path, f"interface {path} has the MAC address {mac} that is reserved for the in-pod bridge.")
 
 
 def _ports(path: str, interface: v1.Interface) -> Causes:
@@ -160,7 +161,5 @@ def _dhcp(path: str, options: v1.DHCPOptions) -> Causes:
             yield duplicate(field, "Found Duplicates: you have provided duplicate DHCPPrivateOptions")
         seen.add(option.option)
     for index, server in enumerate(options.ntp_servers):
-        try:
-            ipaddress.IPv4Address(server)
-        except ValueError:
+        if not is_address(server, version=4):
             yield invalid(f"{path}.ntpServers[{index}]", "NTP servers must be a list of valid IPv4 addresses.")

@@ -1,13 +1,15 @@
 """Name, DNS, lifecycle, probes and scheduling of a VMI: rules 43 to 50 and 95 of the specification."""
 
-import ipaddress
+from collections.abc import Sequence
 
 from virt.api import core, v1
+from virt.api.ipaddresses import is_address
 from virt.api.validate.causes import Causes, dns_label, dns_subdomain, invalid, not_supported, one_of, required
 
 EVICTION_STRATEGIES = ("None", "LiveMigrate", "LiveMigrateIfPossible", "External")
 _DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 _MAX_NAMESERVERS, _MAX_SEARCHES, _MAX_SEARCH_CHARACTERS = 3, 6, 256
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _SELECTOR_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 
 
@@ -52,7 +54,7 @@ def _dns(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:
         servers = ", ".join(config.nameservers)
         yield invalid("nameservers", f"must not have more than {_MAX_NAMESERVERS} nameservers: {servers}")
     for server in config.nameservers:
-        if not is_ip_address(server):
+        if not is_address(server):
             yield invalid("nameservers", f"must be a valid IP address: {server!r}")
     if len(config.searches) > _MAX_SEARCHES:
         yield invalid("searchDomains", f"must not have more than {_MAX_SEARCHES} search paths")
@@ -63,14 +65,6 @@ def _dns(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:
     for option in config.options:
         if not option.name:
             yield required("options", "must not be empty: the name of a DNS option")
-
-
-def is_ip_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _probe(path: str, probe: v1.Probe, *, has_pod_network: bool) -> Causes:
@@ -111,7 +105,11 @@ def _scheduling(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:
         if constraint.when_unsatisfiable not in ("DoNotSchedule", "ScheduleAnyway"):
             yield not_supported(f"{field}.whenUnsatisfiable",
                                 f"{field}.whenUnsatisfiable must be DoNotSchedule or ScheduleAnyway")
-    affinity = spec.affinity or core.Affinity()
+    yield from scheduling(path, spec.affinity or core.Affinity(), spec.tolerations)
+
+
+def scheduling(path: str, affinity: core.Affinity, tolerations: Sequence[core.Toleration]) -> Causes:
+    """Of any pod: a guest's, or a component's that the KubeVirt CR places."""
     nodes = affinity.node_affinity or core.NodeAffinity()
     terms = nodes.required_during_scheduling_ignored_during_execution
     for index, term in enumerate(terms.node_selector_terms if terms else ()):
@@ -127,8 +125,11 @@ def _scheduling(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:
             if not pod_term.topology_key:
                 field = f"{path}.affinity.{kind}.requiredDuringSchedulingIgnoredDuringExecution[{index}].topologyKey"
                 yield required(field, f"{field} can not be empty")
-    for index, toleration in enumerate(spec.tolerations):
+    for index, toleration in enumerate(tolerations):
         field = f"{path}.tolerations[{index}]"
         if toleration.operator not in ("", "Equal", "Exists"):
-            field = f"{field}.operator"
-            yield not_supported(field, f"{field} must be Equal or Exists: {toleration.operator!r}")
+            what = f"{field}.operator"
+            yield not_supported(what, f"{what} must be Equal or Exists: {toleration.operator!r}")
+        if toleration.effect not in ("", *_EFFECTS):
+            what = f"{field}.effect"
+            yield not_supported(what, f"{what} must be one of {', '.join(_EFFECTS)}: {toleration.effect!r}")

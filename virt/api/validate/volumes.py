@@ -56,6 +56,7 @@ def _source(path: str, volume: v1.Volume, config: ClusterConfig) -> Causes:
         yield from _host_disk(path, volume.host_disk, config)
     names = {
         "persistentVolumeClaim.claimName": volume.persistent_volume_claim and volume.persistent_volume_claim.claim_name,
+        "ephemeral.persistentVolumeClaim.claimName": volume.ephemeral and _ephemeral_claim(volume.ephemeral),
         "configMap.name": volume.config_map and volume.config_map.name,
         "secret.secretName": volume.secret and volume.secret.secret_name,
         "serviceAccount.serviceAccountName": volume.service_account and volume.service_account.service_account_name,
@@ -65,6 +66,10 @@ def _source(path: str, volume: v1.Volume, config: ClusterConfig) -> Causes:
             yield required(f"{path}.{name}", f"{path}.{name} is a required field")
     if volume.data_volume is not None and not volume.data_volume.name:
         yield required(f"{path}.name", "DataVolume 'name' must be set")
+
+
+def _ephemeral_claim(source: v1.EphemeralVolumeSource) -> str:
+    return source.persistent_volume_claim.claim_name if source.persistent_volume_claim is not None else ""
 
 
 def _container_disk(path: str, disk: v1.ContainerDiskSource) -> Causes:

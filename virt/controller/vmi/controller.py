@@ -6,16 +6,18 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from virt.api import core, names, v1
+from virt.api import core, names, quantity, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.kinds import VMI
+from virt.api.wire import Quantity
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import owners, writes
 from virt.controller.node.health import is_lost
 from virt.controller.vmi import plan, status
 from virt.controller.vmi.apply import Outcome, PodWriter
 from virt.controller.vmi.plan import World
-from virt.controller.vmi.pod import volumes
+from virt.controller.vmi.pod import resources, volumes
+from virt.controller.vmi.pod.naming import is_pod_of
 from virt.controller.vmi.pod.template import Context
 from virt.kube.client import Client, NotFoundError
 from virt.kube.controller import Result
@@ -25,6 +27,7 @@ from virt.kube.objects import key_for, split_key
 
 PODS_BY_OWNER = "owner"           # index of pods: namespace/uid of the controlling VMI
 VMIS_BY_NODE = "node"             # index of VMIs: the node they run on
+QUOTAS_BY_NAMESPACE = "namespace"
 VMIS_BY_CLAIM = "claim"           # index of VMIs: namespace/name of a PVC
 
 
@@ -37,6 +40,7 @@ class Caches:
     pods: Informer[core.Pod]
     claims: Informer[core.PersistentVolumeClaim]
     nodes: Informer[core.Node]
+    quotas: Informer[core.ResourceQuota]
 
 
 def pod_owner(pod: core.Pod) -> Iterable[str]:
@@ -50,6 +54,10 @@ def claims_of(vmi: v1.VirtualMachineInstance) -> Iterable[str]:
 
 def node_of(vmi: v1.VirtualMachineInstance) -> Iterable[str]:
     return (vmi.status.node_name,) if vmi.status.node_name else ()
+
+
+def namespace_of(quota: core.ResourceQuota) -> Iterable[str]:
+    return (quota.metadata.namespace or "",)
 
 
 def key_of_owner(pod: core.Pod) -> Iterable[str]:
@@ -77,7 +85,8 @@ class InstanceReconciler:
         now = self._clock.now()
         outcome = await self._pods.carry_out(plan.plan(world, now), world, self._context(world))
         after = replace_pods(world, outcome)
-        await self._store(vmi, status.updated(after, outcome.fault, rfc3339(now)))
+        updated = status.updated(after, outcome.fault, rfc3339(now), memory_overhead=self._overhead(outcome, vmi))
+        await self._store(vmi, updated)
         if outcome.error is not None:
             raise outcome.error         # the loop tries again, later each time
         await self._pods.tell_paused(after)
@@ -102,7 +111,7 @@ class InstanceReconciler:
         vm = self._caches.vms.store.find(namespace, owner.name) if owner and owner.kind == "VirtualMachine" else None
         return World(
             vmi=vmi,
-            pods=tuple(sorted((pod for pod in pods if pod.metadata.namespace == namespace),
+            pods=tuple(sorted((pod for pod in pods if pod.metadata.namespace == namespace and is_pod_of(pod, vmi)),
                               key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))),
             claims={name: self._caches.claims.store.find(namespace, name)
                     for name in volumes.claim_names(vmi.spec)},
@@ -114,13 +123,25 @@ class InstanceReconciler:
         node = self._caches.nodes.store.get(node_name) if node_name else None
         return node is not None and is_lost(node, self._clock.now())
 
+    def _overhead(self, outcome: Outcome, vmi: v1.VirtualMachineInstance) -> Quantity | None:
+        """Of the pod that was made in this pass."""
+        if outcome.created is None:
+            return None
+        return quantity.of_bytes(resources.overhead_bytes(vmi.spec, self._config()))
+
     def _context(self, world: World) -> Context:
         return Context(
             config=self._config(),
             launcher_image=self._launcher_image,
             claims={name: claim for name, claim in world.claims.items() if claim is not None},
             node_labels=frozenset(label for node in self._caches.nodes.store for label in node.metadata.labels),
+            limited=self._limited(world.vmi.metadata.namespace or ""),
         )
+
+    def _limited(self, namespace: str) -> frozenset[str]:
+        quotas = self._caches.quotas.store.by_index(QUOTAS_BY_NAMESPACE, namespace)
+        counted = {name for quota in quotas for name in quota.spec.hard}
+        return frozenset(name for name in ("cpu", "memory") if f"limits.{name}" in counted)
 
     async def _store(self, old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> None:
         patch = writes.between(old, new, "metadata", "status")

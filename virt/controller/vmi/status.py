@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from virt.api import core, names, v1
+from virt.api.wire import Quantity
 from virt.controller import owners
 from virt.controller.vmi import conditions
 from virt.controller.vmi.conditions import Fault
@@ -17,8 +18,11 @@ from virt.controller.vmi.pod import volumes
 NODE_UNRESPONSIVE = "NodeUnresponsive"
 
 
-def updated(world: World, fault: Fault | None, now: str) -> v1.VirtualMachineInstance:
-    """``world``: as it is after the actions of this pass; ``now``: RFC 3339."""
+def updated(
+    world: World, fault: Fault | None, now: str, *, memory_overhead: Quantity | None = None
+) -> v1.VirtualMachineInstance:
+    """``world``: as it is after the actions of this pass; ``now``: RFC 3339; ``memory_overhead``: what a pod made now
+    asks for beyond the guest's memory."""
     vmi = world.vmi
     phase = next_phase(world)
     status = replace(
@@ -38,6 +42,8 @@ def updated(world: World, fault: Fault | None, now: str) -> v1.VirtualMachineIns
         ))
         if phase == "Scheduled" and world.pod is not None:
             status = _scheduled(status, world.pod)
+    if phase == "Scheduling" and status.memory is not None and status.memory.memory_overhead is None:
+        status = replace(status, memory=replace(status.memory, memory_overhead=memory_overhead))
     if phase in ("Scheduling", "Scheduled") and world.pod is not None and world.pod.spec.node_name:
         # The node's handler starts the domain while the kubelet still looks at its containers.
         status = _placed(status, vmi.spec, world.claims)

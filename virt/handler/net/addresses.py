@@ -1,9 +1,9 @@
 """Arithmetic of the guest's addresses under masquerade. Pure."""
 
 import ipaddress
-import re
 from dataclasses import dataclass
 
+from virt.api.ipaddresses import plain
 from virt.handler.net.model import NetworkPlanError
 
 DEFAULT_CIDR = "10.0.2.0/24"
@@ -30,19 +30,12 @@ def guest_subnet(cidr: str) -> GuestSubnet:
     NetworkPlanError for text that is no network and for one without room for two hosts.
     """
     try:
-        network = ipaddress.ip_network(without_leading_zeros(cidr), strict=False)
+        network = ipaddress.ip_network(plain(cidr), strict=False)
     except ValueError as error:
         raise NetworkPlanError(f"cannot read the VM network CIDR {cidr!r}: {error}") from error
     if network.num_addresses < 4:
         raise NetworkPlanError(f"VM CIDR subnet is too small: {cidr} has no room for a gateway and a guest")
     return GuestSubnet(str(network[1]), str(network[2]), network.prefixlen)
-
-
-def without_leading_zeros(address: str) -> str:
-    """IPv4 text with each number in plain decimal; anything else as it is. "0127.0.0.3" gives "127.0.0.3"."""
-    if ":" in address:
-        return address
-    return re.sub(r"(?<![0-9])0+(?=[0-9])", "", address)
 
 
 def is_ipv4(address: str) -> bool:

@@ -52,12 +52,13 @@ class PortRange:
 
 @dataclass(frozen=True)
 class DhcpExtras:
-    """The DHCP options that a person may give for an interface."""
+    """The DHCP options that a person may give for an interface, and the subdomain of the VMI."""
 
     boot_file: str = ""
     tftp_server: str = ""
     ntp_servers: tuple[str, ...] = ()
     private_options: tuple[tuple[int, str], ...] = ()
+    subdomain: str = ""
 
 
 @dataclass(frozen=True)

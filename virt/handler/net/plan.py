@@ -8,7 +8,8 @@ import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
 
-from virt.handler.net.addresses import DEFAULT_CIDR, DEFAULT_CIDR6, guest_subnet, is_ipv4, without_leading_zeros
+from virt.api.ipaddresses import plain
+from virt.handler.net.addresses import DEFAULT_CIDR, DEFAULT_CIDR6, guest_subnet, is_ipv4
 from virt.handler.net.model import (
     Binding,
     GuestNic,
@@ -172,10 +173,13 @@ def _lease(
         mtu=link.mtu,
         hostname=hostname,
         routes=routes,
-        ntp_servers=tuple(without_leading_zeros(server) for server in nic.dhcp.ntp_servers),
+        ntp_servers=tuple(plain(server) for server in nic.dhcp.ntp_servers),
         boot_file=nic.dhcp.boot_file,
         tftp_server=nic.dhcp.tftp_server,
         private_options=nic.dhcp.private_options,
+        # Behind masquerade the guest's MAC is nobody else's business; on a bridge the pod network knows only one.
+        any_mac=nic.binding is Binding.MASQUERADE,
+        subdomain=nic.dhcp.subdomain,
     )
 
 

@@ -263,6 +263,12 @@ class VmiReconciler:
             domain_s=round(self._clock.monotonic() - wired_at, 3),
         )
         self._recorder.event(vmi, "Normal", "Created", "VirtualMachineInstance defined.")
+        for disk in launcher.status.disks if launcher.status is not None else ():
+            if disk.short_of:
+                self._recorder.event(
+                    vmi, "Normal", "ToleratedSmallPV", f"volume {disk.volume}: its file has {disk.size} bytes of the "
+                    f"{disk.short_of} that were asked for: the file system has no more room"
+                )
 
     # --- status and events ---
 

@@ -55,8 +55,11 @@ def _is_readonly(disk: v1.Disk, volume: v1.Volume) -> bool:
     """As the launcher makes it: a generated image is read-only but on SATA, where disks cannot be."""
     if disk.cdrom is not None or (disk.disk is not None and disk.disk.readonly):
         return True
-    is_seed = volume.cloud_init_no_cloud is not None or volume.cloud_init_config_drive is not None
-    return is_seed and disk.disk is not None and disk.disk.bus not in ("", "sata")
+    is_generated = any((
+        volume.cloud_init_no_cloud, volume.cloud_init_config_drive, volume.config_map, volume.secret,
+        volume.downward_api, volume.service_account,
+    ))  # fmt: skip
+    return is_generated and disk.disk is not None and disk.disk.bus not in ("", "sata")
 
 
 def _network(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
@@ -90,7 +93,7 @@ def _disks(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
             if info is None or "ReadWriteMany" not in info.access_modes:
                 return (
                     "DisksNotLiveMigratable",
-                    f"volume {volume.name}: claim {claim} is not ReadWriteMany, so a second node may not open it",
+                    f"volume {volume.name}: claim {claim} is not shared (ReadWriteMany), so no second node may open it",
                 )
         if volume.host_disk is not None and not volume.host_disk.shared:
             return "DisksNotLiveMigratable", f"volume {volume.name} is a file of this node and not marked as shared"
@@ -101,6 +104,9 @@ def _disks(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
 
 
 def _claim(volume: v1.Volume) -> str:
+    """That the target's pod would have to mount too: of an ephemeral volume the one that is read."""
+    if volume.ephemeral is not None and volume.ephemeral.persistent_volume_claim is not None:
+        return volume.ephemeral.persistent_volume_claim.claim_name
     if volume.persistent_volume_claim is not None:
         return volume.persistent_volume_claim.claim_name
     return volume.data_volume.name if volume.data_volume is not None else ""

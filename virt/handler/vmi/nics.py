@@ -17,7 +17,7 @@ def guest_nics(vmi: v1.VirtualMachineInstance) -> tuple[GuestNic, ...]:
     # The card of a guest that has moved is still the one it started with; the pod's has another address by now.
     known = {interface.name: interface.mac for interface in vmi.status.interfaces if interface.name}
     return tuple(
-        _nic(interface, networks.get(interface.name), vmi.spec.domain, known.get(interface.name, ""))
+        _nic(interface, networks.get(interface.name), vmi.spec, known.get(interface.name, ""))
         for interface in vmi.spec.domain.devices.interfaces
         if interface.state != "absent" and interface.sriov is None
     )
@@ -37,7 +37,7 @@ def queue_count(interface: v1.Interface, domain: v1.DomainSpec) -> int:
 
 
 def _nic(
-    interface: v1.Interface, network: v1.Network | None, domain: v1.DomainSpec, known_mac: str
+    interface: v1.Interface, network: v1.Network | None, spec: v1.VirtualMachineInstanceSpec, known_mac: str
 ) -> GuestNic:
     if network is None:
         raise NetworkPlanError(f"interface {interface.name!r} has no network of that name")
@@ -51,8 +51,8 @@ def _nic(
         ports=tuple(PortRange(port.protocol.lower() or "tcp", port.port, port.port) for port in interface.ports),
         cidr=pod.vm_network_cidr,
         cidr6=pod.vm_ipv6_network_cidr,
-        queues=queue_count(interface, domain),
-        dhcp=_dhcp(interface.dhcp_options or v1.DHCPOptions()),
+        queues=queue_count(interface, spec.domain),
+        dhcp=_dhcp(interface.dhcp_options or v1.DHCPOptions(), spec.subdomain),
     )
 
 
@@ -64,10 +64,11 @@ def _binding(interface: v1.Interface) -> Binding:
     raise NetworkPlanError(f"interface {interface.name!r} has no binding that this node can make")
 
 
-def _dhcp(options: v1.DHCPOptions) -> DhcpExtras:
+def _dhcp(options: v1.DHCPOptions, subdomain: str) -> DhcpExtras:
     return DhcpExtras(
         boot_file=options.boot_file_name,
         tftp_server=options.tftp_server_name,
         ntp_servers=options.ntp_servers,
         private_options=tuple((option.option, option.value) for option in options.private_options),
+        subdomain=subdomain,
     )

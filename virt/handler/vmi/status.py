@@ -18,7 +18,7 @@ from virt.handler.vmi import migratable
 from virt.handler.vmi.nics import queue_count
 from virt.rpc.messages import DiskTarget, DomainState, DomainStatus, GuestInterface, WiredInterface
 
-MAX_GUEST_INTERFACES = 64     # the guest decides what its agent says, and must not blow up the object
+MAX_GUEST_INTERFACES = 10     # beside those of the spec: the guest decides what its agent says
 MAX_ADDRESSES = 16
 MAX_TEXT = 256
 
@@ -145,7 +145,7 @@ def _interfaces(
 ) -> tuple[v1.VirtualMachineInstanceNetworkInterface, ...]:
     known = {entry.name: entry for entry in vmi.status.interfaces if entry.name}
     wired = {entry.name: entry for entry in network.wired} if network else {}
-    by_mac = {entry.mac.lower(): entry for entry in told[:MAX_GUEST_INTERFACES] if entry.mac and entry.name != "lo"}
+    by_mac = _by_mac(told)
     networks = {entry.name: entry for entry in vmi.spec.networks}
     found = []
     for interface in vmi.spec.domain.devices.interfaces:
@@ -156,9 +156,10 @@ def _interfaces(
         guest = by_mac.pop(mac.lower(), None)
         spec = networks.get(interface.name, v1.Network())
         is_secondary = spec.multus is not None and not spec.multus.default
+        # On the pod network the pod's addresses lead, whatever the guest says: clients and virt-api dial the first one.
         addresses = () if is_secondary else _pod_addresses(network, before)
-        if guest is not None and (is_secondary or (interface.bridge is not None and guest.ips)):
-            addresses = guest.ips[:MAX_ADDRESSES]
+        if guest is not None and (is_secondary or interface.bridge is not None):
+            addresses = tuple(dict.fromkeys((*addresses, *guest.ips)))[:MAX_ADDRESSES]
         found.append(v1.VirtualMachineInstanceNetworkInterface(
             name=interface.name,
             mac=mac,
@@ -170,7 +171,7 @@ def _interfaces(
             queue_count=queue_count(interface, vmi.spec.domain),
             link_state="down" if interface.state == "down" else "up",
         ))
-    for guest in by_mac.values():
+    for guest in list(by_mac.values())[:MAX_GUEST_INTERFACES]:
         addresses = guest.ips[:MAX_ADDRESSES]
         found.append(v1.VirtualMachineInstanceNetworkInterface(
             mac=guest.mac[:MAX_TEXT],
@@ -180,6 +181,17 @@ def _interfaces(
             info_source="guest-agent",
         ))
     return tuple(found)
+
+
+def _by_mac(told: Sequence[GuestInterface]) -> dict[str, GuestInterface]:
+    """The guest's interfaces but loopback. A bridge has the MAC of one of its ports: of two, that with addresses
+    counts."""
+    found: dict[str, GuestInterface] = {}
+    for entry in told:
+        mac = entry.mac.lower()
+        if mac and entry.name != "lo" and (mac not in found or (entry.ips and not found[mac].ips)):
+            found[mac] = entry
+    return found
 
 
 def _pod_addresses(

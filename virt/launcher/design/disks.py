@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from string import ascii_lowercase
 
-from virt.api import v1
+from virt.api import pciaddress, v1
 from virt.launcher.alias import alias
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.models import VIRTIO_MODEL
 from virt.launcher.design.request import DiskSource, Request
-from virt.launcher.domain import Devices, Disk, Domain
+from virt.launcher.domain import Address, Devices, Disk, Domain
 from virt.rpc.messages import DiskTarget
 
 _PREFIXES = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
@@ -80,7 +80,7 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
         driver="qemu", format=source.format, cache=cache, io=io,
         error_policy=disk.error_policy or "stop",
         discard="" if read_only else "unmap",
-        queues=request.vcpus if is_virtio and request.devices.block_multi_queue else None,
+        queues=_queues(request) if is_virtio else None,
         file="" if is_block else source.path,
         device_path=source.path if is_block else "",
         target=target, bus=where,
@@ -90,13 +90,38 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
         shareable=bool(disk.shareable),
         boot_order=disk.boot_order,
         alias=alias(disk.name),
+        address=_address(f"{path}.disk.pciAddress", disk),
     )
+
+
+def _address(path: str, disk: v1.Disk) -> Address | None:
+    """Only a virtio disk is a PCI device of its own."""
+    if disk.disk is None or not disk.disk.pci_address:
+        return None
+    try:
+        parts = pciaddress.parts(disk.disk.pci_address)
+    except pciaddress.PciAddressError as error:
+        raise DesignError(path, str(error)) from error
+    if bus(disk) != "virtio":
+        raise DesignError(path, f"a disk on {bus(disk)} has no PCI address of its own")
+    domain, number, slot, function = (f"0x{part}" for part in parts)
+    return Address(type="pci", domain=domain, bus=number, slot=slot, function=function)
+
+
+def _queues(request: Request) -> int | None:
+    """One unless more are asked for. QEMU would give each vCPU one by itself; None says the same where there is one."""
+    if request.devices.block_multi_queue:
+        return request.vcpus
+    return 1 if request.vcpus > 1 else None
 
 
 def _is_generated(name: str, request: Request) -> bool:
     """Whether the launcher made the volume's image for this guest alone: then it does no harm when the guest writes."""
     volume = next((each for each in request.spec.volumes if each.name == name), v1.Volume())
-    return volume.cloud_init_no_cloud is not None or volume.cloud_init_config_drive is not None
+    return any((
+        volume.cloud_init_no_cloud, volume.cloud_init_config_drive, volume.config_map, volume.secret,
+        volume.downward_api, volume.service_account,
+    ))  # fmt: skip
 
 
 def _caching(path: str, disk: v1.Disk, source: DiskSource) -> tuple[str, str]:
@@ -117,4 +142,5 @@ def _caching(path: str, disk: v1.Disk, source: DiskSource) -> tuple[str, str]:
         raise DesignError(f"{path}.{field}", f"{source.path} is on a file system without direct I/O")
     if disk.io == "native" and cache != "none":
         raise DesignError(f"{path}.io", f"native I/O needs cache none, not {cache}")
-    return cache, disk.io or ("native" if cache == "none" and source.kind == "block" else "")
+    is_solid = source.kind == "block" or (source.preallocated and source.format == "raw")
+    return cache, disk.io or ("native" if cache == "none" and is_solid else "")

@@ -32,7 +32,6 @@ def _card(interface: v1.Interface, wired: WiredInterface, request: Request) -> I
         type="ethernet", tap=wired.tap, managed=False, mac=wired.mac, mtu=wired.mtu or None,
         model=VIRTIO_MODEL if is_virtio else interface.model,
         # A tap opened with one queue is not a multi-queue tap, so one queue is said by saying nothing.
-        driver="vhost" if queues > 1 and request.facts.kvm else "",
         queues=queues if queues > 1 else None,
         link="down" if interface.state == "down" else "",
         # The card's own boot ROM would only delay a boot that is not from the network.

@@ -1,5 +1,7 @@
 """Identity, machine, firmware, clock and platform features."""
 
+from collections.abc import Mapping
+
 from virt.api import names, v1
 from virt.launcher.design import compute
 from virt.launcher.design.errors import DesignError
@@ -29,6 +31,11 @@ def identity(request: Request) -> Domain:
         "uuid": firmware.uuid.lower(),
         "family": facts.smbios_family,
     }
+    given = request.asked.chassis or v1.Chassis()
+    chassis = {
+        "manufacturer": given.manufacturer, "version": given.version, "serial": given.serial, "asset": given.asset,
+        "sku": given.sku,
+    }
     return Domain(
         type="kvm" if facts.kvm else "qemu",
         name=names.domain_name(metadata.namespace, metadata.name),
@@ -37,13 +44,14 @@ def identity(request: Request) -> Domain:
             namespace=metadata.namespace, name=metadata.name, uid=metadata.uid,
             grace_period_s=DEFAULT_GRACE_PERIOD_S if grace_period is None else grace_period,
         ),
-        sysinfo=Sysinfo(
-            type="smbios",
-            system=tuple(SmbiosEntry(name=name, value=value) for name, value in entries.items() if value),
-        ),
+        sysinfo=Sysinfo(type="smbios", system=_smbios(entries), chassis=_smbios(chassis)),
         os=Os(smbios="sysinfo"),
         on_poweroff="destroy", on_reboot="restart", on_crash="destroy",
     )
+
+
+def _smbios(values: Mapping[str, str]) -> tuple[SmbiosEntry, ...]:
+    return tuple(SmbiosEntry(name=name, value=value) for name, value in values.items() if value)
 
 
 def machine(request: Request) -> Domain:

@@ -13,7 +13,9 @@ class DiskSource:
     """What the launcher made ready for a volume.
 
     ``format``: raw or qcow2; ``kind``: block for a device, else file (cdrom is a file too); ``size``: bytes as the
-    guest will see them, 0 when unknown; ``direct_io``: whether its file system takes O_DIRECT, None when nobody tried.
+    guest will see them, 0 when unknown; ``direct_io``: whether its file system takes O_DIRECT, None when nobody tried;
+    ``preallocated``: a file that has all of its blocks; ``short_of``: bytes that were asked for, where there was less
+    room.
     """
 
     path: str
@@ -22,6 +24,8 @@ class DiskSource:
     read_only: bool = False
     size: int = 0
     direct_io: bool | None = None
+    preallocated: bool = False
+    short_of: int = 0
 
 
 @dataclass(frozen=True)

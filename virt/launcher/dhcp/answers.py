@@ -16,7 +16,7 @@ from virt.launcher.dhcp.packet import (
 )
 from virt.rpc.messages import DhcpLease
 
-LEASE_S = 0xFFFFFFFF            # for ever: the address is the guest's as long as the pod lives
+LEASE_S = 999 * 24 * 3600       # as KubeVirt: the address is the guest's as long as the pod lives
 _ANYBODY = "0.0.0.0"
 EVERYBODY = "255.255.255.255"
 
@@ -26,7 +26,9 @@ def answer(asked: Packet, lease: DhcpLease, mac: bytes) -> tuple[Packet, str] | 
 
     Until the guest has an address (ciaddr 0) the reply is broadcast: we cannot send to an address that no ARP answers.
     """
-    if asked.op != REQUEST or asked.mac != mac or asked.relay != _ANYBODY:
+    if asked.op != REQUEST or asked.relay != _ANYBODY:
+        return None
+    if asked.mac != mac and not lease.any_mac:
         return None
     server = asked.options.get(Option.SERVER)
     if server is not None and server != addresses([lease.server]):

@@ -30,6 +30,24 @@ class Space:
     available: int
 
 
+@dataclass(frozen=True)
+class DiskFile:
+    """A claim's disk.img. ``short_of``: bytes that it was to have when it was made smaller now, else 0."""
+
+    path: Path
+    status: os.stat_result
+    short_of: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.status.st_size
+
+    @property
+    def is_preallocated(self) -> bool:
+        """Whether the file has all of its blocks: then writes need none, and native I/O does not stall on them."""
+        return self.status.st_blocks * 512 >= self.size > 0
+
+
 def wanted_size(volume: str, statuses: Sequence[VolumeStatus]) -> int | None:
     """The lesser of what the claim asked for and what it got, from the VMI's status; None when that tells nothing."""
     for status in statuses:
@@ -49,28 +67,33 @@ def disk_size(space: Space) -> int:
     usable = space.available - _RESERVE
     wanted = usable if space.wanted is None else space.wanted
     if usable < wanted * (1 - _TOLERATED):
-        raise ValueError(f"{wanted} bytes are wanted, the file system has {max(usable, 0)} left")
+        raise ValueError(f"not enough space: {wanted} bytes are wanted, the file system has {max(usable, 0)} left")
     size = min(wanted, usable) // quantity.MIB * quantity.MIB
     if size <= 0:
         raise ValueError(f"the file system has {max(usable, 0)} bytes left, less than 1 MiB")
     return size
 
 
-def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bool) -> tuple[Path, int]:
-    """Path and size of the claim's disk.img, which is made when it is missing. Raises DiskError."""
-    path = folder / FILE
+def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bool) -> DiskFile:
+    """The claim's disk.img, which is made when it is missing. Raises DiskError."""
+    path, short_of = folder / FILE, 0
     try:
-        status = _status(path) or _make(path, folder, wanted, read_only=read_only)
+        status = _status(path)
+        if status is None:
+            status = _make(path, folder, wanted, read_only=read_only)
+            whole = (wanted or 0) // quantity.MIB * quantity.MIB
+            short_of = whole if status.st_size < whole else 0
     except (OSError, ValueError) as error:
         raise DiskError(f"volume {volume}: cannot make {FILE} as uid {os.getuid()}: {error}") from error
     if not stat.S_ISREG(status.st_mode):
-        raise DiskError(f"volume {volume}: {FILE} is no regular file; links and devices are not followed")
+        raise DiskError(f"volume {volume}: {path} is no regular file; links and devices are not followed")
     if not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK):
         raise DiskError(
-            f"volume {volume}: {FILE} has mode {stat.S_IMODE(status.st_mode):04o} and uid {status.st_uid}; "
-            f"the guest's user is {os.getuid()} and owners are not changed here"
+            f"volume {volume}: Could not open '{path}': Permission denied: its mode is "
+            f"{stat.S_IMODE(status.st_mode):04o} and its uid {status.st_uid}; the guest's user is {os.getuid()} and "
+            "owners are not changed here"
         )
-    return path, status.st_size
+    return DiskFile(path, status, short_of)
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -5,14 +5,14 @@ Files: meta-data, user-data, network-config (https://docs.cloud-init.io/en/lates
 
 import base64
 import binascii
-import io
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from virt.api import names
 from virt.api.v1 import CloudInitNoCloudSource, VirtualMachineInstance
+from virt.api.v1.volume import CloudInitSource
+from virt.launcher.disks import iso
 from virt.launcher.disks.errors import DiskError
 
 LABEL = "cidata"
@@ -20,20 +20,23 @@ LABEL = "cidata"
 
 def files(vmi: VirtualMachineInstance, source: CloudInitNoCloudSource, secrets: Path) -> dict[str, bytes]:
     """Name -> content of the ISO's files. ``secrets``: where the volume's are mounted. Raises ValueError, OSError."""
-    wanted = {
-        "user-data": _content(
-            "userData", source.user_data, source.user_data_base64, source.secret_ref, secrets / names.USER_SECRET
-        ),
-        "network-config": _content(
+    user, network = data(source, secrets)
+    return {
+        "meta-data": msgspec.json.encode(_meta_data(vmi)),
+        "user-data": user or b"",             # cloud-init takes no seed without it
+        **({"network-config": network} if network else {}),
+    }
+
+
+def data(source: CloudInitSource, secrets: Path) -> tuple[bytes | None, bytes | None]:
+    """User data and network data, wherever they come from; None where there is no source. Raises as files."""
+    return (
+        _content("userData", source.user_data, source.user_data_base64, source.secret_ref, secrets / names.USER_SECRET),
+        _content(
             "networkData", source.network_data, source.network_data_base64, source.network_data_secret_ref,
             secrets / names.NETWORK_SECRET,
         ),
-    }  # fmt: skip
-    return {
-        "meta-data": msgspec.json.encode(_meta_data(vmi)),
-        "user-data": wanted["user-data"] or b"",             # cloud-init takes no seed without it
-        **({"network-config": wanted["network-config"]} if wanted["network-config"] else {}),
-    }
+    )  # fmt: skip
 
 
 def _meta_data(vmi: VirtualMachineInstance) -> dict[str, str]:
@@ -58,31 +61,11 @@ def _content(field: str, plain: str, encoded: str, reference: object, secret: Pa
     return plain.encode() if plain else None
 
 
-def iso(contents: Mapping[str, bytes], label: str) -> bytes:
-    """An ISO 9660 image with Rock Ridge and Joliet names."""
-    from pycdlib import PyCdlib
-
-    image = PyCdlib()
-    image.new(vol_ident=label, joliet=3, rock_ridge="1.09")
-    for number, (name, content) in enumerate(sorted(contents.items())):
-        image.add_fp(
-            io.BytesIO(content), len(content), f"/FILE{number}.;1", rr_name=name, joliet_path=f"/{name}"
-        )
-    written = io.BytesIO()
-    image.write_fp(written)
-    image.close()
-    return written.getvalue()
-
-
 def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSource, secrets: Path, path: Path) -> int:
     """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
     if not path.exists():
         try:
-            contents = files(vmi, source, secrets)
+            iso.write(path, files(vmi, source, secrets), LABEL)
         except (OSError, ValueError) as error:
             raise DiskError(f"volume {volume}: {error}") from error
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.new")
-        unfinished.write_bytes(iso(contents, LABEL))
-        unfinished.replace(path)
     return path.stat().st_size

@@ -10,7 +10,7 @@ from pathlib import Path
 from virt.api import names, quantity
 from virt.api.v1 import VirtualMachineInstance, Volume
 from virt.launcher.design import DiskSource
-from virt.launcher.disks import claim, cloudinit, qcow2
+from virt.launcher.disks import claim, cloudinit, config, configdrive, qcow2
 from virt.launcher.disks.container import HeldFile
 from virt.launcher.disks.errors import DiskError
 
@@ -26,14 +26,15 @@ class Boot:
 @dataclass(frozen=True)
 class Disks:
     """``ephemeral``: what lives as long as the pod. ``claims``: mounted claims by volume name. ``devices``: where block
-    claims are. ``secrets``: mounted secrets by volume name.
-    ``containers``: what disk containers gave, by volume and role."""
+    claims are. ``secrets``: mounted secrets of cloud-init by volume name. ``config``: mounted files of
+    configuration volumes. ``containers``: what disk containers gave, by volume and role."""
 
     ephemeral: Path = Path(names.EPHEMERAL_DISKS_DIR)
     empty: Path = Path(names.EMPTY_DISKS_DIR)
     claims: Path = Path(names.VMI_DISKS_DIR)
     devices: Path = Path("/dev")
     secrets: Path = Path(names.SECRETS_DIR)
+    config: Path = Path(names.CONFIG_DIR)
     containers: Mapping[str, Mapping[str, HeldFile]] = field(default_factory=dict)
 
     async def prepare(self, vmi: VirtualMachineInstance) -> dict[str, DiskSource]:
@@ -62,6 +63,18 @@ class Disks:
                 cloudinit.prepare, vmi, volume.name, volume.cloud_init_no_cloud, self.secrets / volume.name, path
             )
             return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
+        if config.is_config(volume):
+            path = self.ephemeral / "config" / f"{volume.name}.iso"
+            size = await asyncio.to_thread(config.prepare, volume, self.config / volume.name, path)
+            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
+        if volume.ephemeral is not None:
+            return await self._ephemeral(vmi, volume.name)
+        if volume.cloud_init_config_drive is not None:
+            path = self.ephemeral / "cloud-init" / volume.name / "configdrive.iso"
+            size = await asyncio.to_thread(
+                configdrive.prepare, vmi, volume.name, volume.cloud_init_config_drive, self.secrets / volume.name, path
+            )
+            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
         if volume.persistent_volume_claim is not None or volume.data_volume is not None:
             read_only = volume.persistent_volume_claim is not None and volume.persistent_volume_claim.read_only
             return await asyncio.to_thread(self._claim, vmi, volume.name, read_only)
@@ -71,10 +84,18 @@ class Disks:
         held = self.containers.get(volume, {}).get("disk")
         if held is None:
             raise DiskError(f"volume {volume}: its container offers no disk")
+        return await self._overlay(volume, Path(held.link), held.format, held.size)
+
+    async def _ephemeral(self, vmi: VirtualMachineInstance, volume: str) -> DiskSource:
+        """The claim is only read: any number of guests may start from it."""
+        base = await asyncio.to_thread(self._claim, vmi, volume, True)
+        return await self._overlay(volume, Path(base.path), base.format, base.size)
+
+    async def _overlay(self, volume: str, backing: Path, backing_format: str, size: int) -> DiskSource:
         overlay = self.ephemeral / "disk-data" / volume / "disk.qcow2"
-        await qcow2.create_overlay(overlay, backing=Path(held.link), backing_format=held.format, size=held.size)
-        direct_io = _takes_direct_io(overlay) and _takes_direct_io(Path(held.link))
-        return DiskSource(str(overlay), "qcow2", size=held.size, direct_io=direct_io)
+        await qcow2.create_overlay(overlay, backing=backing, backing_format=backing_format, size=size)
+        direct_io = _takes_direct_io(overlay) and _takes_direct_io(backing)
+        return DiskSource(str(overlay), "qcow2", size=size, direct_io=direct_io)
 
     async def _empty_disk(self, volume: str, capacity: int) -> DiskSource:
         size = capacity // quantity.MIB * quantity.MIB
@@ -88,8 +109,11 @@ class Disks:
         folder, device = self.claims / volume, self.devices / volume
         if folder.is_dir():
             wanted = claim.wanted_size(volume, vmi.status.volume_status)
-            path, size = claim.prepare_file(volume, folder, wanted, read_only=read_only)
-            return DiskSource(str(path), "raw", read_only=read_only, size=size, direct_io=_takes_direct_io(path))
+            file = claim.prepare_file(volume, folder, wanted, read_only=read_only)
+            return DiskSource(
+                str(file.path), "raw", read_only=read_only, size=file.size, direct_io=_takes_direct_io(file.path),
+                preallocated=file.is_preallocated, short_of=file.short_of,
+            )
         size = claim.block_size(volume, device)
         return DiskSource(str(device), "raw", kind="block", read_only=read_only, size=size, direct_io=True)
 

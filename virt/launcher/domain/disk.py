@@ -6,6 +6,17 @@ from virt.launcher.domain.codec import ON_OFF, Element, at
 
 
 @dataclass(frozen=True, kw_only=True)
+class Address(Element):
+    """Where a device is on its bus. ``type`` pci: the parts in hexadecimal, as libvirt writes them ("0x10")."""
+
+    type: str = at("@type", "")
+    domain: str = at("@domain", "")
+    bus: str = at("@bus", "")
+    slot: str = at("@slot", "")
+    function: str = at("@function", "")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Disk(Element):
     """``type``: file (``file``) or block (``device_path``); ``device``: disk or cdrom."""
 
@@ -30,3 +41,4 @@ class Disk(Element):
     shareable: bool = at("shareable", False)
     boot_order: int | None = at("boot/@order", None)
     alias: str = at("alias/@name", "")
+    address: Address | None = at("address", None)

@@ -95,3 +95,4 @@ class SmbiosEntry(Element):
 class Sysinfo(Element):
     type: str = at("@type", "")
     system: tuple[SmbiosEntry, ...] = at("system/entry", ())
+    chassis: tuple[SmbiosEntry, ...] = at("chassis/entry", ())

@@ -142,7 +142,7 @@ def time_zone(answer: object) -> str:
     """guest-get-timezone: "UTC, 0", the name and seconds east of Greenwich."""
     if not isinstance(answer, dict) or not isinstance(answer.get("offset"), int):
         return ""
-    return f"{_text(str(answer.get('zone', '')))}, {answer['offset']}"
+    return _text(f"{_text(str(answer.get('zone', '')))}, {answer['offset']}")
 
 
 def users(answer: object) -> tuple[subresources.VirtualMachineInstanceGuestOSUser, ...]:

@@ -124,7 +124,7 @@ static int offer_only_file(void)
     }
     closedir(folder);
     if (found != 1)
-        return refuse("/disk", found ? "holds more than one file" : "holds no file");
+        return refuse("/disk", found ? "more than one file found in folder" : "no file found in folder");
     return offer("disk", path);
 }
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from virt.api import crds, kinds, names
-from virt.operator import stamps
+from virt.operator import customize, stamps
 from virt.operator.resources import Json, Wanted
 from virt.operator.strategy import certificates, disruption, network, rbac, workloads
 from virt.operator.target import Target
@@ -32,16 +32,19 @@ class Strategy:
 
 
 def strategy(target: Target, material: certificates.Material) -> Strategy:
-    """``material``: certificates and CA bundle in force."""
+    """``material``: certificates and CA bundle in force. Raises PatchError for a customisation that does not fit."""
+    patches = target.spec.customize_components.patches
+
     def marked(*documents: Json) -> tuple[Wanted, ...]:
-        return tuple(stamps.stamped(document, target) for document in documents)
+        # Patched before the marks: a patched template is another one, so its pods are replaced.
+        return tuple(stamps.stamped(customize.customised(document, patches), target) for document in documents)
 
     return Strategy(
         secrets=marked(*certificates.documents(target.namespace, material)),
         definitions=marked(*definitions()),
         basis=marked(
             *rbac.accounts(target.namespace),
-            *rbac.roles(target.namespace),
+            *rbac.roles(target.namespace, aggregate=target.aggregates_roles),
             *network.services(target.namespace),
         ),
         ties=marked(
@@ -56,7 +59,7 @@ def strategy(target: Target, material: certificates.Material) -> Strategy:
             workloads.controller(target),
             *disruption.budgets(target.namespace, workloads.CONTROLLER, target.controller_replicas),
         ),
-        handler=stamps.stamped(workloads.handler(target), target),
+        handler=marked(workloads.handler(target))[0],
     )
 
 

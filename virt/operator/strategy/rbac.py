@@ -99,8 +99,8 @@ def accounts(namespace: str) -> tuple[Json, ...]:
     return tuple(service_account(name, namespace) for name in _ACCOUNTS)
 
 
-def roles(namespace: str) -> tuple[Json, ...]:
-    """Cluster roles and roles."""
+def roles(namespace: str, *, aggregate: bool = True) -> tuple[Json, ...]:
+    """Cluster roles and roles. ``aggregate`` as in :func:`userroles.roles`."""
     return (
         cluster_role(names.API_ACCOUNT, api_rules()),
         cluster_role(names.CONTROLLER_ACCOUNT, controller_rules()),
@@ -108,7 +108,7 @@ def roles(namespace: str) -> tuple[Json, ...]:
         role(names.API_ACCOUNT, "kube-system", _auth_config_rules()),
         role(names.CONTROLLER_ACCOUNT, namespace, _lease_rules()),
         role(names.HANDLER_ACCOUNT, namespace, _handler_role_rules()),
-        *userroles.roles(),
+        *userroles.roles(aggregate=aggregate),
     )
 
 

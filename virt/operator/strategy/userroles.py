@@ -1,7 +1,7 @@
 """The roles that people get: admin, edit and view of KubeVirt's objects, migration, and what every account may read.
 
-The three are aggregated into Kubernetes' roles of the same names. KubeVirt: resource/generate/rbac/cluster.go of its
-operator.
+The three are aggregated into Kubernetes' roles of the same names, unless the KubeVirt object says that this is done by
+hand. KubeVirt: resource/generate/rbac/cluster.go of its operator.
 """
 
 from virt.api import names
@@ -73,6 +73,7 @@ CLUSTER_INSTANCETYPES = (
     rule("instancetype.kubevirt.io", ("virtualmachineclusterinstancetypes", "virtualmachineclusterpreferences"), READ),
 )
 
+_AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 _AUTHENTICATED = "system:authenticated"
 
 
@@ -80,11 +81,12 @@ def granted() -> tuple[Json, ...]:
     return (*ADMIN, *EDIT, *VIEW, *MIGRATE, *DEFAULT, *CLUSTER_INSTANCETYPES)
 
 
-def roles() -> tuple[Json, ...]:
+def roles(*, aggregate: bool) -> tuple[Json, ...]:
+    """``aggregate``: whether whoever has Kubernetes' admin, edit or view has ours too."""
     aggregated = (("admin", ADMIN), ("edit", EDIT), ("view", VIEW))
     return (
         *(
-            cluster_role(f"kubevirt.io:{name}", rules, {f"rbac.authorization.k8s.io/aggregate-to-{name}": "true"})
+            cluster_role(f"kubevirt.io:{name}", rules, {f"{_AGGREGATE}{name}": str(aggregate).lower()})
             for name, rules in aggregated
         ),
         cluster_role("kubevirt.io:migrate", MIGRATE),

@@ -1,4 +1,4 @@
-"""Guest images: a reference follows its recipe, and the status has what a test needs to boot one."""
+"""Guest images: a reference follows its recipe, the status has what a test needs to boot one, tiny gets its kernel."""
 
 import shutil
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cluster_up import docker
-from cluster_up.images.guests import catalogue, container, tiny
-from cluster_up.images.recipe import RECIPES
+from cluster_up.images.guests import catalogue, container, own_kernel, tiny
+from cluster_up.images.recipe import RECIPES, place_of
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def test_the_registry_is_no_part_of_the_recipe() -> None:
 def test_the_status_says_how_to_boot_each(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(monkeypatch)
     for name in catalogue.EARLY:
-        engine.images.add(f"virt-guest-{name}:{catalogue.IMAGES[name].identity()}")
+        engine.images.add(f"virt-guest-{name}:{catalogue.IMAGES[name].now().identity}")
     entries = catalogue.build(catalogue.EARLY, catalogue.Context("here:1", lambda line: None))
     assert entries["tiny"]["reference"] == catalogue.reference("tiny", "here:1")
     kernel = entries["tiny-kernel"]
@@ -55,12 +55,14 @@ def test_the_status_says_how_to_boot_each(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_image_that_the_engine_has_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    def make(log: object) -> Path:
+    def make(log: catalogue.Log) -> Path:
         made.append("once")
         return Path("/nowhere")
 
     engine = Engine(monkeypatch)
-    monkeypatch.setattr(catalogue, "IMAGES", {"odd": catalogue.Image({"/disk/disk.img": "x"}, lambda: "1", make)})
+    recipe = catalogue.Recipe("1", make, {})
+    image = catalogue.Image({"/disk/disk.img": "x"}, lambda: recipe, lambda: recipe, {})
+    monkeypatch.setattr(catalogue, "IMAGES", {"odd": image})
     context = catalogue.Context("here:1", lambda line: None)
     catalogue.build(("odd",), context)
     catalogue.build(("odd",), context)
@@ -70,3 +72,41 @@ def test_an_image_that_the_engine_has_is_not_made_again(monkeypatch: pytest.Monk
 
 def test_files_belong_to_the_user_that_qemu_runs_as() -> None:
     assert container.dockerfile({"/disk/disk.img": "0"}) == "FROM scratch\nCOPY --chown=107:107 0 /disk/disk.img\n"
+
+
+def entries(engine: Engine, *, best: bool = False) -> dict[str, dict[str, str]]:
+    """The status of what a first login needs, as if the engine had its images."""
+    for name in catalogue.EARLY:
+        image = catalogue.IMAGES[name]
+        engine.images |= {f"virt-guest-{name}:{recipe().identity}" for recipe in (image.now, image.best)}
+    return catalogue.build(catalogue.EARLY, catalogue.Context("here:1", lambda line: None), best=best)
+
+
+def test_nobody_waits_for_the_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = entries(Engine(monkeypatch))
+    assert {entry["kernel"] for entry in now.values()} == {"distribution"}
+    best = entries(Engine(monkeypatch), best=True)
+    assert {entry["kernel"] for entry in best.values()} == {"own"}
+    for name in catalogue.EARLY:
+        assert now[name]["reference"] == catalogue.reference(name, "here:1")
+        assert best[name]["reference"] == catalogue.reference(name, "here:1", best=True) != now[name]["reference"]
+
+
+@pytest.mark.parametrize("thing", ["guest-kernel", "guest-tiny"])
+def test_a_kernel_that_was_compiled_is_used_at_once(monkeypatch: pytest.MonkeyPatch, thing: str) -> None:
+    identities = {"guest-kernel": own_kernel.identity(), "guest-tiny": tiny.identity(tiny.Kernel.OWN)}
+    place_of(thing, identities[thing]).mkdir(parents=True)
+    now = entries(Engine(monkeypatch))
+    assert {entry["kernel"] for entry in now.values()} == {"own"}
+    assert now == entries(Engine(monkeypatch), best=True)
+
+
+def test_another_kernel_is_another_guest_and_debians_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = {best: catalogue.reference("tiny", "here:1", best=best) for best in (False, True)}
+    recipe = tmp_path / "kernel"
+    shutil.copytree(RECIPES / "guests" / "kernel", recipe)
+    with (recipe / "config").open("a") as config:
+        config.write("CONFIG_TUN=y\n")
+    monkeypatch.setattr(own_kernel, "_RECIPE", recipe)
+    assert catalogue.reference("tiny", "here:1", best=True) != before[True]
+    assert catalogue.reference("tiny", "here:1") == before[False]

@@ -11,6 +11,14 @@ CONFIGURATION = "spec.configuration"
 SELF_SIGNED = "spec.certificateRotateStrategy.selfSigned"
 
 
+CIPHER = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+PROFILE = f"{CONFIGURATION}.seccompConfiguration.virtualMachineInstanceProfile.customProfile"
+
+
+def profile(**custom: Any) -> dict[str, Any]:
+    return {"virtualMachineInstanceProfile": {"customProfile": custom}}
+
+
 def written(**spec: Any) -> v1.KubeVirt:
     return codec.from_json({"spec": spec}, v1.KubeVirt)
 
@@ -31,6 +39,11 @@ def configuration(**config: Any) -> dict[str, Any]:
     (self_signed(server={"duration": "soon"}), [f"{SELF_SIGNED}.server.duration"]),
     (self_signed(caRotateInterval="1h", ca={}), [SELF_SIGNED]),
     ({"infra": {"replicas": 0}}, ["spec.infra.replicas"]),
+    ({"infra": {"nodePlacement": {"tolerations": [{"operator": "foo"}]}}},
+     ["spec.infra.nodePlacement.tolerations[0].operator"]),
+    ({"workloads": {"nodePlacement": {"tolerations": [{"operator": "Exists"}, {"effect": "foo"}]}}},
+     ["spec.workloads.nodePlacement.tolerations[1].effect"]),
+    ({"infra": {"nodePlacement": {"nodeSelector": {"a": "b"}}}}, []),
     ({"customizeComponents": {"patches": [{"patch": "{}"}, {"patch": "{"}]}},
      ["spec.customizeComponents.patches[1].patch"]),
     (configuration(evictionStrategy="Bogus"), [f"{CONFIGURATION}.evictionStrategy"]),
@@ -41,8 +54,21 @@ def configuration(**config: Any) -> dict[str, Any]:
     (configuration(additionalGuestMemoryOverheadRatio="x"), [f"{CONFIGURATION}.additionalGuestMemoryOverheadRatio"]),
     (configuration(developerConfiguration={"featureGates": ["HostDisk"], "disabledFeatureGates": ["HostDisk"]}),
      [f"{CONFIGURATION}.developerConfiguration.featureGates"]),
-    (configuration(tlsConfiguration={"ciphers": ["A"]}), [f"{CONFIGURATION}.tlsConfiguration.ciphers"]),
-    (configuration(tlsConfiguration={"ciphers": ["A"], "minTLSVersion": "VersionTLS12"}), []),
+    (configuration(tlsConfiguration={"ciphers": [CIPHER]}), [f"{CONFIGURATION}.tlsConfiguration.ciphers"]),
+    (configuration(tlsConfiguration={"ciphers": [CIPHER], "minTLSVersion": "VersionTLS13"}),
+     [f"{CONFIGURATION}.tlsConfiguration.ciphers"]),
+    (configuration(tlsConfiguration={"ciphers": [CIPHER, "A"], "minTLSVersion": "VersionTLS12"}),
+     [f"{CONFIGURATION}.tlsConfiguration.ciphers[1]"]),
+    (configuration(tlsConfiguration={"ciphers": [CIPHER], "minTLSVersion": "VersionTLS12"}), []),
+    (configuration(tlsConfiguration={"minTLSVersion": "1.2"}), [f"{CONFIGURATION}.tlsConfiguration.minTLSVersion"]),
+    (configuration(seccompConfiguration=profile(localhostProfile="p", runtimeDefaultProfile=True)), [PROFILE]),
+    (configuration(seccompConfiguration=profile()), [PROFILE]),
+    (configuration(seccompConfiguration=profile(localhostProfile="p")), []),
+    (configuration(roleAggregationStrategy="Manual"), []),
+    (configuration(roleAggregationStrategy="Sometimes"), [f"{CONFIGURATION}.roleAggregationStrategy"]),
+    (configuration(roleAggregationStrategy="Manual",
+                   developerConfiguration={"disabledFeatureGates": ["OptOutRoleAggregation"]}),
+     [f"{CONFIGURATION}.roleAggregationStrategy"]),
     (configuration(cpuRequest="much"), [f"{CONFIGURATION}.cpuRequest"]),
 ])
 def test_kubevirt(spec: dict[str, Any], fields: list[str]) -> None:

@@ -12,10 +12,11 @@ from tests.virt.api.validate.compute_faults import COMPUTE_FAULTS
 from tests.virt.api.validate.device_faults import DEVICE_FAULTS
 from virt.api import codec, defaults, v1
 from virt.api.clusterconfig import ClusterConfig
-from virt.api.status import StatusCause
+from virt.api.status import DUPLICATE, INVALID, NOT_SUPPORTED, REQUIRED, StatusCause
 from virt.api.validate import instance, machine
 
 CONFIG = ClusterConfig(default_network_interface="masquerade")
+REASONS = (INVALID, REQUIRED, NOT_SUPPORTED, DUPLICATE)
 UUID = "6b1b4a1c-2f3e-4c57-9e0a-000000000001"
 QUICK = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -93,16 +94,30 @@ def test_absent_needs_the_bridge_binding() -> None:
     assert "only for bridge binding" in cause.message
 
 
+def complete(causes: tuple[StatusCause, ...]) -> bool:
+    """Each tells a field of the object, a reason that Kubernetes knows, and some text."""
+    return all(
+        (cause.field.split(".")[0] in ("spec", "metadata") or cause.message == "no memory requested")
+        and cause.reason in REASONS and cause.message
+        for cause in causes
+    )
+
+
 @QUICK
 @given(objects(v1.VirtualMachineInstance))
 def test_no_vmi_breaks_the_rules_themselves(vmi: v1.VirtualMachineInstance) -> None:
-    instance.create(vmi, CONFIG)
-    instance.create(defaults.instance(vmi, CONFIG, now="", uuid=UUID), CONFIG)
-    instance.update(vmi, defaults.instance(vmi, CONFIG, now="", uuid=UUID), by_component=False)
+    whole = defaults.instance(vmi, CONFIG, now="", uuid=UUID)
+    assert complete(instance.create(vmi, CONFIG))
+    assert complete(instance.create(whole, CONFIG))
+    changed = instance.update(vmi, whole, by_component=False)
+    assert complete(changed)
+    assert ("spec" in [cause.field for cause in changed]) == (vmi.spec != whole.spec)
 
 
 @QUICK
 @given(objects(v1.VirtualMachine))
 def test_no_vm_breaks_the_rules_themselves(vm: v1.VirtualMachine) -> None:
-    machine.create(vm, CONFIG)
-    machine.update(v1.VirtualMachine(), vm, CONFIG)
+    found = machine.create(vm, CONFIG)
+    assert complete(found)
+    assert ("spec.template" in [cause.field for cause in found]) == (vm.spec.template is None)
+    assert complete(machine.update(v1.VirtualMachine(), vm, CONFIG))

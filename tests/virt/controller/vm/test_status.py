@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from virt.api import conditions, core, v1
 from virt.controller.vm.plan import Plan, World
@@ -83,6 +84,16 @@ def test_a_guest_that_ran_or_another_strategy_forgets_failures() -> None:
     assert start_failure(vm("Manual", start_failure=FAILURE), None, NOW, 0.0) is None
     assert start_failure(vm("Halted", start_failure=FAILURE, run_strategy="Always"), None, NOW, 0.0) is None
     assert start_failure(vm("Manual"), vmi("Failed"), NOW, 0.0) is None
+
+
+@pytest.mark.parametrize("reached", ["Pending", "Scheduling", "Scheduled"])
+def test_a_guest_that_only_had_a_pod_counts_as_failed(reached: str) -> None:
+    stamps = tuple(v1.PhaseTransitionTimestamp(phase=name) for name in ("Pending", reached, "Failed"))
+    ended = vmi("Failed")
+    ended = replace(ended, status=replace(ended.status, phase_transition_timestamps=stamps))
+    failed = start_failure(vm(start_failure=FAILURE), ended, NOW, 0.0)
+    assert failed is not None
+    assert failed.consecutive_fail_count == 2
 
 
 def test_conditions_of_the_vmi_come_and_go_with_it() -> None:

@@ -30,6 +30,19 @@ def test_a_peer_is_known_by_its_cgroup_and_not_by_its_words(tmp_path: Path) -> N
     assert pods_with_processes(tmp_path) == {UID}
 
 
+def test_nothing_of_a_process_stays_open(tmp_path: Path) -> None:
+    """An open network namespace would keep the pod's tap and bridge."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        process = identify(ours, proc(tmp_path, f"0::/kubepods/pod{UID}/a\n"))
+        for fd in (process.netns, process.death):
+            os.fstat(fd)
+        process.close()
+        for fd in (process.netns, process.death):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(fd)
+
+
 def test_a_peer_without_a_pod_or_gone_is_refused(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  (the descriptors themselves are what is counted)

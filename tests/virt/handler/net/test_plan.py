@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from virt.handler.net.addresses import guest_subnet, without_leading_zeros
+from virt.handler.net.addresses import guest_subnet
 from virt.handler.net.model import Binding, DhcpExtras, GuestNic, NetworkPlanError, PodLink, PodRoute, PortRange, Wiring
 from virt.handler.net.nftables import Masquerade, ruleset
 from virt.handler.net.plan import classless_routes, is_point_to_point, plan, pod_link_name, wired
@@ -48,13 +48,6 @@ def test_text_that_is_no_network_is_refused_with_the_text() -> None:
         guest_subnet("10.1.1/24x")
 
 
-@pytest.mark.parametrize(
-    ("given", "plain"), [("0127.0.0.3", "127.0.0.3"), ("10.0.100.0", "10.0.100.0"), ("fd00::10", "fd00::10")]
-)
-def test_leading_zeros_are_decimal(given: str, plain: str) -> None:
-    assert without_leading_zeros(given) == plain
-
-
 def test_masquerade_uses_the_names_and_addresses_that_people_know() -> None:
     wiring = planned(GuestNic("default", Binding.MASQUERADE))
     assert (wiring.bridge, wiring.bridge_mac, wiring.tap) == ("k6t-eth0", "02:00:00:00:00:00", "tap0")
@@ -72,11 +65,17 @@ def test_guest_mac_is_the_given_one_in_plain_form_else_the_cards() -> None:
 
 
 def test_dhcp_options_reach_the_lease() -> None:
-    extras = DhcpExtras("pxe.0", "tftp.example", ("127.0.0.1", "0127.0.0.3"), ((224, "own"),))
+    extras = DhcpExtras("pxe.0", "tftp.example", ("127.0.0.1", "0127.0.0.3"), ((224, "own"),), "sub")
     lease = planned(GuestNic("default", Binding.MASQUERADE, dhcp=extras)).lease
     assert lease is not None
     assert (lease.boot_file, lease.tftp_server) == ("pxe.0", "tftp.example")
     assert (lease.ntp_servers, lease.private_options) == (("127.0.0.1", "127.0.0.3"), ((224, "own"),))
+    assert lease.subdomain == "sub"
+
+
+def test_a_guest_may_change_its_mac_behind_masquerade_only() -> None:
+    leases = [planned(GuestNic("default", binding)).lease for binding in (Binding.MASQUERADE, Binding.BRIDGE)]
+    assert [lease is not None and lease.any_mac for lease in leases] == [True, False]
 
 
 def test_pod_without_ipv4_gets_no_ipv4_and_the_other_way_round() -> None:

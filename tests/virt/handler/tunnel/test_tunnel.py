@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -164,6 +165,20 @@ async def test_what_the_launcher_refuses_is_an_answer_and_no_upgrade(tmp_path: P
         assert missing.status == 404
         await fake.hang_up()
         assert (await client.put(f"{AT}/pause")).status == 503
+
+
+@pytest.mark.parametrize("path", ["/", os.devnull])
+async def test_what_a_launcher_passes_instead_of_a_console_is_closed(tmp_path: Path, path: str) -> None:
+    async with node(tmp_path) as (_, fake, client):
+        before = _descriptors()
+        fake.passes = path
+        answer = await client.get(f"{AT}/console", headers={"Connection": "Upgrade", "Upgrade": "websocket"})
+        assert answer.status == 500
+        assert "no socket" in (await answer.json())["message"]
+        fake.passes = ""
+        async with client.ws_connect(f"{AT}/console"):
+            await guest_end(fake, 0)
+        assert _descriptors() <= before + 4         # the client's connection and the guest's end
 
 
 async def test_an_action_waits_for_the_launcher_to_dial_again(tmp_path: Path) -> None:

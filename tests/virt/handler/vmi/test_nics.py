@@ -43,6 +43,11 @@ def test_everything_that_a_person_can_say_arrives() -> None:
     )
 
 
+def test_the_subdomain_goes_with_the_dhcp_options() -> None:
+    found = vmi(subdomain="sub")
+    assert [nic.dhcp.subdomain for nic in guest_nics(found)] == ["sub"]
+
+
 def test_a_default_multus_network_is_the_pods_own_card() -> None:
     network = v1.Network(name="a", multus=v1.MultusNetwork(network_name="x", default=True))
     nic, = guest_nics(with_interfaces(v1.Interface(name="a", bridge=v1.InterfaceBridge()), networks=(network,)))

@@ -33,7 +33,7 @@ def test_the_same_world_again_writes_nothing() -> None:
     assert status_patch(after, again) is None
 
 
-def test_a_bridged_guest_shows_its_own_addresses() -> None:
+def test_a_bridged_guest_shows_its_own_addresses_behind_its_pods() -> None:
     bridged = v1.Interface(name="default", bridge=v1.InterfaceBridge())
     found = status.running(
         vmi("Running", domain=v1.DomainSpec(devices=v1.Devices(interfaces=(bridged,)))),
@@ -41,7 +41,9 @@ def test_a_bridged_guest_shows_its_own_addresses() -> None:
                 guest_interfaces=(GuestInterface(name="eth0", mac=MAC.upper(), ips=("10.1.1.1", "fe80::1")),)),
         NETWORK, NOW,
     )
-    assert found.interfaces[0].ip_addresses == ("10.1.1.1", "fe80::1")
+    pod = NETWORK.pod_addresses
+    assert found.interfaces[0].ip_address == pod[0]
+    assert found.interfaces[0].ip_addresses == (*pod, "10.1.1.1", "fe80::1")
     assert found.interfaces[0].info_source == "domain, guest-agent"
 
 
@@ -55,6 +57,18 @@ def test_what_a_guest_says_cannot_blow_up_the_object() -> None:
         NETWORK, NOW,
     )
     assert len(codec.encode(found)) < 64 * 1024
+    assert len([entry for entry in found.interfaces if not entry.name]) == status.MAX_GUEST_INTERFACES
+
+
+def test_of_two_links_with_one_mac_the_one_with_addresses_counts() -> None:
+    told = (
+        GuestInterface(name="br0", mac=MAC), GuestInterface(name="eth0", mac=MAC, ips=("10.0.2.2",)),
+        GuestInterface(name="br1", mac=MAC),
+    )
+    found = status.running(
+        vmi("Running"), replace(DOMAIN, agent_connected=True, guest_interfaces=told), NETWORK, NOW)
+    assert [(entry.name, entry.interface_name) for entry in found.interfaces] == [("default", "eth0")]
+    assert found.interfaces[0].ip_addresses == NETWORK.pod_addresses
 
 
 def test_volumes_keep_what_the_controller_wrote_and_get_their_device() -> None:

@@ -88,6 +88,15 @@ def test_interface_that_was_not_wired_is_named() -> None:
         design.domain_for(vmi(), EMULATED, Prepared(interfaces=wired))
 
 
+@pytest.mark.parametrize(("state", "link"), [("", ""), ("up", ""), ("down", "down")])
+def test_link_state_reaches_the_card(state: str, link: str) -> None:
+    given = vmi({"devices": {"interfaces": [{"name": "default", "bridge": {}, "state": state}]}},
+                networks=[{"name": "default", "pod": {}}])
+    wired = (WiredInterface(name="default", tap="tap0", mac="02:00:00:00:00:01", mtu=1500),)
+    domain = design.domain_for(given, EMULATED, Prepared(interfaces=wired))
+    assert [card.link for card in (domain.devices or Devices()).interfaces] == [link]
+
+
 BOOT = {"kernelBoot": {"kernelArgs": "quiet", "container": {"image": "i", "kernelPath": "/k", "initrdPath": "/r"}}}
 
 

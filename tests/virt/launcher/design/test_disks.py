@@ -65,6 +65,27 @@ def test_device_with_direct_io_is_read_natively() -> None:
     assert (made.type, made.device_path, made.file, made.cache, made.io) == ("block", "/dev/a", "", "none", "native")
 
 
+@pytest.mark.parametrize(("disk", "source", "io"), [
+    ({}, DiskSource("/d/a", "raw", direct_io=True, preallocated=True), "native"),
+    ({}, DiskSource("/d/a", "qcow2", direct_io=True, preallocated=True), ""),
+    ({"io": "threads"}, DiskSource("/d/a", "raw", direct_io=True, preallocated=True), "threads"),
+    ({"cache": "writeback"}, DiskSource("/d/a", "raw", direct_io=True, preallocated=True), ""),
+])
+def test_a_file_with_all_its_blocks_is_read_natively(disk: dict[str, Any], source: DiskSource, io: str) -> None:
+    assert only_disk(disk, source).io == io
+
+
+@pytest.mark.parametrize(("multi", "vcpus", "queues"), [(True, 2, 2), (None, 2, 1), (None, 1, None), (True, 1, 1)])
+def test_a_virtio_disk_has_the_queues_that_were_asked_for(multi: bool | None, vcpus: int, queues: int | None) -> None:
+    domain = {"cpu": {"sockets": vcpus}, "devices": {
+        "blockMultiQueue": multi, "autoattachPodInterface": False,
+        "disks": [{"name": "a", "disk": {"bus": "virtio"}}, {"name": "b"}]}}
+    volumes = [{"name": name, "emptyDisk": {"capacity": "1Gi"}} for name in "ab"]
+    made = design.domain_for(vmi(domain, volumes=volumes), EMULATED, prepared(a=QCOW2, b=QCOW2))
+    assert made.devices is not None
+    assert [disk.queues for disk in made.devices.disks] == [queues, None]
+
+
 @pytest.mark.parametrize(("disk", "source", "field"), [
     ({"cache": "none"}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.cache"),
     ({"io": "native"}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.io"),
@@ -74,6 +95,8 @@ def test_device_with_direct_io_is_read_natively() -> None:
     ({"shareable": True}, DiskSource("/d/a", "raw", direct_io=False), r"disks\[0\]\.shareable"),
     ({"disk": {"bus": "sata"}}, DiskSource("/d/a", "raw", read_only=True), r"disks\[0\]\.disk\.bus"),
     ({"disk": {"bus": "ide"}}, QCOW2, r"disks\[0\]\.disk\.bus"),
+    ({"disk": {"bus": "sata", "pciAddress": "0000:00:10.0"}}, QCOW2, r"disks\[0\]\.disk\.pciAddress"),
+    ({"disk": {"bus": "virtio", "pciAddress": "somewhere"}}, QCOW2, r"disks\[0\]\.disk\.pciAddress"),
 ])
 def test_what_cannot_be_had_is_refused_by_field(disk: dict[str, Any], source: DiskSource, field: str) -> None:
     with pytest.raises(design.DesignError, match=f"spec.domain.devices.{field}"):

@@ -31,7 +31,7 @@ def test_discover_gets_an_offer_of_the_one_address_by_broadcast() -> None:
     reply, target = answered(asked(Kind.DISCOVER))
     assert (reply.op, reply.kind, reply.transaction) == (REPLY, Kind.OFFER, 7)
     assert (reply.yours, target) == ("10.0.2.2", EVERYBODY)
-    assert reply.options[Option.LEASE_TIME] == b"\xff\xff\xff\xff"
+    assert reply.options[Option.LEASE_TIME] == (86_313_600).to_bytes(4, "big")
 
 
 def test_request_of_the_address_is_acknowledged() -> None:
@@ -70,6 +70,13 @@ def test_inform_gets_options_and_no_address() -> None:
 )
 def test_silence(message: Packet) -> None:
     assert answer(message, LEASE, MAC) is None
+
+
+def test_any_card_is_answered_where_the_lease_says_so() -> None:
+    lease = msgspec.structs.replace(LEASE, any_mac=True)
+    other = bytes.fromhex("020000000002")
+    reply, _ = answered(replace(asked(Kind.DISCOVER), mac=other), lease)
+    assert (reply.kind, reply.yours, reply.mac) == (Kind.OFFER, "10.0.2.2", other)
 
 
 def test_all_of_the_lease_is_in_the_options() -> None:

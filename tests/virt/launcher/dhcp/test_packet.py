@@ -29,9 +29,13 @@ def test_what_is_written_is_read_back(message: Packet) -> None:
 def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
     for candidate in (data, packet.encode(Packet(op=1, transaction=1, mac=bytes(6)))[:240] + data):
         try:
-            packet.decode(candidate)
-        except Malformed:
+            message = packet.decode(candidate)
+        except Malformed as fault:
+            assert "cookie" in str(fault) or "cut short" in str(fault) or "hardware type" in str(fault)
             continue
+        assert len(message.mac) == 6
+        assert sum(map(len, message.options.values())) < len(candidate)
+        assert packet.decode(packet.encode(message)) == message
 
 
 def test_a_message_is_at_least_as_long_as_bootp() -> None:

@@ -20,5 +20,19 @@ def test_what_the_lease_says_itself_wins() -> None:
     assert with_names(own, "search other\nnameserver 10.96.0.10\n") == own
 
 
+def test_a_subdomain_is_searched_first_where_services_are_found() -> None:
+    named = msgspec.structs.replace(LEASE, subdomain="web")
+    found = with_names(named, "search ns.svc.cluster.local svc.cluster.local cluster.local\n")
+    assert found.search_domains == (
+        "web.ns.svc.cluster.local", "ns.svc.cluster.local", "svc.cluster.local", "cluster.local",
+    )
+    assert with_names(named, "search example.com\n").search_domains == ("example.com",)
+    assert with_names(named, "search web.ns.svc.cluster.local\n").search_domains == ("web.ns.svc.cluster.local",)
+
+
+def test_what_is_no_server_is_left_out() -> None:
+    assert with_names(LEASE, "nameserver 1.1.1\nnameserver\nnameserver 1.1.1.1\n").dns_servers == ("1.1.1.1",)
+
+
 def test_an_empty_file_gives_nothing() -> None:
     assert with_names(LEASE, "") == LEASE

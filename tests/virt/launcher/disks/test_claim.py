@@ -23,7 +23,7 @@ def test_size(wanted: int | None, available: int, size_mib: int) -> None:
 
 
 def test_too_little_space_is_refused_with_both_numbers() -> None:
-    said = f"{100 * MIB} bytes are wanted, the file system has {80 * MIB - (128 << 10)} left"
+    said = f"not enough space: {100 * MIB} bytes are wanted, the file system has {80 * MIB - (128 << 10)} left"
     with pytest.raises(ValueError, match=said):
         disk_size(Space(100 * MIB, 80 * MIB))
 
@@ -35,18 +35,27 @@ def test_the_lesser_of_request_and_capacity_is_wanted() -> None:
     assert wanted_size("other", statuses) is None
 
 
+def test_a_file_made_smaller_says_what_it_should_have_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "disk_size", lambda _space: 9 * MIB)
+    made = claim.prepare_file("data", tmp_path, 10 * MIB + 5, read_only=False)
+    assert (made.size, made.short_of) == (9 * MIB, 10 * MIB)
+
+
 def test_a_missing_file_is_made_sparse_and_kept(tmp_path: Path) -> None:
-    path, size = claim.prepare_file("data", tmp_path, 2 * MIB, read_only=False)
-    assert (path.stat().st_size, size, path.stat().st_blocks) == (2 * MIB, 2 * MIB, 0)
+    made = claim.prepare_file("data", tmp_path, 2 * MIB, read_only=False)
+    path = made.path
+    assert (path.stat().st_size, made.size, path.stat().st_blocks, made.short_of) == (2 * MIB, 2 * MIB, 0, 0)
+    assert not made.is_preallocated
     path.write_bytes(b"guest")
-    assert claim.prepare_file("data", tmp_path, 2 * MIB, read_only=False) == (path, 5)
+    again = claim.prepare_file("data", tmp_path, 2 * MIB, read_only=False)
+    assert (again.path, again.size, again.short_of) == (path, 5, 0)
     assert [each.name for each in tmp_path.iterdir()] == [claim.FILE]
 
 
 def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"secret")
     (tmp_path / claim.FILE).symlink_to(tmp_path / "target")
-    with pytest.raises(DiskError, match=r"volume data: disk\.img is no regular file"):
+    with pytest.raises(DiskError, match=r"volume data: .*/disk\.img is no regular file"):
         claim.prepare_file("data", tmp_path, MIB, read_only=False)
     (tmp_path / claim.FILE).unlink()
     os.mkfifo(tmp_path / claim.FILE)
@@ -58,6 +67,11 @@ def test_a_missing_file_of_a_read_only_claim_is_an_error(tmp_path: Path) -> None
     with pytest.raises(DiskError, match=r"volume data: .*read-only"):
         claim.prepare_file("data", tmp_path, MIB, read_only=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_with_all_its_blocks_is_preallocated(tmp_path: Path) -> None:
+    (tmp_path / claim.FILE).write_bytes(bytes(MIB))
+    assert claim.prepare_file("data", tmp_path, MIB, read_only=False).is_preallocated
 
 
 def test_what_is_no_device_is_no_block_claim(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_qcow2_has_the_size_of_its_header(tmp_path: Path) -> None:
 
 
 def test_all_else_is_raw_in_whole_sectors(tmp_path: Path) -> None:
-    assert seen(tmp_path / "disk", b"VMDK" + bytes(1000)) == Image("raw", 1024)
+    assert seen(tmp_path / "disk", b"MBR!" + bytes(1000)) == Image("raw", 1024)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,9 @@ def test_all_else_is_raw_in_whole_sectors(tmp_path: Path) -> None:
         (header(features=4), "data file"),
         (header(version=4), "version 4"),
         (header()[:60], "cut short"),
+        (b"KDMV" + bytes(600), "unsupported image format: vmdk"),
+        (b"# Disk DescriptorFile\nversion=1\n", "unsupported image format: vmdk"),
+        (bytes(64) + b"\x7f\x10\xda\xbe" + bytes(600), "unsupported image format: vdi"),
     ],
 )
 def test_what_names_other_files_or_is_unknown_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:

@@ -1,7 +1,9 @@
 """What of a guest agent's answers is believed."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +11,25 @@ from hypothesis import strategies as st
 from virt.launcher.guest_agent import answers
 from virt.rpc.messages import GuestInterface
 
+KEYS = st.sampled_from((
+    "name", "ip-addresses", "ip-address", "hardware-address", "version", "supported_commands", "host-name", "zone",
+    "offset", "user", "domain", "login-time", "mountpoint", "disk", "serial", "pretty-name", "other",
+))
+WORDS = st.sampled_from(("", "lo", "eth0", "10.0.2.2", "fe80::1%eth0", "a\0b\n", "\u202e", "w" * 1000))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats(allow_nan=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in lists and objects."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from texts(each)
 
 
 @given(JSON)
@@ -22,7 +38,9 @@ def test_nonsense_is_left_out_and_never_an_error(answer: Any) -> None:
         answers.version_and_commands, answers.os_info, answers.interfaces, answers.host_name, answers.time_zone,
         answers.users, answers.file_systems,
     ):  # fmt: skip
-        read(answer)
+        for text in texts(msgspec.to_builtins(read(answer))):
+            assert len(text) <= answers.LONGEST_TEXT
+            assert text.isprintable()
 
 
 def test_interfaces_without_loopback_and_without_what_is_no_address() -> None:
@@ -44,6 +62,7 @@ def test_many_and_long_answers_are_cut() -> None:
     found = answers.interfaces([{"name": "e" * 100_000, "ip-addresses": []}] * 10_000)
     assert len(found) == answers.MOST_ITEMS
     assert len(found[0].name) == answers.LONGEST_TEXT
+    assert len(answers.time_zone({"zone": "", "offset": 10**400})) == answers.LONGEST_TEXT
 
 
 def test_operating_system_and_version() -> None:

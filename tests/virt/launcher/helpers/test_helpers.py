@@ -108,7 +108,7 @@ async def test_what_is_no_plain_file_is_refused(programs: Path, tmp_path: Path, 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a root of its own needs root")
 @pytest.mark.parametrize(
-    ("names", "says"), [(["a.img"], "a.img"), (["a.img", "b.img"], "more than one file"), ([], "holds no file")]
+    ("names", "says"), [(["a.img"], "a.img"), (["a.img", "b.img"], "more than one file"), ([], "no file found")]
 )
 async def test_the_one_file_under_disk(programs: Path, tmp_path: Path, names: list[str], says: str) -> None:
     (tmp_path / "disk").mkdir()

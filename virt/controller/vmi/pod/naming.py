@@ -3,7 +3,7 @@
 import hashlib
 from typing import Final
 
-from virt.api import v1
+from virt.api import core, names, v1
 
 LABEL_MAX: Final = 63
 _BASE: Final = 58             # of a pod's name, as the API server cuts generated names
@@ -17,6 +17,13 @@ def pod_name(vmi: v1.VirtualMachineInstance) -> str:
     can never start a second launcher, since the API server refuses the name.
     """
     return named(vmi, vmi.metadata.uid)
+
+
+def is_pod_of(pod: core.Pod, vmi: v1.VirtualMachineInstance) -> bool:
+    """Whether the controllers made this pod for ``vmi``. An owner reference and labels anybody may write: what a tenant
+    calls the VMI's would get the handler's ear. Pods of migrations are named by the migration's uid."""
+    migration = pod.metadata.labels.get(names.MIGRATION_JOB_UID_LABEL)
+    return pod.metadata.name == named(vmi, migration or vmi.metadata.uid)
 
 
 def named(vmi: v1.VirtualMachineInstance, uid: str) -> str:

@@ -29,21 +29,30 @@ def node_selector(
 
 
 def affinity(spec: v1.VirtualMachineInstanceSpec) -> core.Affinity | None:
-    """The VMI's own, and for a guest with the host's CPU: no node whose host model is outdated."""
-    if _model(spec) != HOST_MODEL:
+    """The VMI's own; no node that has a CPU feature the guest forbids; and for a guest with the host's CPU no node
+    whose host model is outdated."""
+    absent = [
+        f"{names.CPU_FEATURE_LABEL_PREFIX}{feature.name}"
+        for feature in (spec.domain.cpu.features if spec.domain.cpu else ()) if feature.policy == "forbid"
+    ]
+    if _model(spec) == HOST_MODEL:
+        absent.append(names.OBSOLETE_HOST_MODEL_LABEL)
+    if not absent:
         return spec.affinity
-    return _with_requirement(
+    return _with_requirements(
         spec.affinity or core.Affinity(),
-        core.NodeSelectorRequirement(key=names.OBSOLETE_HOST_MODEL_LABEL, operator="DoesNotExist"),
+        tuple(core.NodeSelectorRequirement(key=label, operator="DoesNotExist") for label in absent),
     )
 
 
-def _with_requirement(given: core.Affinity, extra: core.NodeSelectorRequirement) -> core.Affinity:
+def _with_requirements(
+    given: core.Affinity, extra: tuple[core.NodeSelectorRequirement, ...]
+) -> core.Affinity:
     """``extra`` in every alternative: the terms of a node selector are joined by "or"."""
     nodes = given.node_affinity or core.NodeAffinity()
     required = nodes.required_during_scheduling_ignored_during_execution
     terms = required.node_selector_terms if required is not None else (core.NodeSelectorTerm(),)
-    changed = tuple(replace(term, match_expressions=(*term.match_expressions, extra)) for term in terms)
+    changed = tuple(replace(term, match_expressions=(*term.match_expressions, *extra)) for term in terms)
     selector = core.NodeSelector(node_selector_terms=changed)
     return replace(given, node_affinity=replace(nodes, required_during_scheduling_ignored_during_execution=selector))
 

@@ -1,6 +1,6 @@
 """What a launcher pod asks of its node. KubeVirt: pkg/virt-controller/services/renderresources.go."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import Final
 
@@ -18,9 +18,12 @@ _ARM64_FIRMWARE: Final = 128 * MIB
 _TPM: Final = 53 * MIB
 _GUARANTEED: Final = 100 * MIB
 _PAGE_TABLES: Final = 512               # bytes of guest memory per byte of page table
+_QUOTA_RATIO: Final = 2                 # of a memory limit that only a quota asks for
 _EPHEMERAL_STORAGE: Final = 50_000_000  # logs and the like, beside what the user asks for
 
-# No CPU limits: a container's start itself runs under its limit, and with 10m that alone takes over a second.
+# No CPU limits: a container's start itself runs under its limit, and with 10m that alone takes over a second. A pod of
+# class Guaranteed, or in a namespace with a quota of limits, must have them on every container: then this one.
+_LIMITED_CPU: Final = "50m"
 _SIDECARS: Final[Mapping[str, core.ResourceRequirements]] = {
     "container-disk": core.ResourceRequirements(
         requests={"cpu": "1m", "memory": "1M", "ephemeral-storage": "50M"}, limits={"memory": "40M"},
@@ -70,15 +73,21 @@ def is_guaranteed(spec: v1.VirtualMachineInstanceSpec) -> bool:
     )
 
 
-def compute(spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) -> core.ResourceRequirements:
-    """Requests and limits of the container that runs QEMU."""
+def compute(
+    spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig, *, limited: Collection[str] = ()
+) -> core.ResourceRequirements:
+    """Requests and limits of the container that runs QEMU.
+
+    ``limited``: "cpu" and "memory" where a quota of the namespace counts limits, so that no pod may be without: then
+    all vCPUs, and twice the memory that is requested.
+    """
     asked = spec.domain.resources
     overhead = overhead_bytes(spec, config)
     memory = asked.requests.get("memory")
     wanted = quantity.integer(memory) if memory is not None else guest_bytes(spec) * 100 // config.memory_overcommit
     requests: dict[str, Quantity] = {
         "cpu": asked.requests.get("cpu") or quantity.of_milli(vcpus(spec) * 1000 // config.cpu_allocation_ratio),
-        "memory": quantity.of_bytes(wanted + overhead),
+        "memory": quantity.of_bytes(wanted + (0 if asked.overcommit_guest_overhead else overhead)),
         "ephemeral-storage": quantity.of_bytes(
             quantity.integer(asked.requests.get("ephemeral-storage", 0)) + _EPHEMERAL_STORAGE),
     }
@@ -87,18 +96,30 @@ def compute(spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) -> core.
         limits[names.KVM_RESOURCE] = "1"
     if "cpu" in asked.limits:
         limits["cpu"] = asked.limits["cpu"]
+    elif "cpu" in limited:
+        limits["cpu"] = str(max(vcpus(spec), quantity.integer(requests["cpu"])))
     if "memory" in asked.limits:
         limits["memory"] = quantity.of_bytes(quantity.integer(asked.limits["memory"]) + overhead)
+    elif "memory" in limited:
+        limits["memory"] = quantity.of_bytes(_QUOTA_RATIO * quantity.integer(requests["memory"]))
     if "ephemeral-storage" in asked.limits:
         limits["ephemeral-storage"] = quantity.of_bytes(
             quantity.integer(asked.limits["ephemeral-storage"]) + _EPHEMERAL_STORAGE)
     return core.ResourceRequirements(requests=requests, limits=limits)
 
 
-def sidecar(kind: str, config: ClusterConfig) -> core.ResourceRequirements:
-    """``kind``: container-disk or guest-console-log; the KubeVirt CR may say otherwise."""
+def sidecar(
+    kind: str, config: ClusterConfig, *, guaranteed: bool = False, limited: Collection[str] = ()
+) -> core.ResourceRequirements:
+    """``kind``: container-disk or guest-console-log; the KubeVirt CR may say otherwise. ``guaranteed``: the pod is to
+    have the class Guaranteed, so nothing is requested that is not limited to the same. ``limited`` as in compute."""
     chosen = config.support_container_resources.get(kind) or _SIDECARS[kind]
-    if kind != "container-disk":
-        return chosen
-    limits = {**chosen.limits, names.CONTAINER_DISK_RESOURCE: "1"}
-    return core.ResourceRequirements(requests=chosen.requests, limits=limits)
+    requests, limits = dict(chosen.requests), dict(chosen.limits)
+    for name, usual in (("cpu", _LIMITED_CPU), ("memory", _SIDECARS[kind].limits["memory"])):
+        if guaranteed or name in limited:
+            limits.setdefault(name, usual)
+        if guaranteed:
+            requests[name] = limits[name]
+    if kind == "container-disk":
+        limits[names.CONTAINER_DISK_RESOURCE] = "1"
+    return core.ResourceRequirements(requests=requests, limits=limits)

@@ -4,7 +4,7 @@ All are small static programs that end by themselves, with status 0, as soon as 
 the disk helpers when its connection closes, the log reader when its lock is free. So the pod of a finished guest ends.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from virt.api import core, defaults, names, v1
@@ -14,8 +14,19 @@ from virt.controller.vmi.pod import naming, resources, volumes
 CONSOLE_LOG: Final = "guest-console-log"
 
 
-def of(vmi: v1.VirtualMachineInstance, config: ClusterConfig, launcher_image: str) -> tuple[core.Container, ...]:
-    return (*_disks(vmi.spec, config), *_kernel_boot(vmi.spec, config), *_console_log(vmi, config, launcher_image))
+def of(
+    vmi: v1.VirtualMachineInstance, config: ClusterConfig, launcher_image: str, *, limited: Collection[str] = ()
+) -> tuple[core.Container, ...]:
+    """``limited``: as in :func:`virt.controller.vmi.pod.resources.compute`."""
+    guaranteed = resources.is_guaranteed(vmi.spec)
+    disk, console_log = (
+        resources.sidecar(kind, config, guaranteed=guaranteed, limited=limited)
+        for kind in ("container-disk", CONSOLE_LOG)
+    )
+    return (
+        *_disks(vmi.spec, disk), *_kernel_boot(vmi.spec, disk),
+        *_console_log(vmi, config, launcher_image, console_log),
+    )
 
 
 def pull_secrets(spec: v1.VirtualMachineInstanceSpec) -> tuple[core.LocalObjectReference, ...]:
@@ -38,16 +49,16 @@ def confined(*, read_only_root: bool | None = None) -> core.SecurityContext:
     )
 
 
-def _disks(spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) -> Iterator[core.Container]:
+def _disks(spec: v1.VirtualMachineInstanceSpec, asked: core.ResourceRequirements) -> Iterator[core.Container]:
     for volume in spec.volumes:
         disk = volume.container_disk
         if disk is not None:
             arguments = ("--path", disk.path) if disk.path else ()
             policy = disk.image_pull_policy or defaults.pull_policy(disk.image)
-            yield _helper(naming.disk_container(volume.name), volume.name, (disk.image, policy), arguments, config)
+            yield _helper(naming.disk_container(volume.name), volume.name, (disk.image, policy), arguments, asked)
 
 
-def _kernel_boot(spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) -> Iterator[core.Container]:
+def _kernel_boot(spec: v1.VirtualMachineInstanceSpec, asked: core.ResourceRequirements) -> Iterator[core.Container]:
     boot = volumes.kernel_boot_of(spec)
     if boot is None:
         return
@@ -55,11 +66,11 @@ def _kernel_boot(spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) -> 
     arguments = tuple(word for option, path in paths if path for word in (option, path))
     policy = boot.image_pull_policy or defaults.pull_policy(boot.image)
     # No user's disk can have this container name: theirs begin with "volume".
-    yield _helper(names.KERNEL_BOOT_VOLUME, names.KERNEL_BOOT_VOLUME, (boot.image, policy), arguments, config)
+    yield _helper(names.KERNEL_BOOT_VOLUME, names.KERNEL_BOOT_VOLUME, (boot.image, policy), arguments, asked)
 
 
 def _helper(
-    name: str, volume: str, image: tuple[str, str], arguments: tuple[str, ...], config: ClusterConfig
+    name: str, volume: str, image: tuple[str, str], arguments: tuple[str, ...], asked: core.ResourceRequirements
 ) -> core.Container:
     """``image``: reference and pull policy. No code of the image runs: the command is ours, mounted by Allocate."""
     folder = volumes.disk_folder(volume)
@@ -69,7 +80,7 @@ def _helper(
         image=reference,
         image_pull_policy=policy,
         command=(names.CONTAINER_DISK_HELPER, "--socket", names.container_disk_socket(volume), *arguments),
-        resources=resources.sidecar("container-disk", config),
+        resources=asked,
         volume_mounts=(folder,),
         # A writable root would copy the whole image up at the first open for writing.
         security_context=confined(read_only_root=True),
@@ -78,7 +89,7 @@ def _helper(
 
 
 def _console_log(
-    vmi: v1.VirtualMachineInstance, config: ClusterConfig, launcher_image: str
+    vmi: v1.VirtualMachineInstance, config: ClusterConfig, launcher_image: str, asked: core.ResourceRequirements
 ) -> Iterator[core.Container]:
     devices = vmi.spec.domain.devices
     wanted = config.serial_console_log if devices.log_serial_console is None else devices.log_serial_console
@@ -89,7 +100,7 @@ def _console_log(
         image=launcher_image,
         image_pull_policy=config.image_pull_policy,
         command=(names.LOG_TAIL_HELPER, names.serial_log(vmi.metadata.uid), names.LAUNCHER_ALIVE_LOCK),
-        resources=resources.sidecar(CONSOLE_LOG, config),
+        resources=asked,
         volume_mounts=(core.VolumeMount(name=volumes.PRIVATE, mount_path=names.PRIVATE_DIR, read_only=True),),
         security_context=confined(read_only_root=True),
     )

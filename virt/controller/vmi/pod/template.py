@@ -8,8 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec.structs import replace
+
 from virt.api import core, names, v1
 from virt.api.clusterconfig import ClusterConfig
+from virt.api.ipaddresses import plain
 from virt.api.kinds import VMI
 from virt.controller import owners
 from virt.controller.vmi.pod import naming, placement, resources, sidecars, volumes
@@ -18,20 +21,26 @@ DEFAULT_GRACE_S: Final = 30
 _BEYOND_GRACE_S: Final = 30       # the kubelet kills only after the handler has had its time
 _STARTUP_DELAY_S: Final = 10      # until libvirt and the guest's firmware are through
 _OF_ITS_PLACE = (names.NODE_NAME_LABEL, names.MIGRATION_TARGET_NODE_LABEL)
-_NOT_COPIED = ("kubectl.kubernetes.io/", "kubevirt.io/vm-generation")
+# Annotations of a VMI that its pod does not get: what would ask the node for more than the VMI's spec may.
+_NOT_COPIED = (
+    "kubectl.kubernetes.io/", "kubevirt.io/vm-generation", "k8s.v1.cni.cncf.io/", "v1.multus-cni.io/",
+    "seccomp.security.alpha.kubernetes.io/", "container.", "io.kubernetes.cri",
+)
 
 
 @dataclass(frozen=True)
 class Context:
     """What a pod is made from beside its VMI.
 
-    ``claims``: the VMI's PVCs by name; ``node_labels``: the keys of all labels that nodes carry.
+    ``claims``: the VMI's PVCs by name; ``node_labels``: the keys of all labels that nodes carry; ``limited``: "cpu" and
+    "memory" where a quota of the namespace counts limits.
     """
 
     config: ClusterConfig
     launcher_image: str
     claims: Mapping[str, core.PersistentVolumeClaim] = field(default_factory=dict)
     node_labels: Collection[str] = ()
+    limited: Collection[str] = ()
 
 
 def launcher_pod(vmi: v1.VirtualMachineInstance, context: Context) -> core.Pod:
@@ -72,7 +81,7 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
     return core.PodSpec(
         containers=(
             _compute(vmi, context, mounted),
-            *sidecars.of(vmi, config, context.launcher_image),
+            *sidecars.of(vmi, config, context.launcher_image, limited=context.limited),
         ),
         volumes=tuple(entry.volume for entry in mounted),
         node_selector=placement.node_selector(spec, config, placement.labelled(context.node_labels)),
@@ -83,13 +92,14 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
         priority_class_name=spec.priority_class_name,
         restart_policy="Never",
         termination_grace_period_seconds=grace_s(vmi) + _BEYOND_GRACE_S,
+        service_account_name=volumes.service_account(spec),
         automount_service_account_token=False,
         image_pull_secrets=sidecars.pull_secrets(spec),
         enable_service_links=False,
         hostname=naming.hostname(vmi),
         subdomain=spec.subdomain,
         dns_policy=spec.dns_policy,
-        dns_config=spec.dns_config,
+        dns_config=_dns_config(spec.dns_config),
         security_context=core.PodSecurityContext(
             run_as_user=names.KUBEVIRT_USER,
             run_as_group=names.KUBEVIRT_USER,
@@ -102,6 +112,11 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
     )
 
 
+def _dns_config(config: core.PodDNSConfig | None) -> core.PodDNSConfig | None:
+    """Servers in their usual form: the guest's resolver would read leading zeros as octal."""
+    return config and replace(config, nameservers=tuple(plain(server) for server in config.nameservers))
+
+
 def _compute(
     vmi: v1.VirtualMachineInstance, context: Context, mounted: tuple[volumes.PodVolume, ...]
 ) -> core.Container:
@@ -112,7 +127,7 @@ def _compute(
         image_pull_policy=config.image_pull_policy,
         command=(names.LAUNCHER_INIT_HELPER, "python3", "-m", "virt.cli.launcher"),
         env=_environment(vmi, config),
-        resources=resources.compute(spec, config),
+        resources=resources.compute(spec, config, limited=context.limited),
         volume_mounts=tuple(entry.mount for entry in mounted if entry.mount is not None),
         volume_devices=tuple(entry.device for entry in mounted if entry.device is not None),
         liveness_probe=_probe(spec.liveness_probe),

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from virt.api import core, names, v1
 from virt.controller.vmi.pod import naming
 
@@ -39,6 +41,9 @@ def claim_of(volume: v1.Volume) -> str:
     """The PVC behind a volume, "" when there is none."""
     if volume.persistent_volume_claim is not None:
         return volume.persistent_volume_claim.claim_name
+    if volume.ephemeral is not None:
+        source = volume.ephemeral.persistent_volume_claim
+        return source.claim_name if source is not None else ""
     return volume.data_volume.name if volume.data_volume is not None else ""
 
 
@@ -81,11 +86,51 @@ def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -
             yield PodVolume(source, device=core.VolumeDevice(name=name, device_path=f"/dev/{volume.name}"))
         else:
             path = f"{names.VMI_DISKS_DIR}/{volume.name}"
-            yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=read_only))
+            mounted_read_only = read_only or volume.ephemeral is not None       # the guest writes elsewhere
+            yield PodVolume(source, core.VolumeMount(name=name, mount_path=path, read_only=mounted_read_only))
+    files = _files(name, volume)
+    if files is not None:
+        path = f"{names.CONFIG_DIR}/{volume.name}"
+        yield PodVolume(files, core.VolumeMount(name=name, mount_path=path, read_only=True))
     cloud_init = volume.cloud_init_no_cloud or volume.cloud_init_config_drive
     if cloud_init is not None:
         yield from _secret(volume.name, names.USER_SECRET, cloud_init.secret_ref)
         yield from _secret(volume.name, names.NETWORK_SECRET, cloud_init.network_data_secret_ref)
+
+
+def _files(name: str, volume: v1.Volume) -> core.Volume | None:
+    """The pod's volume behind a configuration volume."""
+    if (config := volume.config_map) is not None:
+        return core.Volume(name=name, config_map=core.ConfigMapVolumeSource(name=config.name, optional=config.optional))
+    if (secret := volume.secret) is not None:
+        return core.Volume(
+            name=name, secret=core.SecretVolumeSource(secret_name=secret.secret_name, optional=secret.optional))
+    if volume.downward_api is not None:
+        return core.Volume(name=name, downward_api=core.DownwardAPIVolumeSource(
+            items=tuple(_of_compute(item) for item in volume.downward_api.fields)))
+    if volume.service_account is not None:
+        # What the kubelet mounts for pods with a token, but only where the launcher makes the ISO of it.
+        return core.Volume(name=name, projected=core.ProjectedVolumeSource(sources=(
+            core.VolumeProjection(service_account_token=core.ServiceAccountTokenProjection(path="token")),
+            core.VolumeProjection(config_map=core.ProjectedItems(
+                name="kube-root-ca.crt", items=(core.KeyToPath(key="ca.crt", path="ca.crt"),))),
+            core.VolumeProjection(downward_api=core.DownwardAPIVolumeSource(items=(core.DownwardAPIVolumeFile(
+                path="namespace", field_ref=core.ObjectFieldSelector(field_path="metadata.namespace")),))),
+        )))
+    return None
+
+
+def _of_compute(item: core.DownwardAPIVolumeFile) -> core.DownwardAPIVolumeFile:
+    """A resource field is of a container, and the guest's is ``compute``."""
+    asked = item.resource_field_ref
+    if asked is None or asked.container_name:
+        return item
+    return replace(item, resource_field_ref=replace(asked, container_name=names.COMPUTE_CONTAINER))
+
+
+def service_account(spec: v1.VirtualMachineInstanceSpec) -> str:
+    """The account whose token a volume gives to the guest, "" for none."""
+    return next((volume.service_account.service_account_name for volume in spec.volumes if volume.service_account), "")
 
 
 def _secret(volume: str, role: str, reference: core.LocalObjectReference | None) -> Iterator[PodVolume]:

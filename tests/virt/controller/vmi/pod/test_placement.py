@@ -22,6 +22,19 @@ def test_the_vmi_overrules_the_cluster() -> None:
     assert (selected["a"], selected["c"]) == ("vmi", "cluster")
 
 
+def test_a_forbidden_cpu_feature_keeps_a_guest_from_nodes_that_have_it() -> None:
+    features = (v1.CPUFeature(name="aes", policy="forbid"), v1.CPUFeature(name="avx", policy="disable"))
+    domain = v1.DomainSpec(cpu=v1.CPU(model="Nehalem", features=features))
+    found = placement.affinity(v1.VirtualMachineInstanceSpec(domain=domain))
+    assert found is not None
+    assert found.node_affinity is not None
+    required = found.node_affinity.required_during_scheduling_ignored_during_execution
+    assert required is not None
+    (term,) = required.node_selector_terms
+    assert term.match_expressions == (
+        core.NodeSelectorRequirement(key="cpu-feature.node.kubevirt.io/aes", operator="DoesNotExist"),)
+
+
 def test_an_outdated_host_model_is_avoided_in_every_alternative() -> None:
     def term(key: str) -> core.NodeSelectorTerm:
         return core.NodeSelectorTerm(match_expressions=(core.NodeSelectorRequirement(key=key, operator="Exists"),))

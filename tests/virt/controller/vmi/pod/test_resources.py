@@ -1,6 +1,6 @@
 import pytest
 
-from virt.api import v1
+from virt.api import core, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.quantity import MIB
 from virt.controller.vmi.pod import resources
@@ -33,10 +33,39 @@ def test_overhead(given: v1.VirtualMachineInstanceSpec, config: ClusterConfig, m
     (spec(), ClusterConfig(cpu_allocation_ratio=1, memory_overcommit=200), {"cpu": "1", "memory": f"{256 + 289}Mi"}),
     (spec(resources=v1.ResourceRequirements(requests={"memory": "1Gi", "cpu": "50m"})), CONFIG,
      {"cpu": "50m", "memory": f"{1024 + 289}Mi"}),
+    (spec(resources=v1.ResourceRequirements(overcommit_guest_overhead=True)), CONFIG,
+     {"cpu": "100m", "memory": "512Mi"}),
 ])
 def test_requests(given: v1.VirtualMachineInstanceSpec, config: ClusterConfig, requests: dict[str, str]) -> None:
     found = resources.compute(given, config).requests
     assert {name: found[name] for name in requests} == requests
+
+
+def test_the_overhead_that_is_not_requested_still_is_no_reason_to_be_killed() -> None:
+    asked = v1.ResourceRequirements(limits={"memory": "512Mi"}, overcommit_guest_overhead=True)
+    assert resources.compute(spec(resources=asked), CONFIG).limits["memory"] == f"{512 + 289}Mi"
+
+
+@pytest.mark.parametrize("kind", ["container-disk", "guest-console-log"])
+@pytest.mark.parametrize("config", [CONFIG, ClusterConfig(support_container_resources={
+    "container-disk": core.ResourceRequirements(requests={"memory": "2M"}),
+    "guest-console-log": core.ResourceRequirements(limits={"cpu": "20m"}),
+})])
+def test_containers_of_a_guaranteed_pod_request_their_limits(kind: str, config: ClusterConfig) -> None:
+    found = resources.sidecar(kind, config, guaranteed=True)
+    assert {name: found.requests[name] for name in ("cpu", "memory")} == {
+        name: found.limits[name] for name in ("cpu", "memory")}
+    assert "cpu" not in resources.sidecar("container-disk", config).limits
+
+
+def test_a_quota_of_limits_gives_each_container_some() -> None:
+    found = resources.compute(spec(cpu=v1.CPU(cores=3)), CONFIG, limited=("cpu", "memory"))
+    assert (found.limits["cpu"], found.limits["memory"]) == ("3", f"{2 * (512 + 289 + 2 * 8)}Mi")
+    own = v1.ResourceRequirements(requests={"cpu": "1500m"}, limits={"memory": "600Mi"})
+    found = resources.compute(spec(resources=own), CONFIG, limited=("cpu", "memory"))
+    assert (found.limits["cpu"], found.limits["memory"]) == ("2", f"{600 + 289}Mi")
+    for kind in ("container-disk", "guest-console-log"):
+        assert {"cpu", "memory"} <= set(resources.sidecar(kind, CONFIG, limited=("cpu",)).limits)
 
 
 def test_kvm_is_asked_for_unless_emulation_is_on() -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from virt.api import codec, core, v1
 from virt.api.clusterconfig import ClusterConfig
-from virt.controller.vmi.pod.naming import bounded, hostname, pod_name
+from virt.controller.vmi.pod.naming import bounded, hostname, is_pod_of, pod_name, suffix
 from virt.controller.vmi.pod.template import Context, launcher_pod
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -67,7 +68,7 @@ FULL = v1.VirtualMachineInstance(
         hostname="host",
         subdomain="sub",
         dns_policy="None",
-        dns_config=core.PodDNSConfig(nameservers=("10.0.0.1",)),
+        dns_config=core.PodDNSConfig(nameservers=("10.0.00.01",)),
         termination_grace_period_seconds=0,
         readiness_probe=v1.Probe(tcp_socket=core.TCPSocketAction(port=22), period_seconds=5, timeout_seconds=1),
     ),
@@ -109,6 +110,59 @@ def test_the_pod_meets_the_restricted_standard(vmi: v1.VirtualMachineInstance) -
         assert context.allow_privilege_escalation is False
         assert context.capabilities == core.Capabilities(drop=("ALL",))
         assert context.run_as_user == context.run_as_group == 107
+
+
+def test_configuration_volumes_are_mounted_for_the_launcher_alone() -> None:
+    cpu = core.ResourceFieldSelector(resource="limits.cpu")
+    items = (core.DownwardAPIVolumeFile(path="cpu", resource_field_ref=cpu),)
+    volumes = (
+        v1.Volume(name="map", config_map=v1.ConfigMapVolumeSource(name="m", optional=True)),
+        v1.Volume(name="hidden", secret=v1.SecretVolumeSource(secret_name="s")),
+        v1.Volume(name="told", downward_api=v1.DownwardAPIVolumeSource(fields=items)),
+        v1.Volume(name="account", service_account=v1.ServiceAccountVolumeSource(service_account_name="robot")),
+        v1.Volume(name="base", ephemeral=v1.EphemeralVolumeSource(
+            persistent_volume_claim=v1.PersistentVolumeClaimVolumeSource(claim_name="files"))),
+    )
+    pod = launcher_pod(replace(PLAIN, spec=replace(PLAIN.spec, volumes=volumes)), Context(
+        ClusterConfig(), IMAGE, CLAIMS)).spec
+    made = {volume.name: volume for volume in pod.volumes}
+    assert made["vol-map"].config_map == core.ConfigMapVolumeSource(name="m", optional=True)
+    assert made["vol-hidden"].secret == core.SecretVolumeSource(secret_name="s")
+    told = made["vol-told"].downward_api
+    assert told is not None
+    assert told.items[0].resource_field_ref == replace(cpu, container_name="compute")
+    assert made["vol-base"].persistent_volume_claim == core.PersistentVolumeClaimVolumeSource(claim_name="files")
+    projected = made["vol-account"].projected
+    assert projected is not None
+    assert [source.service_account_token is not None for source in projected.sources] == [True, False, False]
+    assert (pod.service_account_name, pod.automount_service_account_token) == ("robot", False)
+    mounts = {container.name: {mount.name: mount for mount in container.volume_mounts} for container in pod.containers}
+    for name in ("map", "hidden", "told", "account"):
+        mount = mounts["compute"][f"vol-{name}"]
+        assert (mount.mount_path, mount.read_only) == (f"/var/run/kubevirt-private/config/{name}", True)
+    assert mounts["compute"]["vol-base"].read_only
+    assert not [name for container, found in mounts.items() if container != "compute" for name in found
+                if name.startswith("vol-")]
+
+
+def test_annotations_that_ask_the_node_for_more_are_not_the_pods() -> None:
+    asked = {"k8s.v1.cni.cncf.io/networks": "other", "note": "kept",
+             "container.seccomp.security.alpha.kubernetes.io/compute": "unconfined",
+             "seccomp.security.alpha.kubernetes.io/pod": "unconfined"}
+    vmi = replace(PLAIN, metadata=replace(META, annotations=asked))
+    annotations = launcher_pod(vmi, Context(ClusterConfig(), IMAGE)).metadata.annotations
+    assert {key for key in annotations if key in asked} == {"note"}
+
+
+def test_a_pod_is_a_vmis_only_by_the_name_that_we_give() -> None:
+    pod = launcher_pod(PLAIN, Context(ClusterConfig(), IMAGE))
+    assert is_pod_of(pod, PLAIN)
+    stranger = replace(pod, metadata=replace(pod.metadata, name="stranger"))
+    assert not is_pod_of(stranger, PLAIN)
+    moving = replace(pod.metadata, labels={**pod.metadata.labels, "kubevirt.io/migrationJobUID": "m"})
+    assert not is_pod_of(replace(pod, metadata=moving), PLAIN)
+    named = replace(moving, name=f"virt-launcher-guest-{suffix('m')}")
+    assert is_pod_of(replace(pod, metadata=named), PLAIN)
 
 
 def test_a_pods_name_is_always_the_same_and_fits() -> None:

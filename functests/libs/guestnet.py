@@ -1,0 +1,50 @@
+"""A guest's network as tests use it: wait for the lease, serve, read what the guest counts."""
+
+from functests.libs import patience
+from functests.libs.console import Console
+from functests.libs.kube import Object, Space
+
+# Answers each line with the same line; prints the peer on the serial console.
+SERVE = "(witness tcp-echo {port} > /tmp/echo-{port}.log 2>&1 &)"
+
+
+def addressed(shell: Console, *, within_s: float | None = None) -> None:
+    """Until the guest's eth0 has its lease: the route is what the DHCP client sets last."""
+    patience.eventually(
+        "the guest has an address and a route",
+        lambda: shell.run("ip -4 route show default dev eth0").out,
+        lambda text: "via" in text,
+        within_s=within_s if within_s is not None else patience.boots(1),
+    )
+
+
+def serve(shell: Console, *ports: int) -> None:
+    """An echo server on each TCP port; the peers are in /tmp/echo-PORT.log."""
+    for port in ports:
+        shell.succeed(SERVE.format(port=port))
+
+
+def peers(shell: Console, port: int) -> list[str]:
+    """Addresses of those who connected to :func:`serve`."""
+    lines = shell.succeed(f"cat /tmp/echo-{port}.log").splitlines()
+    return [line.split()[1] for line in lines if line.startswith("peer ")]
+
+
+def counter(shell: Console, protocol: str, name: str) -> int:
+    """A counter of the guest's kernel in /proc/net/snmp, "Udp" "NoPorts"."""
+    heads, values = (line.split() for line in shell.succeed(f"grep ^{protocol}: /proc/net/snmp").splitlines()[-2:])
+    return int(values[heads.index(name)])
+
+
+def address(space: Space, name: str) -> str:
+    """The VMI's address as its status tells it."""
+    return str(interface(space, name)["ipAddress"])
+
+
+def interface(space: Space, name: str) -> Object:
+    """The first interface of the VMI's status, when it is there with its address."""
+    def told(vmi: Object) -> bool:
+        found = vmi["status"].get("interfaces") or [{}]
+        return bool(found[0].get("ipAddress"))
+
+    return dict(space.wait_vmi(name, told, "has an address")["status"]["interfaces"][0])

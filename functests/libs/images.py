@@ -1,0 +1,118 @@
+"""Container disk images that a test makes itself and pushes to the cluster's registry; no engine takes part.
+
+An image has one layer, and its tag is the hash of it: the same image is pushed once.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin
+
+import urllib3
+
+from functests.libs.cluster import Cluster
+
+USER = 107
+_OCI = "application/vnd.oci.image"
+_MANIFEST = f"{_OCI}.manifest.v1+json"
+_MANIFESTS = f"{_MANIFEST}, application/vnd.docker.distribution.manifest.v2+json"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    target: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An empty folder."""
+
+
+@dataclass(frozen=True)
+class Pipe:
+    """A named pipe."""
+
+
+Entry = bytes | Link | Folder | Pipe
+
+
+def push(cluster: Cluster, entries: Mapping[str, Entry]) -> str:
+    """The reference of an image with these ``entries`` (path without leading "/" -> what is there)."""
+    layer = _layer(entries)
+    digest = hashlib.sha256(layer).hexdigest()
+    host = cluster.image("tiny").partition("/")[0]
+    name = f"functest-disk:{digest[:16]}"
+    repository, _, tag = name.partition(":")
+    url = f"http://{host}/v2/{repository}"
+    if urllib3.request("HEAD", f"{url}/manifests/{tag}", headers={"Accept": _MANIFEST}, timeout=10).status == 200:
+        return f"{host}/{name}"
+    config = json.dumps({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+    }).encode()  # fmt: skip
+    manifest = {
+        "schemaVersion": 2, "mediaType": _MANIFEST,
+        "config": _blob(url, config, f"{_OCI}.config.v1+json"),
+        "layers": [_blob(url, layer, f"{_OCI}.layer.v1.tar")],
+    }
+    put = urllib3.request("PUT", f"{url}/manifests/{tag}", body=json.dumps(manifest).encode(),
+                          headers={"Content-Type": _MANIFEST}, timeout=30)  # fmt: skip
+    assert put.status == 201, put.data
+    return f"{host}/{name}"
+
+
+def content(cluster: Cluster, image: str, path: str) -> bytes:
+    """The file at ``path`` (without leading "/") of the guest image ``image``."""
+    host, _, name = cluster.image(image).partition("/")
+    repository, _, tag = name.rpartition(":")
+    url = f"http://{host}/v2/{repository}"
+    manifest = urllib3.request("GET", f"{url}/manifests/{tag}", headers={"Accept": _MANIFESTS}, timeout=10)
+    assert manifest.status == 200, manifest.data
+    for layer in manifest.json()["layers"]:
+        data = urllib3.request("GET", f"{url}/blobs/{layer['digest']}", timeout=60).data
+        if data.startswith(b"\x1f\x8b"):
+            data = gzip.decompress(data)
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            if path in archive.getnames() and (file := archive.extractfile(path)) is not None:
+                return file.read()
+    raise AssertionError(f"{cluster.image(image)} has no {path}")
+
+
+def _layer(entries: Mapping[str, Entry]) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path, entry in sorted(entries.items()):
+            head = tarfile.TarInfo(path)
+            head.uid = head.gid = USER
+            data = b""
+            match entry:
+                case Link(target=target):
+                    head.type, head.linkname, head.mode = tarfile.SYMTYPE, target, 0o777
+                case Folder():
+                    head.type, head.mode = tarfile.DIRTYPE, 0o755
+                case Pipe():
+                    head.type, head.mode = tarfile.FIFOTYPE, 0o644
+                case _:
+                    data, head.mode = entry, 0o440
+                    head.size = len(data)
+            archive.addfile(head, io.BytesIO(data))
+    return written.getvalue()
+
+
+def _blob(url: str, data: bytes, media_type: str) -> dict[str, Any]:
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    if urllib3.request("HEAD", f"{url}/blobs/{digest}", timeout=10).status != 200:
+        begun = urllib3.request("POST", f"{url}/blobs/uploads/", timeout=10)
+        assert begun.status == 202, begun.data
+        place = urljoin(f"{url}/", begun.headers["Location"])
+        place += ("&" if "?" in place else "?") + f"digest={digest}"
+        put = urllib3.request("PUT", place, body=data, headers={"Content-Type": "application/octet-stream"}, timeout=60)
+        assert put.status == 201, put.data
+    return {"mediaType": media_type, "digest": digest, "size": len(data)}

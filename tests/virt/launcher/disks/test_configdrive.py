@@ -1,0 +1,59 @@
+"""The ConfigDrive seed."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from pycdlib import PyCdlib
+
+from virt.api import core, v1
+from virt.launcher.disks import configdrive
+from virt.launcher.disks.errors import DiskError
+
+VMI = v1.VirtualMachineInstance(
+    metadata=core.ObjectMeta(name="web", namespace="team"),
+    spec=v1.VirtualMachineInstanceSpec(
+        domain=v1.DomainSpec(firmware=v1.Firmware(uuid="5d307ca9-b3ef-428c-8861-06e72d69f223"))
+    ),
+)
+
+
+def test_the_files_stand_where_openstack_has_them(tmp_path: Path) -> None:
+    source = v1.CloudInitConfigDriveSource(user_data="#cloud-config\n", network_data_base64="e30=")
+    files = configdrive.files(VMI, source, tmp_path)
+    assert sorted(files) == [
+        "openstack/latest/meta_data.json", "openstack/latest/network_data.json", "openstack/latest/user_data",
+    ]  # fmt: skip
+    assert (files["openstack/latest/user_data"], files["openstack/latest/network_data.json"]) == (
+        b"#cloud-config\n", b"{}",
+    )  # fmt: skip
+    assert json.loads(files["openstack/latest/meta_data.json"]) == {
+        "instance_id": "web.team", "hostname": "web", "uuid": "5d307ca9-b3ef-428c-8861-06e72d69f223",
+    }  # fmt: skip
+
+
+def test_what_is_not_given_is_left_out(tmp_path: Path) -> None:
+    files = configdrive.files(v1.VirtualMachineInstance(), v1.CloudInitConfigDriveSource(network_data="{}"), tmp_path)
+    assert "openstack/latest/user_data" not in files
+    assert "uuid" not in json.loads(files["openstack/latest/meta_data.json"])
+
+
+def test_the_iso_has_label_and_files(tmp_path: Path) -> None:
+    path = tmp_path / "seed" / "configdrive.iso"
+    source = v1.CloudInitConfigDriveSource(user_data="hello")
+    assert configdrive.prepare(VMI, "seed", source, tmp_path / "no", path) == path.stat().st_size
+    image = PyCdlib()
+    image.open(str(path))
+    content = io.BytesIO()
+    image.get_file_from_iso_fp(content, rr_path="/openstack/latest/user_data")
+    assert content.getvalue() == b"hello"
+    assert image.pvd.volume_identifier.decode().strip() == configdrive.LABEL
+    image.close()
+
+
+def test_a_secret_without_the_key_is_an_error_that_names_the_volume(tmp_path: Path) -> None:
+    source = v1.CloudInitConfigDriveSource(secret_ref=core.LocalObjectReference(name="seed"))
+    with pytest.raises(DiskError, match="volume seed: the secret has no key userdata"):
+        configdrive.prepare(VMI, "seed", source, tmp_path / "missing", tmp_path / "configdrive.iso")
+    assert not (tmp_path / "configdrive.iso").exists()
