@@ -20,12 +20,14 @@ def _events(space: Space, uid: str, reason: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.demand(boots=3)
+@pytest.mark.case("LIF-005")
 @pytest.mark.case("REC-001")
 def test_a_killed_qemu_is_a_crash_and_the_vm_runs_again(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
     Preconditions: a running Always VM.
     Steps: SIGKILL its QEMU on the node.
-    Expected: Warning Stopped, Failed within 10 s; a new VMI runs without back-off; nothing of the old one is left.
+    Expected: Warning Stopped and no SyncFailed, Failed within 10 s; a new VMI runs without back-off, the strategy
+        is the same; nothing of the old one is left.
     """
     vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
     uid = vmi["metadata"]["uid"]
@@ -44,11 +46,15 @@ def test_a_killed_qemu_is_a_crash_and_the_vm_runs_again(space: Space, cluster: C
     assert ("Warning", "The VirtualMachineInstance crashed.") in [
         (kind, message.rstrip(".") + ".") for kind, message in _events(space, uid, "Stopped")
     ]
-    assert "startFailure" not in space.vm("vm")["status"]
+    vm = space.vm("vm")
+    assert "startFailure" not in vm["status"]
+    assert vm["spec"]["runStrategy"] == "Always"
+    assert _events(space, uid, "SyncFailed") == []
     patience.eventually("nothing of the old pod runs", lambda: node.processes(pod), lambda left: not left)
 
 
 @pytest.mark.demand(boots=3)
+@pytest.mark.case("LIF-004")
 @pytest.mark.case("REC-034")
 def test_an_always_vm_comes_back_after_poweroff(space: Space, cluster: Cluster) -> None:
     """

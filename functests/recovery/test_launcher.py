@@ -64,23 +64,33 @@ def test_a_killed_libvirt_daemon_comes_back_to_its_guest(space: Space, cluster: 
     assert phases(last)[-1] == "Succeeded", phases(last)
 
 
+@pytest.mark.demand(boots=2)
+@pytest.mark.case("LIF-019")
 @pytest.mark.case("REC-004")
-@pytest.mark.parametrize(("signal", "phase"), [("KILL", "Failed"), ("TERM", "Succeeded")])
+@pytest.mark.parametrize(
+    ("program", "signal", "phase"),
+    [
+        pytest.param("virt.cli.launcher", "KILL", "Failed", id="launcher-killed"),
+        pytest.param("virt.cli.launcher", "TERM", "Succeeded", id="launcher-told"),
+        pytest.param("launcher-init", "KILL", "Failed", id="first-process-killed"),
+    ],
+)
 def test_the_launcher_takes_its_guest_along(
-    space: Space, cluster: Cluster, nodes: Nodes, signal: str, phase: str
+    space: Space, cluster: Cluster, nodes: Nodes, program: str, signal: str, phase: str
 ) -> None:
     """
     Preconditions: a running VMI with 30 s of grace.
-    Steps: send the signal to the launcher's main process on the node.
-    Expected: KILL: Failed; TERM: the guest gets the power button, Succeeded. The pod ends, no QEMU is left.
+    Steps: send the signal to the launcher's main process, or to the first process of its container, on the node; after
+        the latter boot another VMI there.
+    Expected: KILL: Failed; TERM: the guest gets the power button, Succeeded. The pod ends; no process, mount or cgroup
+        of it is left; the other VMI boots.
     """
     vmi, shell = space.boot(build.with_grace(build.kernel_boot_vmi(cluster, "vm"), 30))
     pod = space.pod(vmi)
+    uid = pod["metadata"]["uid"]
     node = nodes[vmi["status"]["nodeName"]]
     since = shell.position
-    launcher = _program(node, pod["metadata"]["uid"], "virt.cli.launcher")
-
-    node.run(f"kill -{signal} {launcher.pid}")
+    node.run(f"kill -{signal} {_program(node, uid, program).pid}")
     ended = space.wait_vmi(
         "vm", lambda seen: seen["status"]["phase"] in ("Succeeded", "Failed"), "ended", within_s=30, may_end=True
     )
@@ -93,13 +103,19 @@ def test_the_launcher_takes_its_guest_along(
         lambda seen: seen in ("Succeeded", "Failed", "gone"),
         within_s=40,
     )
-    patience.eventually(
-        "no QEMU is left",
-        lambda: [process for process in node.processes(pod["metadata"]["uid"]) if process.is_qemu],
-        lambda left: not left,
-    )
+    patience.eventually("no process of it is left", lambda: node.processes(uid), lambda left: not left, within_s=30)
     stopped = [event["type"] for event in space.events("vm", "VirtualMachineInstance") if event["reason"] == "Stopped"]
     assert stopped == [{"Failed": "Warning", "Succeeded": "Normal"}[phase]], stopped
+    if program != "launcher-init":
+        return
+    space.delete_vmi("vm").ok()
+    space.wait_vmi_gone("vm", within_s=40)
+    remains = (
+        f"grep {uid} /proc/mounts; find /sys/fs/cgroup -name '*{uid}*' -o -name '*{uid.replace('-', '_')}*'; true"
+    )
+    patience.eventually("the node is clean", lambda: node.run(remains), lambda left: not left.strip(), within_s=30)
+    _, second = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "second"), node.name))
+    assert second.succeed("echo $((6*7))") == "42"
 
 
 @pytest.mark.case("REC-005")

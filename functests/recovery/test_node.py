@@ -6,6 +6,7 @@ from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 from functests.libs.nodes import Node, Nodes
+from functests.libs.rest import VMI, kubevirt_path
 from functests.libs.stack import Stack
 from functests.libs.witness import Witness
 
@@ -138,6 +139,11 @@ def test_a_stalled_store_stops_no_guest(space: Space, cluster: Cluster, nodes: N
     (control_plane,) = (node for node in nodes if node.name not in cluster.workers)
     pid = control_plane.run("pidof etcd").strip()
     control_plane.run(f"kill -STOP {pid}; sleep 25; kill -CONT {pid}")
+    # Until its store answers again, the API server refuses even to be asked.
+    patience.eventually(
+        "the API server has its store again", lambda: space.rest.get(kubevirt_path(VMI, space.name, "vm")).code,
+        lambda code: code == 200, within_s=60,
+    )  # fmt: skip
     stack.wait_well(within_s=120)
     for lease in ("virt-controller", "virt-operator"):
         assert stack.leader(lease)

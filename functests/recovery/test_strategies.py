@@ -28,6 +28,17 @@ def _end(space: Space, nodes: Nodes, vmi: Object, phase: str) -> None:
             within_s=20,
         )
     assert ended["status"]["phase"] == phase, ended["status"]
+    told = patience.eventually("the end is told", lambda: _events(space, uid, "Stopped"), bool, within_s=10)
+    assert told == [{"Succeeded": "Normal", "Failed": "Warning"}[phase]], told
+
+
+def _events(space: Space, uid: str, reason: str) -> list[str]:
+    """Types of the events with that reason about the VMI with that uid."""
+    return [
+        event["type"]
+        for event in space.events("vm", "VirtualMachineInstance")
+        if event["reason"] == reason and event["involvedObject"].get("uid") == uid
+    ]
 
 
 def _started(space: Space, cluster: Cluster) -> Object:
@@ -47,12 +58,15 @@ def _stays(space: Space, uid: str, phase: str) -> None:
     )
 
 
+@pytest.mark.demand(boots=2)
+@pytest.mark.case("LIF-005")
 @pytest.mark.case("REC-002")
 def test_rerun_on_failure_starts_a_crashed_guest_again(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
     Preconditions: a running RerunOnFailure VM.
     Steps: SIGKILL its QEMU.
-    Expected: Failed; a new VMI boots without back-off; the strategy is the same.
+    Expected: Failed with a Warning Stopped and no SyncFailed; a new VMI boots without back-off; the strategy is the
+        same.
     """
     vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "RerunOnFailure"))
     _end(space, nodes, vmi, "Failed")
@@ -61,8 +75,10 @@ def test_rerun_on_failure_starts_a_crashed_guest_again(space: Space, cluster: Cl
     vm = space.vm("vm")
     assert vm["spec"]["runStrategy"] == "RerunOnFailure"
     assert "startFailure" not in vm["status"], vm["status"]
+    assert _events(space, vmi["metadata"]["uid"], "SyncFailed") == []
 
 
+@pytest.mark.demand(boots=2, seconds=60)
 @pytest.mark.case("REC-002")
 def test_a_crashed_manual_vm_waits_for_its_start(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -80,6 +96,8 @@ def test_a_crashed_manual_vm_waits_for_its_start(space: Space, cluster: Cluster,
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
 
 
+@pytest.mark.demand(seconds=50)
+@pytest.mark.case("LIF-004")
 @pytest.mark.case("REC-035")
 def test_rerun_on_failure_lets_a_clean_end_be(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -95,6 +113,8 @@ def test_rerun_on_failure_lets_a_clean_end_be(space: Space, cluster: Cluster, no
     assert space.vm("vm")["spec"]["runStrategy"] == "RerunOnFailure"
 
 
+@pytest.mark.demand(boots=2, seconds=60)
+@pytest.mark.case("LIF-004")
 @pytest.mark.case("REC-035")
 def test_a_manual_vm_keeps_what_ended(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -110,22 +130,24 @@ def test_a_manual_vm_keeps_what_ended(space: Space, cluster: Cluster, nodes: Nod
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
 
 
+@pytest.mark.demand(seconds=50)
+@pytest.mark.case("LIF-004")
 @pytest.mark.case("LIF-005")
-def test_a_crashed_once_vm_stays_down(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_once_vm_stays_down(space: Space, cluster: Cluster, nodes: Nodes, phase: str) -> None:
     """
     Preconditions: a running VM of strategy Once.
-    Steps: SIGKILL its QEMU; wait; start, restart.
-    Expected: the VMI stays Failed for 30 s with one Warning Stopped and no SyncFailed; the VM is Stopped; start and
-        restart are refused with 409.
+    Steps: power off inside the guest, or SIGKILL its QEMU; wait; start, restart.
+    Expected: Succeeded with a Normal Stopped, or Failed with a Warning Stopped, once, and no SyncFailed; the VMI stays
+        so for 30 s; the VM is Stopped; start and restart are refused with 409 that names the strategy.
     """
     vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "Once"))
     uid = vmi["metadata"]["uid"]
-    _end(space, nodes, vmi, "Failed")
-    _stays(space, uid, "Failed")
+    _end(space, nodes, vmi, phase)
+    _stays(space, uid, phase)
     space.wait_vm_status("vm", "Stopped")
-    story = [(event["type"], event["reason"]) for event in space.events("vm", "VirtualMachineInstance")]
-    assert story.count(("Warning", "Stopped")) == 1, story
-    assert "SyncFailed" not in [reason for _, reason in story], story
+    assert len(_events(space, uid, "Stopped")) == 1
+    assert _events(space, uid, "SyncFailed") == []
     for verb in ("start", "restart"):
         answer = space.act_on_vm("vm", verb)
         assert (answer.code, "Once" in answer.message) == (409, True), answer.text

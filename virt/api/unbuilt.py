@@ -28,8 +28,6 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
     Unbuilt(path, tier, topic)
     for tier, topic, paths in (
         ("T2", "access credentials", "accessCredentials[]"),
-        ("T2", "probes inside the guest",
-         "livenessProbe.exec livenessProbe.guestAgentPing readinessProbe.exec readinessProbe.guestAgentPing"),
         ("T2", "CPU hotplug", "domain.cpu.maxSockets"),
         ("T2", "memory hotplug", "domain.memory.maxGuest"),
         ("T2", "hugepages", "domain.memory.hugepages"),
@@ -40,7 +38,6 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T2", "DataVolumes", "volumes[].dataVolume"),
         ("T2", "host disks", "volumes[].hostDisk"),
         ("T2", "volume hotplug", "volumes[].persistentVolumeClaim.hotpluggable"),
-        ("T3", "service account of the pod", "serviceAccountName"),
         ("T3", "dynamic resource allocation", "resourceClaims[] networks[].resourceClaim"),
         ("T3", "utility volumes", "utilityVolumes[]"),
         ("T3", "dedicated CPUs",

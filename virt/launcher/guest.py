@@ -41,7 +41,7 @@ class Guest:
         self.status = status
         self.ended = asyncio.Event()
         self.over_was_heard = False
-        self._tell = tell
+        self.tell = tell
         self._look = asyncio.Event()
         self._outgoing: list[Event] = []
         self._poll: asyncio.Task[None] | None = None
@@ -95,9 +95,9 @@ class Guest:
             _logger.info("guest", state=status.state.value, reason=status.reason)
         self.status = status
         while self._outgoing:
-            await self._tell(self._outgoing.pop(0))
+            await self.tell(self._outgoing.pop(0))
         if changed:
-            heard = await self._tell(DomainEvent(status=status))
+            heard = await self.tell(DomainEvent(status=status))
             self.over_was_heard = heard and status.state in ENDED
         if status.state in ENDED:
             self.ended.set()
@@ -120,7 +120,11 @@ class Guest:
         self.status = msgspec.structs.replace(_without_agent(self.status), agent_connected=connected)
         self._spawn(self._say_again())
         if connected:
-            self._poll = asyncio.create_task(Poll(self.agent, self._learn).run(), name="guest agent poll")
+            self._start_poll()
+
+    def _start_poll(self) -> None:
+        self._stop_poll()
+        self._poll = asyncio.create_task(Poll(self.agent, self._learn).run(), name="guest agent poll")
 
     def _stop_poll(self) -> None:
         if self._poll is not None:
@@ -137,7 +141,7 @@ class Guest:
             self._spawn(self._say_again())
 
     async def _say_again(self) -> None:
-        await self._tell(DomainEvent(status=self.status))
+        await self.tell(DomainEvent(status=self.status))
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -154,6 +158,8 @@ class Guest:
         self._cancel_thaw()
         await self.agent.thaw()
         await self._become(msgspec.structs.replace(self.status, frozen=False))
+        if self._poll is not None:
+            self._start_poll()              # what was not to be learned meanwhile
 
     def _cancel_thaw(self) -> None:
         if self._thaw is not None:
@@ -184,13 +190,14 @@ class Guest:
         await self.hypervisor.destroy(self.name)
         await self.refresh()
 
-    async def bring_down(self, grace_s: float) -> None:
+    async def bring_down(self, grace_s: float, *, by_button: bool = True) -> None:
         """Power button until the guest is off or ``grace_s`` have passed, then the end by force."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
         while not self.ended.is_set() and (left := deadline - loop.time()) > 0:
             try:
-                await self.press_power_button()
+                if by_button:
+                    await self.press_power_button()
             except HypervisorError as error:
                 _logger.warning("power button", error=str(error))
             with contextlib.suppress(TimeoutError):

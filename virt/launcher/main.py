@@ -24,6 +24,7 @@ from virt.launcher.draft import DraftingProcess
 from virt.launcher.libvirt_conn import Hypervisor
 from virt.launcher.link import HandlerLink
 from virt.launcher.manager import Manager
+from virt.launcher.probes import Probes
 from virt.rpc.messages import Event
 
 _NEWS_S = 60.0                  # how long the news of the guest's end waits for a handler that is away
@@ -92,7 +93,8 @@ async def _live(settings: Settings) -> int:
     over = asyncio.create_task(manager.over.wait(), name="over")
     stopping = asyncio.create_task(_terminate(stop, manager, link), name="stop")
     try:
-        done, _ = await asyncio.wait({over, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        async with Probes(manager).serving(Path(names.PROBE_SOCKET)):
+            done, _ = await asyncio.wait({over, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         for task in done - {over}:
             task.result()                        # raises why it ended
         await _bring_news(manager, link)

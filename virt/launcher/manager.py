@@ -329,7 +329,8 @@ class Manager:
                 async with asyncio.timeout(_HANDLER_SPEAKS_S):
                     await self.told_to_end.wait()
             margin_s = _HANDLER_MARGIN_S         # the handler's own deadline comes first
-        await self.guest.bring_down(self.grace_s + margin_s)
+        has_button = self._vmi is None or self._vmi.has_power_button
+        await self.guest.bring_down(self.grace_s + margin_s, by_button=has_button)
 
     def close(self) -> None:
         for server in self._servers:

@@ -37,9 +37,18 @@ class _Firmware(_Part, frozen=True):
     kernel_boot: _KernelBoot | None = None
 
 
+class _Acpi(_Part, frozen=True):
+    enabled: bool | None = None
+
+
+class _Features(_Part, frozen=True):
+    acpi: _Acpi | None = None
+
+
 class _Domain(_Part, frozen=True):
     devices: _Devices = _Devices()
     firmware: _Firmware | None = None
+    features: _Features | None = None
 
 
 class _Volume(_Part, frozen=True):
@@ -63,6 +72,12 @@ class Outline(_Part, frozen=True):
     @property
     def uid(self) -> str:
         return self.metadata.uid
+
+    @property
+    def has_power_button(self) -> bool:
+        """Without ACPI there is none, though firmware may bring tables of its own that a guest finds one in."""
+        features = self.spec.domain.features
+        return features is None or features.acpi is None or features.acpi.enabled is not False
 
     @property
     def container_volumes(self) -> tuple[str, ...]:

@@ -308,6 +308,12 @@ class GuestPanicked(Message, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class GuestAgentSilent(Message, frozen=True, kw_only=True):
+    """A probe pinged the guest's agent and got no answer in ``seconds``; once until it answers again."""
+
+    seconds: int
+
+
 class DiskError(Message, frozen=True, kw_only=True):
     """The guest was stopped by an I/O error on ``volume``."""
 
@@ -315,6 +321,6 @@ class DiskError(Message, frozen=True, kw_only=True):
     reason: str
 
 
-Event = Hello | DomainEvent | GuestPanicked | DiskError
+Event = Hello | DomainEvent | GuestPanicked | GuestAgentSilent | DiskError
 Answer = DomainStatus | Done | Data | Failed
 PROTOCOL_VERSION = 2          # 2: migration

@@ -128,3 +128,20 @@ async def test_no_grace_means_no_button(guest: Guest, hypervisor: FakeHypervisor
     await guest.bring_down(0)
     assert "press_power_button" not in hypervisor.calls
     assert guest.status.reason == "Destroyed"
+
+
+async def test_what_a_frozen_agent_cannot_do_is_not_held_against_it(guest: Guest, hypervisor: FakeHypervisor) -> None:
+    agent = dict(AGENT)
+    hypervisor.connect_agent(NAME, agent)
+    await until(lambda: guest.status.agent_commands == ("guest-ping",))
+    await guest.freeze(60)
+    # What a frozen agent says of itself: next to nothing is enabled.
+    agent |= {
+        "guest-fsfreeze-status": "frozen",
+        "guest-info": {"version": "10.0", "supported_commands": [{"name": "guest-ping", "enabled": False}]},
+    }
+    assert await guest.agent.facts() is None
+    assert guest.status.agent_commands == ("guest-ping",)
+    agent |= {"guest-fsfreeze-status": "thawed"}
+    await guest.thaw()
+    await until(lambda: not guest.status.agent_commands)      # asked anew as soon as it can tell

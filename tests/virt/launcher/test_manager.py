@@ -208,3 +208,14 @@ async def test_sigterm_without_grace_kills_and_without_guest_just_ends(
     await manager.terminate(handler_leads=False)
     assert "press_power_button" not in hypervisor.calls
     await until(manager.over.is_set)
+
+
+async def test_what_has_no_power_button_is_not_pressed(manager: Manager, hypervisor: FakeHypervisor) -> None:
+    features = v1.Features(acpi=v1.FeatureState(enabled=False))
+    domain = msgspec.structs.replace(VMI.spec.domain, features=features)
+    spec = msgspec.structs.replace(VMI.spec, domain=domain, termination_grace_period_seconds=1)
+    document = codec.encode(msgspec.structs.replace(VMI, spec=spec))
+    await manager.serve(msgspec.structs.replace(SYNC, vmi=document), ())
+    await manager.terminate(handler_leads=False)
+    assert "press_power_button" not in hypervisor.calls
+    assert "destroy" in hypervisor.calls

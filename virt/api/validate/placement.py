@@ -74,6 +74,8 @@ def _probe(path: str, probe: v1.Probe, *, has_pod_network: bool) -> Causes:
     if len(given) != 1:
         problem = "more than one probe type" if given else "no probe type"
         yield invalid(path, f"{path} must have exactly one probe type set, but has {problem}")
+    if probe.exec is not None and not any(probe.exec.command[:1]):
+        yield required(f"{path}.exec.command", f"{path}.exec.command needs a program to run in the guest")
     for name in ("httpGet", "tcpSocket"):
         if name in given and not has_pod_network:
             yield invalid(f"{path}.{name}", f"{path}.{name} is only allowed if the Pod Network is attached")

@@ -32,6 +32,12 @@ def causes(path: str, spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig
         if len(given) != 1:
             yield invalid(field, f"{field} must have exactly one source type set, but has {', '.join(given) or 'none'}")
         yield from _source(field, volume, config)
+    for index, volume in enumerate(spec.volumes):
+        account = volume.service_account.service_account_name if volume.service_account is not None else ""
+        if account and spec.service_account_name not in ("", account):
+            field = f"{path}.volumes[{index}].serviceAccount.serviceAccountName"
+            yield invalid(field, f"{field} {account!r} must be the account that {path}.serviceAccountName names: "
+                                 f"{spec.service_account_name!r}")
     for kind in ("serviceAccount", "downwardMetrics", "memoryDump"):
         if sum(kind in sources(volume) for volume in spec.volumes) > 1:
             yield invalid(f"{path}.volumes", f"{path}.volumes must have max one {kind} volume set")
@@ -113,8 +119,8 @@ def _cloud_init(path: str, source: v1.CloudInitSource) -> Causes:
             except (binascii.Error, ValueError):
                 yield invalid(f"{path}.{name}Base64", f"{path}.{name}Base64 is not a valid base64 value.")
         if size > _MAX_CLOUD_INIT_BYTES:
-            yield invalid(path, f"{path} {words} exceeds {_MAX_CLOUD_INIT_BYTES} byte limit. Should use a secret for "
-                                "larger data.")
+            yield invalid(path, f"{path} {name.lower()} exceeds {_MAX_CLOUD_INIT_BYTES} byte limit. Should use a "
+                                "secret for larger data.")
         if secret is not None and not secret.name:
             yield required(path, f"{path}: the secret of the {words} needs a name")
     if not anything:

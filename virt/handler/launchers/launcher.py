@@ -11,6 +11,7 @@ from virt.rpc.messages import (
     DomainState,
     DomainStatus,
     Event,
+    GuestAgentSilent,
     GuestPanicked,
     Hello,
     Request,
@@ -18,6 +19,7 @@ from virt.rpc.messages import (
 )
 from virt.rpc.peer import Peer, Reply
 
+Note = GuestPanicked | GuestAgentSilent | DiskError
 LIVE_STATES = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTDOWN)
 
 
@@ -39,7 +41,7 @@ class Launcher:
         self.power_button_at: float | None = None
         self.resumes = 0                            # after I/O errors
         self.stopped_at: float | None = None
-        self.notes: list[GuestPanicked | DiskError] = []      # happened, not yet told to people
+        self.notes: list[Note] = []      # happened, not yet told to people
         self.is_dead = False
         self.version = 1                            # of the protocol
         self._peer: Peer | None = None
@@ -81,7 +83,7 @@ class Launcher:
                 self.version = version
             case DomainEvent(status=status):
                 self.status = status
-            case GuestPanicked() | DiskError():
+            case GuestPanicked() | GuestAgentSilent() | DiskError():
                 self.notes.append(event)
                 del self.notes[:-16]
 

@@ -23,6 +23,7 @@ from virt.handler.migration.source import Source
 from virt.handler.migration.target import Target
 from virt.handler.net.model import NetworkPlanError
 from virt.handler.vmi import status as statuses
+from virt.handler.vmi.notes import told
 from virt.handler.vmi.patch import status_patch
 from virt.handler.vmi.plan import (
     FINAL_PHASES,
@@ -41,7 +42,7 @@ from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 from virt.kube.objects import key_of, meta_of
 from virt.rpc.errors import ConnectionLost
-from virt.rpc.messages import Destroy, DiskError, DomainState, DomainStatus, HostFacts, Shutdown, SyncVmi, Unpause
+from virt.rpc.messages import Destroy, DomainState, DomainStatus, HostFacts, Shutdown, SyncVmi, Unpause
 
 SYNC_DEADLINE_S = 180.0
 ACTION_DEADLINE_S = 30.0
@@ -325,12 +326,8 @@ class VmiReconciler:
     def _tell_notes(self, launcher: Launcher) -> None:
         notes, launcher.notes = launcher.notes, []
         for note in notes:
-            if isinstance(note, DiskError):
-                self._recorder.event(
-                    launcher.vmi, "Warning", "IOerror", f"volume {note.volume}: {note.reason}; the guest is paused"
-                )
-            else:
-                self._recorder.event(launcher.vmi, "Warning", "GuestPanicked", note.detail or "The guest panicked.")
+            reason, message = told(note)
+            self._recorder.event(launcher.vmi, "Warning", reason, message)
 
     # --- what is left over ---
 

@@ -190,6 +190,8 @@ def _running(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
     left = grace - (now - parse_time(vmi.metadata.deletion_timestamp)).total_seconds()
     if grace == 0 or left <= 0:
         return Plan(phase, Action.DESTROY)
+    if not _has_acpi(vmi):
+        return Plan(phase, again_s=left)        # there is no button: the guest has its time all the same
     if seen.power_button_s is None or seen.power_button_s >= POWER_BUTTON_EVERY_S:
         return Plan(phase, Action.PRESS_POWER_BUTTON, again_s=min(POWER_BUTTON_EVERY_S, left))
     return Plan(phase, again_s=max(0.1, min(POWER_BUTTON_EVERY_S - seen.power_button_s, left)))

@@ -49,8 +49,11 @@ class GuestAgent:
         except AgentError:
             return None
 
-    async def facts(self) -> GuestFacts:
+    async def facts(self) -> GuestFacts | None:
+        """None while the guest's file systems are frozen: the agent then says that it can do next to nothing."""
         version, commands = answers.version_and_commands(await self._ask("guest-info"))
+        if await self.is_frozen():          # asked last: frozen in between counts too
+            return None
         os = codec.to_json(answers.os_info(await self._try("guest-get-osinfo")))
         interfaces = answers.interfaces(await self._try("guest-network-get-interfaces"))
         enabled = tuple(command.name for command in commands if command.enabled)
@@ -107,9 +110,9 @@ class GuestAgent:
     async def thaw(self) -> None:
         await self._ask("guest-fsfreeze-thaw", timeout_s=_FREEZE_S)
 
-    async def ping(self) -> bool:
+    async def ping(self, timeout_s: int = _ANSWER_S) -> bool:
         try:
-            await self._ask("guest-ping")
+            await self._ask("guest-ping", timeout_s=timeout_s)
         except (NoAgent, HypervisorError):
             return False
         return True

@@ -25,7 +25,8 @@ class Poll:
         pause_s, said = FIRST_PAUSE_S, ""
         while True:
             try:
-                self._learned(await self._agent.facts())
+                if (facts := await self._agent.facts()) is not None:
+                    self._learned(facts)
                 said = ""
             except HypervisorError as error:
                 if str(error) != said:

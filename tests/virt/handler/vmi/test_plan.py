@@ -154,3 +154,9 @@ def test_a_guest_that_may_be_elsewhere(
 def test_the_target_has_a_minute_to_take_over() -> None:
     assert plan(vmi("Running"), dataclasses.replace(LEFT, left_s=59), NOW) == Plan("Running", again_s=5)
     assert plan(vmi("Running"), dataclasses.replace(LEFT, left_s=60), NOW).phase == "Failed"
+
+
+def test_a_guest_without_a_power_button_is_left_its_grace() -> None:
+    spec = {"domain": WITHOUT_ACPI, "termination_grace_period_seconds": 5}
+    assert plan(deleted(1, **spec), seen(S.RUNNING), NOW) == Plan("Running", again_s=4)
+    assert plan(deleted(6, **spec), seen(S.RUNNING), NOW).action is Action.DESTROY

@@ -174,3 +174,38 @@ async def test_the_parent_passes_signals_on(programs: Path) -> None:
     await asyncio.sleep(0.2)
     running.process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(running.wait(), 5) == 5
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (("--guestAgentPing",), b"3\0ping\0"),
+    (("--command", "test", "--", "-f", "a b"), b"3\0exec\0test\0-f\0a b\0"),
+    (("--command", "true"), b"3\0exec\0true\0"),
+])
+async def test_a_probe_passes_its_words_and_takes_the_answer(
+    programs: Path, tmp_path: Path, options: tuple[str, ...], words: bytes
+) -> None:
+    heard: list[bytes] = []
+
+    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+        writer.write(b"5\nnot ready")
+        writer.close()
+
+    os.chdir(tmp_path)                  # a socket's path is short
+    server = await asyncio.start_unix_server(met, "s")
+    async with server:
+        done = await process.run(
+            [str(programs / "virt-probe"), "--socket", "s", "--timeoutSeconds", "3", *options], deadline_s=10,
+            check=False,
+        )  # fmt: skip
+    assert (heard, done.code, done.stdout) == ([words], 5, "not ready")
+
+
+@pytest.mark.parametrize("options", [
+    (), ("--guestAgentPing", "--command", "true"), ("--nonsense", "x"), ("--socket",),
+])
+async def test_a_probe_refuses_what_it_does_not_know(programs: Path, options: tuple[str, ...]) -> None:
+    done = await process.run(
+        [str(programs / "virt-probe"), "--socket", "/nonexistent", *options], deadline_s=10, check=False
+    )
+    assert (done.code, done.stderr[:6]) == (2, "usage:")

@@ -28,7 +28,8 @@ def is_pod_of(pod: core.Pod, vmi: v1.VirtualMachineInstance) -> bool:
 
 def named(vmi: v1.VirtualMachineInstance, uid: str) -> str:
     """The name of the one launcher that the object with ``uid`` may bring about: the VMI, or a migration of it."""
-    return f"{f'virt-launcher-{vmi.metadata.name}'[:_BASE - 1]}-{suffix(uid)}"
+    stem = f"virt-launcher-{vmi.metadata.name}"[:_BASE - 1].rstrip("-.")       # cut after a dot, it would be no name
+    return f"{stem}-{suffix(uid)}"
 
 
 def suffix(uid: str) -> str:

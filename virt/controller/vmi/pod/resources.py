@@ -17,6 +17,8 @@ _GRAPHICS: Final = 32 * MIB
 _ARM64_FIRMWARE: Final = 128 * MIB
 _TPM: Final = 53 * MIB
 _GUARANTEED: Final = 100 * MIB
+_EXEC_PROBES: Final = 100 * MIB         # once, when a probe runs a command in the guest
+_EXEC_PROBE: Final = 10 * MIB           # and for each that does
 _PAGE_TABLES: Final = 512               # bytes of guest memory per byte of page table
 _QUOTA_RATIO: Final = 2                 # of a memory limit that only a quota asks for
 _EPHEMERAL_STORAGE: Final = 50_000_000  # logs and the like, beside what the user asks for
@@ -60,6 +62,10 @@ def overhead_bytes(spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) -
         total += _TPM
     if is_guaranteed(spec):
         total += _GUARANTEED
+    probes = (spec.liveness_probe, spec.readiness_probe)
+    commands = sum(probe is not None and probe.exec is not None for probe in probes)
+    if commands:
+        total += _EXEC_PROBES + _EXEC_PROBE * commands
     return int(total * Fraction(config.additional_guest_memory_overhead_ratio))
 
 

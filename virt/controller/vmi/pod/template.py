@@ -21,6 +21,7 @@ DEFAULT_GRACE_S: Final = 30
 _BEYOND_GRACE_S: Final = 30       # the kubelet kills only after the handler has had its time
 _STARTUP_DELAY_S: Final = 10      # until libvirt and the guest's firmware are through
 _OF_ITS_PLACE = (names.NODE_NAME_LABEL, names.MIGRATION_TARGET_NODE_LABEL)
+_HELPER_S: Final = 1              # the kubelet starts a process for each probe inside the guest
 # Annotations of a VMI that its pod does not get: what would ask the node for more than the VMI's spec may.
 _NOT_COPIED = (
     "kubectl.kubernetes.io/", "kubevirt.io/vm-generation", "k8s.v1.cni.cncf.io/", "v1.multus-cni.io/",
@@ -92,7 +93,7 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
         priority_class_name=spec.priority_class_name,
         restart_policy="Never",
         termination_grace_period_seconds=grace_s(vmi) + _BEYOND_GRACE_S,
-        service_account_name=volumes.service_account(spec),
+        service_account_name=spec.service_account_name or volumes.service_account(spec),
         automount_service_account_token=False,
         image_pull_secrets=sidecars.pull_secrets(spec),
         enable_service_links=False,
@@ -157,15 +158,32 @@ def _environment(vmi: v1.VirtualMachineInstance, config: ClusterConfig) -> tuple
 
 
 def _probe(probe: v1.Probe | None) -> core.Probe | None:
-    """Those that go to the guest over the network; probes inside the guest are not built (virt.api.unbuilt)."""
-    if probe is None or (probe.http_get is None and probe.tcp_socket is None):
+    """Over the network to the guest; those inside the guest by a helper in the container, which takes a moment more."""
+    if probe is None:
         return None
+    inside = _inside(probe)
     return core.Probe(
+        exec=core.ExecAction(command=inside) if inside else None,
         http_get=probe.http_get,
         tcp_socket=probe.tcp_socket,
         initial_delay_seconds=probe.initial_delay_seconds + _STARTUP_DELAY_S,
-        timeout_seconds=probe.timeout_seconds,
+        timeout_seconds=_timeout_s(probe) + _HELPER_S if inside else probe.timeout_seconds,
         period_seconds=probe.period_seconds,
         success_threshold=probe.success_threshold,
         failure_threshold=probe.failure_threshold,
     )
+
+
+def _timeout_s(probe: v1.Probe) -> int:
+    return probe.timeout_seconds or 1
+
+
+def _inside(probe: v1.Probe) -> tuple[str, ...]:
+    """The command for the guest's agent, () for a probe over the network."""
+    helper = (names.PROBE_HELPER, "--socket", names.PROBE_SOCKET, "--timeoutSeconds", str(_timeout_s(probe)))
+    if probe.guest_agent_ping is not None:
+        return (*helper, "--guestAgentPing")
+    if probe.exec is not None and probe.exec.command:
+        program, *arguments = probe.exec.command
+        return (*helper, "--command", program, "--", *arguments)
+    return ()

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from virt.api import core, v1
 from virt.api.clusterconfig import ClusterConfig
@@ -22,6 +23,9 @@ def spec(**fields: object) -> v1.VirtualMachineInstanceSpec:
     (spec(resources=v1.ResourceRequirements(requests={"cpu": "1", "memory": "512Mi"},
                                             limits={"cpu": "1000m", "memory": "512Mi"})),
      CONFIG, 240 + 1 + 8 + 8 + 32 + 100),
+    (replace(spec(), readiness_probe=v1.Probe(exec=core.ExecAction(command=("true",)))),
+     CONFIG, 240 + 1 + 8 + 8 + 32 + 100 + 10),
+    (replace(spec(), readiness_probe=v1.Probe(guest_agent_ping=v1.GuestAgentPing())), CONFIG, 240 + 1 + 8 + 8 + 32),
 ])
 def test_overhead(given: v1.VirtualMachineInstanceSpec, config: ClusterConfig, mib: int) -> None:
     assert resources.overhead_bytes(given, config) == mib * MIB

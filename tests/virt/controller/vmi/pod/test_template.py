@@ -180,3 +180,27 @@ def test_long_names_are_cut_and_stay_apart() -> None:
     assert bounded("x" * 70) != bounded("x" * 71)
     dotted = v1.VirtualMachineInstance(metadata=core.ObjectMeta(name=f"{'h' * 62}-tail.example"))
     assert hostname(dotted) == "h" * 62
+
+
+@pytest.mark.parametrize(("probe", "words"), [
+    (v1.Probe(guest_agent_ping=v1.GuestAgentPing(), timeout_seconds=4, initial_delay_seconds=5), ("--guestAgentPing",)),
+    (v1.Probe(exec=core.ExecAction(command=("test", "-f", "/x")), timeout_seconds=4, initial_delay_seconds=5),
+     ("--command", "test", "--", "-f", "/x")),
+])
+def test_probes_inside_the_guest_go_through_the_helper(probe: v1.Probe, words: tuple[str, ...]) -> None:
+    spec = replace(PLAIN.spec, readiness_probe=probe)
+    compute = launcher_pod(replace(PLAIN, spec=spec), Context(ClusterConfig(), IMAGE)).spec.containers[0]
+    found = compute.readiness_probe
+    assert found is not None
+    assert found.exec is not None
+    assert found.exec.command == (
+        "/usr/lib/virt/virt-probe", "--socket", "/var/run/kubevirt-private/probe.sock", "--timeoutSeconds", "4", *words,
+    )  # fmt: skip
+    assert (found.initial_delay_seconds, found.timeout_seconds, found.tcp_socket) == (15, 5, None)
+
+
+def test_an_account_alone_brings_no_token() -> None:
+    only_named = replace(PLAIN.spec, service_account_name="robot")
+    pod = launcher_pod(replace(PLAIN, spec=only_named), Context(ClusterConfig(), IMAGE)).spec
+    assert pod.service_account_name == "robot"
+    assert all(volume.projected is None for volume in pod.volumes)
