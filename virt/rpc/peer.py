@@ -79,14 +79,19 @@ class Peer:
         future: asyncio.Future[tuple[DomainStatus | Done | Data | Failed, tuple[int, ...]]]
         future = asyncio.get_running_loop().create_future()
         self._calls[number] = future
+        is_heard = False
         try:
             async with asyncio.timeout(deadline_s):
                 await self._frames.send(Frame(number, False, request), fds)
                 answer, received = await future
+                is_heard = True
         except TimeoutError:
             raise CallTimeout(f"no answer to {type(request).__name__} within {deadline_s:g} s") from None
         finally:
             self._calls.pop(number, None)
+            # A caller may be cancelled when the answer is there and it has not run since: what came is nobody's then.
+            if not is_heard and future.done() and not future.cancelled() and future.exception() is None:
+                close_all(future.result()[1])
         if isinstance(answer, Failed):
             close_all(received)
             raise RequestFailed(answer.code, answer.message)

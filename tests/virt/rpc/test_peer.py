@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,3 +186,23 @@ async def test_a_flood_of_descriptors_ends_the_connection() -> None:
     assert len(list(mine.iterdir())) < before   # its own socket is closed, and nothing else is left
     os.close(null)
     there.close()
+
+
+async def test_descriptors_are_closed_that_come_as_the_caller_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is taken, and before the caller runs again it is cancelled: the serial port has one client only."""
+    async with connected() as (handler, _, _):
+        taken: list[int] = []
+        take = handler._take
+
+        def take_and_cancel(frame: Any, fds: tuple[int, ...]) -> None:
+            take(frame, fds)
+            taken.extend(fds)
+            call.cancel()
+
+        monkeypatch.setattr(handler, "_take", take_and_cancel)
+        call = asyncio.create_task(handler.call(OpenSerial(), deadline_s=5))
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        (fd,) = taken
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
