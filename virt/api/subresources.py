@@ -63,8 +63,8 @@ class EvacuateCancelOptions(DryRun):
 
 
 class GuestAgentCommandInfo(Wire):
-    name: str = ""
-    enabled: bool = False
+    name: str = always("")
+    enabled: bool = always(False)
 
 
 class VirtualMachineInstanceGuestOSUser(Wire):
