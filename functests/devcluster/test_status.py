@@ -142,7 +142,7 @@ def test_progress_fits_where_it_is_shown(cluster: Cluster, stack: Stack) -> None
     export = f"export KUBECONFIG={cluster.kubeconfig}"
     assert re.search(summary, piped.stderr), piped.stderr
     assert export in piped.stderr, piped.stderr
-    new = log.read_text()[logged:].splitlines()
+    new = log.read_bytes()[logged:].decode().splitlines()
     assert new
     assert all(re.match(TIME, line) for line in new), new
 
