@@ -103,7 +103,8 @@ def test_the_cluster_chooses_the_default_network(space: Space, cluster: Cluster,
             patience.eventually(
                 f"{value} is the default", binding, lambda seen, value=value: seen == {value}, within_s=FOLLOWS_S  # type: ignore[misc]
             )
-        assert "interfaces" not in _stored(space, bare)["domain"]["devices"]
+        another = build.merged(bare, {"metadata": {"name": "another"}})
+        assert "interfaces" not in _stored(space, another)["domain"]["devices"]
         assert space.vmi("none")["spec"] == vmi["spec"]
     assert shell.succeed("ls /sys/class/net").split() == ["lo"]
 

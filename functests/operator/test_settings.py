@@ -166,8 +166,8 @@ def test_there_is_one_installation(admin: Rest) -> None:
 def test_machines_keep_their_installation(space: Space, cluster: Cluster, stack: Stack) -> None:
     """
     Preconditions: uninstallStrategy BlockUninstallIfWorkloadsExist.
-    Steps: delete the KubeVirt object (dry run) while there is only a stopped VM; while there is only a VMI; with the
-        strategy unset and a VMI.
+    Steps: delete the KubeVirt object (dry run) while the test has a stopped VM only; while it has a VMI only; with the
+        strategy unset and the VMI.
     Expected: 400 that names the kind, both times; 200; the object is there.
     """
     path = f"{settings.path(stack.rest)}?dryRun=All"

@@ -163,7 +163,7 @@ def test_what_is_unknown_is_not_found(space: Space, cluster: Cluster) -> None:
     Expected: 404 that names kind and name; 404; 405; each a Status object; the VM is as it was.
     """
     space.create(build.vm_of(build.on_node(build.kernel_boot_vmi(cluster, "vm"), "no-such-node"), "Halted"))
-    before = space.vm("vm")["metadata"]["resourceVersion"]
+    before = space.wait_vm_status("vm", "Stopped")["metadata"]["resourceVersion"]
     wrong = []
 
     def ask(method: str, plural: str, name: str, verb: str, *wanted: Any) -> None:

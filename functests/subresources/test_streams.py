@@ -27,16 +27,20 @@ def _refused(space: Space, plural: str, name: str, stream: str) -> tuple[int, st
     return refused.value.code, refused.value.body
 
 
-def _first_bytes(socket: websocket.WebSocket, wanted: bytes, *, within_s: float) -> bytes:
-    """What comes, until ``wanted`` is in it."""
+def _first_bytes(socket: websocket.WebSocket, wanted: bytes, typed: str = "", *, within_s: float) -> None:
+    """Read until ``wanted`` has come. ``typed`` is sent, and again every three seconds: a shell that has just asked its
+    terminal where the cursor is takes what comes for the answer."""
     deadline, seen = time.monotonic() + within_s, b""
     while wanted not in seen:
-        left = deadline - time.monotonic()
-        assert left > 0, f"{wanted!r} did not come in {within_s:.0f} s, only {seen!r}"
-        socket.settimeout(left)
-        _, data = socket.recv_data()
-        seen += data
-    return seen
+        assert time.monotonic() < deadline, f"{wanted!r} did not come in {within_s:.0f} s, only {seen!r}"
+        if typed:
+            socket.send_binary(typed.encode())
+        socket.settimeout(3 if typed else within_s)
+        try:
+            while wanted not in seen:
+                seen += socket.recv_data()[1]
+        except websocket.WebSocketTimeoutException:
+            continue
 
 
 @pytest.mark.case("SUB-012")
@@ -59,8 +63,8 @@ def test_a_subprotocol_is_echoed_when_it_is_offered(space: Space, cluster: Clust
             assert headers.get("sec-websocket-protocol") == echoed, headers
             if stream == "console":
                 marker = secrets.token_hex(4)
-                socket.send_binary(f"\necho sh''ell-{marker}\n".encode())
-                _first_bytes(socket, f"shell-{marker}".encode(), within_s=patience.boots(1))
+                typed = f"\necho sh''ell-{marker}\n"
+                _first_bytes(socket, f"\nshell-{marker}".encode(), typed, within_s=patience.boots(1))
             else:
                 _first_bytes(socket, b"RFB 003.", within_s=patience.boots(1))
         finally:

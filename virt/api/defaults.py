@@ -218,7 +218,15 @@ def _devices(devices: v1.Devices, spec: v1.VirtualMachineInstanceSpec) -> v1.Dev
         devices,
         disks=tuple(_disk(disk, spec.architecture) for disk in disks),
         inputs=tuple(replace(entry, bus=entry.bus or "usb", type=entry.type or "tablet") for entry in inputs),
+        watchdog=devices.watchdog and _watchdog(devices.watchdog),
     )
+
+
+def _watchdog(watchdog: v1.Watchdog) -> v1.Watchdog:
+    device = watchdog.i6300esb
+    if device is None or device.action:
+        return watchdog
+    return replace(watchdog, i6300esb=replace(device, action="reset"))
 
 
 def _disk(disk: v1.Disk, architecture: str) -> v1.Disk:

@@ -62,17 +62,20 @@ class KubeVirtAdmission:
         return admission.denied(request.uid, refusal) if refusal else admission.allowed(request.uid)
 
     async def _workloads(self) -> Status | None:
+        counts = []
         for kind in _WORKLOADS:
             try:
                 found = await self._client.list(kind)
             except NotFoundError:
                 continue
             if found.items:
-                return failure(
-                    400, f"there are {len(found.items)} {kind.name} objects; uninstallStrategy {_BLOCKING} keeps "
-                         "KubeVirt until they are deleted"
-                )
-        return None
+                counts.append(f"{len(found.items)} {kind.name}")
+        if not counts:
+            return None
+        return failure(
+            400, f"there are {' and '.join(counts)} objects; uninstallStrategy {_BLOCKING} keeps KubeVirt until they "
+                 "are deleted"
+        )
 
 
 def _judged(request: AdmissionRequest) -> AdmissionReview:

@@ -127,6 +127,16 @@ def test_every_volume_gets_a_disk_and_entries_keep_their_places() -> None:
     assert disks[2].disk == v1.DiskTarget(bus="sata")
 
 
+def test_a_watchdog_resets_unless_it_says_what_else() -> None:
+    for asked, action in (("", "reset"), ("poweroff", "poweroff")):
+        devices = v1.Devices(watchdog=v1.Watchdog(name="dog", i6300esb=v1.I6300ESBWatchdog(action=asked)))
+        spec = v1.VirtualMachineInstanceSpec(domain=v1.DomainSpec(devices=devices))
+        found = defaults.instance_spec(spec, ClusterConfig()).domain.devices.watchdog
+        assert found is not None
+        assert found.i6300esb is not None
+        assert (found.name, found.i6300esb.action) == ("dog", action)
+
+
 def test_no_interface_when_told_so() -> None:
     vmi = defaulted({"spec": {"domain": {"devices": {"interfaces": None, "autoattachPodInterface": False}},
                               "networks": None}})

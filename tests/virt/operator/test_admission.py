@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.fakes.kube import FakeKube
 from virt.api import codec, core, v1, webhookpaths
 from virt.api.admission import AdmissionResponse, AdmissionReview
-from virt.api.kinds import KUBEVIRT, VM
+from virt.api.kinds import KUBEVIRT, VM, VMI
 from virt.operator.admission import KubeVirtAdmission
 
 NAMESPACE = "kubevirt"
@@ -57,3 +57,14 @@ async def test_removal_under_vms(strategy: str, allowed: bool) -> None:
     kube.put(VM, v1.VirtualMachine(metadata=core.ObjectMeta(name="a", namespace="b")))
     answer = await ask(kube, webhookpaths.KUBEVIRT_VALIDATE_DELETE, old=old)
     assert answer.allowed is allowed
+
+
+async def test_a_refused_removal_names_every_kind_that_is_in_its_way() -> None:
+    kube = FakeKube()
+    old = cr(uninstall_strategy="BlockUninstallIfWorkloadsExist")
+    for name in ("a", "b"):
+        kube.put(VM, v1.VirtualMachine(metadata=core.ObjectMeta(name=name, namespace="n")))
+    kube.put(VMI, v1.VirtualMachineInstance(metadata=core.ObjectMeta(name="a", namespace="n")))
+    answer = await ask(kube, webhookpaths.KUBEVIRT_VALIDATE_DELETE, old=old)
+    assert answer.status is not None
+    assert answer.status.message.startswith("there are 1 VirtualMachineInstance and 2 VirtualMachine objects")
