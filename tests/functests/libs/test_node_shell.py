@@ -90,4 +90,4 @@ def test_a_script_whose_shell_ends_says_what_it_said(engine: Engine) -> None:
 def test_a_silent_script_is_given_up(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_shell, "SILENCE_S", 0.1)
     with pytest.raises(ShellLost, match="timed out"):
-        Shell(engine.here).run("sleep 5")
+        Shell(engine.here).run("sleep 1")
