@@ -152,9 +152,13 @@ def test_a_forced_restart_does_not_wait_for_the_guest(space: Space, cluster: Clu
         "the old pod is gone", lambda: space.rest.get(core_path("pods", space.name, old)).code,
         lambda code: code == 404, within_s=45,
     )  # fmt: skip
-    space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.boots(2))
-    assert boot_id(space.shell("vm")) != boot
-    assert space.vm("vm")["spec"]["runStrategy"] == "Always"
+    try:
+        space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.boots(2))
+        assert boot_id(space.shell("vm")) != boot
+        assert space.vm("vm")["spec"]["runStrategy"] == "Always"
+    finally:
+        # The new guest is as stubborn and has its 600 s again, which no teardown waits for.
+        space.act_on_vm("vm", "stop", {"gracePeriod": 0})
 
 
 @pytest.mark.demand(seconds=30)

@@ -40,7 +40,9 @@ def write(file: Path, entries: Sequence[Entry]) -> None:
     rows = [
         {"id": one.id, "group": one.group, "declared": one.declared, "demand": one.demand.to_json()} for one in entries
     ]
-    file.write_text(json.dumps(rows))
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(rows))
+    part.replace(file)              # others look for plans meanwhile
 
 
 def read(file: Path) -> list[Entry]:
