@@ -26,8 +26,8 @@ PROGRAMS = (
 )  # fmt: skip
 # On a loaded machine the kernel's check of its timer fails under emulation, and it may give up booting.
 _ARGUMENTS = "console=ttyS0 no_timer_check quiet"
-# Built-in drivers: dummy would give every guest a link that nobody asked for, and each boot would wait 0.2 s more to see
-# that q35's SATA controller is empty.
+# Built-in drivers: dummy would give every guest a link that nobody asked for, and each boot would wait 0.2 s more to
+# see that q35's SATA controller is empty.
 _OWN_ARGUMENTS = "dummy.numdummies=0 libata.force=nodbdelay"
 _MAKERS = tuple(Path(__file__).with_name(f"{name}.py") for name in ("cpio", "disk", "elf", "kernel", "tiny", "tree"))
 _RECIPE = RECIPES / "guests"
