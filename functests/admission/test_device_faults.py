@@ -12,6 +12,7 @@ from functests.libs.build import Manifest, merged
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 
+
 @pytest.mark.case("ADM-020")
 def test_impossible_disks_are_refused(space: Space, cluster: Cluster) -> None:
     """

@@ -12,6 +12,7 @@ from functests.libs.build import Manifest, merged
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 
+
 @pytest.mark.case("ADM-003")
 def test_a_refusal_lists_ten_causes_and_counts_the_rest(space: Space, cluster: Cluster) -> None:
     """

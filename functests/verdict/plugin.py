@@ -168,7 +168,7 @@ def still_there(orphans: Collection[str]) -> Collection[str]:
     """Which of them a last look still finds without an owner; all of them when there is no looking."""
     if not orphans:
         return orphans
-    from functests.libs import ledger_book      # only here: it brings in clients of clusters and engines
+    from functests.libs import ledger_book  # only here: it brings in clients of clusters and engines
 
     try:
         return ledger_book.still_there(orphans)

@@ -1,5 +1,6 @@
 """A hypervisor of thin air: states change as libvirt's do, guests obey at once."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -8,7 +9,10 @@ from typing import Any
 from virt.launcher.libvirt_conn import (
     AgentChanged,
     InvalidDomain,
+    JobProgress,
     Lifecycle,
+    MigrationFailed,
+    MigrationRequest,
     NoAgent,
     NoDevice,
     Notice,
@@ -30,6 +34,10 @@ class FakeHypervisor:
         self.obeys_power_button = True
         self.refusal: Exception | None = None
         self.agent: dict[str, Any] | None = None
+        self.migrations: list[MigrationRequest] = []
+        self.job: JobProgress | None = None
+        self.max_downtime_ms = 0
+        self._departure: asyncio.Future[None] | None = None
         self._listeners: list[Callable[[Notice], None]] = []
 
     def subscribe(self, listener: Callable[[Notice], None]) -> None:
@@ -110,6 +118,36 @@ class FakeHypervisor:
 
     async def set_guest_time(self, domain: str) -> None:
         self._running(domain, "set_guest_time")
+
+    async def migrate(self, domain: str, request: MigrationRequest) -> None:
+        self._running(domain, "migrate")
+        self.migrations.append(request)
+        self._departure = asyncio.get_running_loop().create_future()
+        try:
+            await self._departure
+        finally:
+            self.job, self._departure = None, None
+        self.become(domain, DomainState.SHUTOFF, "Migrated")
+
+    def depart(self, error: str = "") -> None:
+        """The migration under way ends, well or with ``error``."""
+        assert self._departure is not None
+        if error:
+            self._departure.set_exception(MigrationFailed(error))
+        else:
+            self._departure.set_result(None)
+
+    async def progress(self, domain: str) -> JobProgress | None:
+        return self.job
+
+    async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
+        self.max_downtime_ms = milliseconds
+
+    async def abort_migration(self, domain: str) -> None:
+        self.calls.append("abort")
+        if self._departure is None or self._departure.done():
+            raise NotRunning("no job is active on the domain")
+        self.depart("operation aborted: migration out job: canceled by client")
 
     async def close(self) -> None:
         self._listeners.clear()

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 from virt.rpc.errors import RequestFailed
@@ -18,6 +20,8 @@ from virt.rpc.messages import (
     Event,
     GuestInfo,
     Hello,
+    Migrate,
+    OpenMigrationPort,
     OpenSerial,
     OpenVnc,
     Pause,
@@ -43,6 +47,10 @@ class FakeLauncher:
         self.sockets: list[int] = []
         self.guest_ends: list[socket.socket] = []
         self.guest_info = b"{}"
+        self.version = PROTOCOL_VERSION
+        self.migration_ports: dict[int, str] = {}         # of a source: paths of its listening sockets
+        self.migration_ends: dict[int, socket.socket] = {}      # of a target: what its libvirt and QEMU would hold
+        self._folders: list[str] = []
         self.passes = ""
         self._peer: Peer | None = None
         self._task: asyncio.Task[None] | None = None
@@ -52,7 +60,7 @@ class FakeLauncher:
         sock.connect(str(path))
         self._peer = Peer(sock, serve=self._serve)
         self._task = asyncio.create_task(self._peer.run())
-        await self._peer.tell(Hello(version=PROTOCOL_VERSION, pid=1))
+        await self._peer.tell(Hello(version=self.version, pid=1))
         await self._peer.tell(DomainEvent(status=self.status))
 
     async def becomes(self, status: DomainStatus) -> None:
@@ -80,6 +88,20 @@ class FakeLauncher:
             os.close(fd)
         for end in self.guest_ends:
             end.close()
+        for folder in self._folders:
+            shutil.rmtree(folder)
+
+    def _listening(self, ports: tuple[int, ...]) -> tuple[int, ...]:
+        found = []
+        folder = tempfile.mkdtemp()             # a test's own folder is too long for a socket's path
+        self._folders.append(folder)
+        for port in ports:
+            self.migration_ports[port] = f"{folder}/{port}.sock"
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            made.bind(self.migration_ports[port])
+            made.listen()
+            found.append(made.detach())
+        return tuple(found)
 
     async def _serve(self, request: Request, fds: tuple[int, ...]) -> Reply:
         self.asked.append(request)
@@ -97,6 +119,13 @@ class FakeLauncher:
                 return Reply(Done(), (os.open(self.passes, os.O_RDONLY),))
             case OpenSerial() | OpenVnc():
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+                self.guest_ends.append(ours)
+                return Reply(Done(), (theirs.detach(),))
+            case Migrate():
+                return Reply(Done(), self._listening((0, 49152, *((49153,) if request.copied else ()))))
+            case OpenMigrationPort(port=port):
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+                self.migration_ends[port] = ours
                 self.guest_ends.append(ours)
                 return Reply(Done(), (theirs.detach(),))
             case Screenshot():

@@ -62,6 +62,7 @@ RESOURCES = (
     Resource(
         kinds.VMIM, ("vmim", "vmims"), (_PHASE, Column("VMI", "string", ".spec.vmiName")), status=True,
     ),
+    Resource(kinds.MIGRATION_POLICY, (), (), status=True),
 )
 
 
@@ -84,12 +85,18 @@ def definition(resource: Resource) -> dict[str, Any]:
             "scope": "Namespaced" if kind.namespaced else "Cluster",
             "names": {
                 "kind": kind.name, "listKind": f"{kind.name}List", "plural": kind.plural,
-                "singular": kind.name.lower(), "shortNames": list(resource.short_names), "categories": ["all"],
+                "singular": kind.name.lower(),
+                **({"shortNames": list(resource.short_names)} if resource.short_names else {}), "categories": ["all"],
             },
             "conversion": {"strategy": "None"},
-            "versions": [_version(resource, kind.version, schema), _version(resource, DEPRECATED_VERSION, schema)],
+            "versions": [_version(resource, version, schema) for version in versions(kind)],
         },
     }
+
+
+def versions(kind: Kind[Any]) -> tuple[str, ...]:
+    """Those that are served, the stored one first."""
+    return (kind.version, DEPRECATED_VERSION) if kind.group == names.GROUP else (kind.version,)
 
 
 def _version(resource: Resource, name: str, schema: Schema) -> dict[str, Any]:
@@ -97,9 +104,10 @@ def _version(resource: Resource, name: str, schema: Schema) -> dict[str, Any]:
         "name": name,
         "served": True,
         "storage": name == resource.kind.version,
-        "additionalPrinterColumns": [column.document() for column in resource.columns],
         "schema": {"openAPIV3Schema": schema},
     }
+    if resource.columns:
+        version["additionalPrinterColumns"] = [column.document() for column in resource.columns]
     if resource.status:
         version["subresources"] = {"status": {}}
     if name == DEPRECATED_VERSION:

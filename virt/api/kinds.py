@@ -53,3 +53,6 @@ VMIM = Kind(
     "kubevirt.io", "v1", "virtualmachineinstancemigrations", "VirtualMachineInstanceMigration", True,
     v1.VirtualMachineInstanceMigration,
 )
+MIGRATION_POLICY = Kind(
+    "migrations.kubevirt.io", "v1alpha1", "migrationpolicies", "MigrationPolicy", False, v1.MigrationPolicy,
+)

@@ -125,6 +125,7 @@ EPHEMERAL_DISKS_DIR: Final = "/var/run/kubevirt-ephemeral-disks"
 LIBVIRT_DIR: Final = "/var/run/libvirt"
 EMPTY_DISKS_DIR: Final = f"{LIBVIRT_DIR}/empty-disks"
 LIBVIRT_SOCKET: Final = f"{LIBVIRT_DIR}/virtqemud-sock"
+MIGRATION_DIR: Final = f"{LIBVIRT_DIR}/migration"
 
 # --- certificates ---
 
@@ -134,6 +135,8 @@ HANDLER_CERTS: Final = "kubevirt-virt-handler-server-certs"
 HANDLER_CLIENT_CERTS: Final = "kubevirt-virt-handler-certs"       # what virt-api shows to handlers
 HANDLER_NAME: Final = "kubevirt.io:system:node:virt-handler"      # common names of these two
 HANDLER_CLIENT_NAME: Final = "kubevirt.io:system:client:virt-handler"
+MIGRATION_CERTS: Final = "kubevirt-virt-handler-migration-client-certs"  # what a handler shows to another one
+MIGRATION_CLIENT_NAME: Final = "kubevirt.io:system:client:migration"
 CA_FILE: Final = "/etc/virt/ca/ca-bundle"
 CA_CONFIG_MAP: Final = "kubevirt-ca"
 CA_KEY: Final = "ca-bundle"
@@ -167,6 +170,11 @@ def vnc_socket(vmi_uid: str) -> str:
 def serial_log(vmi_uid: str) -> str:
     """The transcript of serial port 0, in the launcher."""
     return f"{serial_socket(vmi_uid)}-log"
+
+
+def migration_socket(port: int) -> str:
+    """A port of a migration, in both launchers: QEMU listens on it in the target, the launcher in the source."""
+    return f"{MIGRATION_DIR}/{port}.sock"
 
 
 def container_disk_socket(volume: str) -> str:

@@ -86,7 +86,8 @@ MACHINE_SPEC: tuple[Unbuilt, ...] = (
 )
 
 MIGRATION_SPEC: tuple[Unbuilt, ...] = (
-    Unbuilt("vmiName", "T1", "live migration"),
+    Unbuilt("sendTo", "T3", "migration between clusters"),
+    Unbuilt("receive", "T3", "migration between clusters"),
 )
 
 # What the CR may hold has no effect; it is warned about, not refused: existing manifests shall install.

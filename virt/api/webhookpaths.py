@@ -22,7 +22,9 @@ TIMEOUT_S: Final = 10
 
 @dataclass(frozen=True)
 class Webhook:
-    """``configuration``: name of the webhook configuration it is part of. ``subresource``: "" for the object itself."""
+    """``configuration``: name of the webhook configuration it is part of. ``subresource``: "" for the object itself.
+    ``condition``: an expression (CEL) without which kube-apiserver does not even ask; ``writes``: it does more than
+    answer, but not in a dry run."""
 
     configuration: str
     name: str
@@ -30,6 +32,8 @@ class Webhook:
     kind: Kind[Any]
     operations: tuple[Operation, ...]
     subresource: str = ""
+    condition: str = ""
+    writes: bool = False
 
     @property
     def is_mutating(self) -> bool:
@@ -62,6 +66,8 @@ VMI_VALIDATE_CREATE: Final = "/virtualmachineinstances-validate-create"
 VMI_VALIDATE_UPDATE: Final = "/virtualmachineinstances-validate-update"
 MIGRATION_VALIDATE_CREATE: Final = "/migration-validate-create"
 MIGRATION_VALIDATE_UPDATE: Final = "/migration-validate-update"
+POLICY_VALIDATE: Final = "/migration-policy-validate-create"
+POD_EVICTION: Final = "/pod-eviction-validate"
 KUBEVIRT_VALIDATE_CREATE: Final = "/kubevirt-validate-create"
 KUBEVIRT_VALIDATE_UPDATE: Final = "/kubevirt-validate-update"
 KUBEVIRT_VALIDATE_DELETE: Final = "/kubevirt-validate-delete"
@@ -75,6 +81,11 @@ WEBHOOKS: Final = (
     Webhook(API_VALIDATOR, "virtualmachineinstances-update-validator", VMI_VALIDATE_UPDATE, kinds.VMI, ("UPDATE",)),
     Webhook(API_VALIDATOR, "migration-create-validator", MIGRATION_VALIDATE_CREATE, kinds.VMIM, ("CREATE",)),
     Webhook(API_VALIDATOR, "migration-update-validator", MIGRATION_VALIDATE_UPDATE, kinds.VMIM, ("UPDATE",)),
+    Webhook(
+        API_VALIDATOR, "migration-policy-validator", POLICY_VALIDATE, kinds.MIGRATION_POLICY, ("CREATE", "UPDATE")),
+    Webhook(
+        API_VALIDATOR, "virt-launcher-eviction-interceptor", POD_EVICTION, kinds.POD, ("CREATE",), "eviction",
+        condition=f"request.name.startsWith('{names.LAUNCHER}')", writes=True),
     Webhook(OPERATOR_VALIDATOR, "kubevirt-create-validator", KUBEVIRT_VALIDATE_CREATE, kinds.KUBEVIRT, ("CREATE",)),
     Webhook(OPERATOR_VALIDATOR, "kubevirt-update-validator", KUBEVIRT_VALIDATE_UPDATE, kinds.KUBEVIRT, ("UPDATE",)),
     Webhook(OPERATOR_VALIDATOR, "kubevirt-validator", KUBEVIRT_VALIDATE_DELETE, kinds.KUBEVIRT, ("DELETE",)),

@@ -18,12 +18,15 @@ from virt.base.clock import RealClock
 from virt.base.errors import VirtError
 from virt.handler.devices import files
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
+from virt.handler.migration.ports import SourcePorts, TargetPorts
+from virt.handler.migration.source import Source
+from virt.handler.migration.target import Target
 from virt.handler.net.network import PodNetworks
 from virt.handler.node.configuration import Configuration
 from virt.handler.node.heartbeat import Heartbeat
 from virt.handler.node.plugins import DevicePlugins
 from virt.handler.tunnel.server import Tunnel
-from virt.handler.vmi.controller import Node, VmiReconciler
+from virt.handler.vmi.controller import Moves, Node, VmiReconciler
 from virt.kube import http, lightkube_client
 from virt.kube.client import Selector
 from virt.kube.controller import Controller
@@ -49,7 +52,9 @@ class Settings:
     node_dir: Path
     kubelet_dir: Path
     certs: Path
+    migration_certs: Path
     ca: Path
+    address: str = ""
 
 
 def settings(argv: list[str], env: Mapping[str, str]) -> Settings:
@@ -61,11 +66,17 @@ def settings(argv: list[str], env: Mapping[str, str]) -> Settings:
     parser.add_argument("--node-dir", type=Path, default=Path(names.NODE_DIR))
     parser.add_argument("--kubelet-dir", type=Path, default=Path("/var/lib/kubelet/device-plugins"))
     parser.add_argument("--certs", type=Path, default=Path(names.CERTS_DIR) / names.HANDLER_CERTS)
+    parser.add_argument("--migration-certs", type=Path, default=Path(names.CERTS_DIR) / names.MIGRATION_CERTS)
+    parser.add_argument(
+        "--address", default=env.get("POD_IP", ""), help="where other nodes' handlers reach this one ($POD_IP)")
     parser.add_argument("--ca", type=Path, default=Path(names.CA_FILE))
     given = parser.parse_args(argv)
     if not given.node:
         raise SettingMissingError("no node name: NODE_NAME is not set")
-    return Settings(given.node, given.namespace, given.node_dir, given.kubelet_dir, given.certs, given.ca)
+    return Settings(
+        node=given.node, namespace=given.namespace, node_dir=given.node_dir, kubelet_dir=given.kubelet_dir,
+        certs=given.certs, migration_certs=given.migration_certs, ca=given.ca, address=given.address,
+    )
 
 
 async def tasks(chosen: Settings) -> dict[str, service.Task]:
@@ -80,15 +91,32 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         client, VMI, selector=Selector(labels=f"{names.NODE_NAME_LABEL}={chosen.node}"),
         indexes={POD_INDEX: active_pods},
     )
+    incoming = Informer(
+        client, VMI, selector=Selector(labels=f"{names.MIGRATION_TARGET_NODE_LABEL}={chosen.node}"),
+        indexes={POD_INDEX: active_pods},
+    )
     queue = WorkQueue()
     launchers = Launchers(
-        vmis.store, queue.add, node=chosen.node, path=chosen.node_dir / "launcher" / "handler.sock")
-    vmis.on_change(launchers.vmi_changed)
+        vmis.store, queue.add, node=chosen.node, path=chosen.node_dir / "launcher" / "handler.sock",
+        incoming=incoming.store)
     networks = PodNetworks(chosen.node_dir / "networks")
+    certs = http.Certificates(chosen.certs)
+    peer_certs = http.Certificates(chosen.certs, client_ca=chosen.ca)
+    migration_certs = http.Certificates(chosen.migration_certs, client_ca=chosen.ca)
+    moves = Moves(
+        Source(SourcePorts(migration_certs.client), recorder, clock),
+        Target(
+            client, incoming, networks, TargetPorts(peer_certs.server), recorder, address=chosen.address,
+            facts=configuration.facts, clock=clock),
+        incoming,
+    )
     reconciler = VmiReconciler(
-        client, vmis, launchers, networks, recorder, node=Node(chosen.node, configuration.facts), clock=clock)
+        client, vmis, launchers, networks, recorder, moves=moves, node=Node(chosen.node, configuration.facts),
+        clock=clock)
     controller = Controller("vmi", reconciler.reconcile, workers=WORKERS, queue=queue)
-    controller.watches(vmis, lambda vmi: [key_of(vmi)])
+    for informer in (vmis, incoming):
+        informer.on_change(launchers.vmi_changed)
+        controller.watches(informer, lambda vmi: [key_of(vmi)])
 
     files.copy_capabilities(Path(names.HANDLER_CAPABILITIES_DIR), chosen.node_dir / "launcher" / "capabilities")
     plugins = DevicePlugins(chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm)
@@ -103,11 +131,11 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
 
     async def work() -> None:
         await vmis.synced.wait()
-        networks.forget_all_but(frozenset(uid for vmi in vmis.store for uid in vmi.status.active_pods))
+        await incoming.synced.wait()
+        known = (*vmis.store, *incoming.store)
+        networks.forget_all_but(frozenset(uid for vmi in known for uid in vmi.status.active_pods))
         await controller.run()
 
-    certs = http.Certificates(chosen.certs)
-    peer_certs = http.Certificates(chosen.certs, client_ca=chosen.ca)
     tunnel = Tunnel(vmis.store, launchers, recorder)
 
     async def serve_tunnel() -> None:
@@ -118,6 +146,8 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     return {
         "kubevirts": crs.run,
         "vmis": vmis.run,
+        "incoming vmis": incoming.run,
+        "migration certificates": migration_certs.follow,
         "events": recorder.run,
         "launchers": launchers.run,
         "vmi": work,

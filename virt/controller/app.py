@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from virt.api import clusterconfig, core, names, v1
-from virt.api.clusterconfig import ClusterConfig
-from virt.api.kinds import KUBEVIRT, NODE, POD, PVC, RESOURCE_QUOTA, VM, VMI
+from virt.api.clusterconfig import ClusterConfig, Migrations
+from virt.api.kinds import KUBEVIRT, MIGRATION_POLICY, NAMESPACE, NODE, POD, PVC, RESOURCE_QUOTA, VM, VMI, VMIM
 from virt.base.clock import Clock, RealClock
+from virt.controller.evacuation.controller import EvacuationReconciler
+from virt.controller.migration import controller as migration_controller
+from virt.controller.migration import policy
+from virt.controller.migration.controller import MigrationReconciler
 from virt.controller.node.controller import NodeReconciler
 from virt.controller.vm import controller as vm_controller
 from virt.controller.vm.controller import MachineReconciler
@@ -45,9 +49,14 @@ class Controllers:
                 vmi_controller.QUOTAS_BY_NAMESPACE: vmi_controller.namespace_of,
             }),
         )
+        self._migrations = Informer(client, VMIM, clock=clock, indexes={
+            migration_controller.MIGRATIONS_BY_VMI: migration_controller.key_of_vmi,
+        })
+        self._policies = Informer(client, MIGRATION_POLICY, clock=clock)
+        self._namespaces = Informer(client, NAMESPACE, clock=clock)
         self._recorders = {
             name: EventRecorder(client, f"{name}-controller", clock=clock)
-            for name in ("virtualmachine", "virtualmachineinstance", "node")
+            for name in ("virtualmachine", "virtualmachineinstance", "migration", "evacuation", "node")
         }
         machines = MachineReconciler(
             client, self.caches, self._recorders["virtualmachine"], clock=clock,
@@ -57,14 +66,29 @@ class Controllers:
             client, self.caches, self._recorders["virtualmachineinstance"], self.config,
             launcher_image=launcher_image, clock=clock,
         )
+        migrations = MigrationReconciler(
+            client, self.caches, self._migrations, self._recorders["migration"], self.config,
+            settings=self._migration_settings, launcher_image=launcher_image, clock=clock,
+        )
+        evacuations = EvacuationReconciler(
+            client, self.caches, self._migrations, self._recorders["evacuation"], self.config, clock=clock)
         nodes = NodeReconciler(client, self.caches.nodes, self._recorders["node"], clock=clock)
         self._controllers = (
-            self._machines(machines), self._instances(instances), self._nodes(nodes),
+            self._machines(machines), self._instances(instances), self._moves(migrations),
+            self._evacuations(evacuations), self._nodes(nodes),
         )
 
     def config(self) -> ClusterConfig:
         """What the CR asks for; all defaults until there is one."""
         return clusterconfig.effective(next(iter(self._kubevirts.store), None))
+
+    def _migration_settings(self, vmi: v1.VirtualMachineInstance) -> tuple[str, Migrations]:
+        """For a migration of ``vmi``: the name of its policy, "" for none, and what is in force with it."""
+        namespace = self._namespaces.store.get(vmi.metadata.namespace)
+        labels = namespace.metadata.labels if namespace is not None else {}
+        found = policy.chosen(self._policies.store, labels, vmi.metadata.labels)
+        name = found.metadata.name if found is not None else ""
+        return name, policy.applied(found, self.config().migrations)
 
     @property
     def is_synced(self) -> bool:
@@ -87,6 +111,7 @@ class Controllers:
         caches = self.caches
         found = (
             self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes, caches.quotas,
+            self._migrations, self._policies, self._namespaces,
         )
         return {informer.kind.plural: informer for informer in found}  # type: ignore[misc]
 
@@ -104,6 +129,20 @@ class Controllers:
         controller.watches(self.caches.claims, reconciler.keys_of_claim)
         controller.watches(self.caches.nodes, reconciler.keys_of_node)
         controller.watches(self.caches.vms, self._released)
+        return controller
+
+    def _moves(self, reconciler: MigrationReconciler) -> Controller:
+        controller = Controller("migration", reconciler.reconcile, workers=WORKERS)
+        controller.watches(self._migrations, reconciler.keys_of_migration)
+        controller.watches(self.caches.vmis, reconciler.keys_of_vmi)
+        controller.watches(self.caches.pods, reconciler.keys_of_pod)
+        return controller
+
+    def _evacuations(self, reconciler: EvacuationReconciler) -> Controller:
+        controller = Controller("evacuation", reconciler.reconcile, workers=WORKERS)
+        controller.watches(self.caches.vmis, lambda vmi: (key_of(vmi),))
+        controller.watches(self._migrations, migration_controller.key_of_vmi)
+        controller.watches(self.caches.nodes, reconciler.keys_of_node)
         return controller
 
     def _nodes(self, reconciler: NodeReconciler) -> Controller:

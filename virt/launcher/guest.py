@@ -21,7 +21,7 @@ from virt.launcher.libvirt_conn import (
     Notice,
     Panicked,
 )
-from virt.rpc.messages import DiskError, DomainEvent, DomainState, DomainStatus, Event, GuestPanicked
+from virt.rpc.messages import DiskError, DomainEvent, DomainState, DomainStatus, Event, GuestPanicked, MigrationReport
 
 ENDED = (DomainState.SHUTOFF, DomainState.CRASHED)
 POWER_BUTTON_EVERY_S = 5.0      # as often as KubeVirt presses it
@@ -107,7 +107,13 @@ class Guest:
         """Of the launcher: 0 when the guest ended as somebody wanted it to."""
         return 0 if self.status.state == DomainState.SHUTOFF and self.status.reason in _CLEAN_ENDS else 1
 
+    async def learn_migration(self, report: MigrationReport) -> None:
+        await self._become(msgspec.structs.replace(self.status, migration=report))
+
     # --- the agent ---
+
+    def agent_is_there(self) -> None:
+        self._agent_is(connected=True)
 
     def _agent_is(self, *, connected: bool) -> None:
         self._stop_poll()

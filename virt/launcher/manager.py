@@ -1,7 +1,8 @@
 """Requests of the handler carried out on the one guest of this pod.
 
 SyncVmi is level-triggered: the first makes disks and domain and starts it, later ones report; a start that failed is
-tried anew. What fails is answered with a word for programs and a text for people (virt.rpc.messages.Failed).
+tried anew. PrepareTarget makes the same ready for a guest that comes from another node. What fails is answered with a
+word for programs and a text for people (virt.rpc.messages.Failed).
 """
 
 import asyncio
@@ -22,16 +23,29 @@ from virt.launcher.disks.errors import DiskError as UnusableVolume
 from virt.launcher.draft import Drafts
 from virt.launcher.guest import ENDED, Guest
 from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, InvalidDomain, words
+from virt.launcher.migration.incoming import Incoming, target_socket
+from virt.launcher.migration.outgoing import Outgoing
 from virt.launcher.outline import Outline
 from virt.launcher.picture import as_png
 from virt.rpc import messages
 from virt.rpc.errors import RequestFailed
 from virt.rpc.framing import close_all
-from virt.rpc.messages import Data, DomainState, DomainStatus, Done, Event, Request, SyncVmi
+from virt.rpc.messages import (
+    Data,
+    DiskTarget,
+    DomainState,
+    DomainStatus,
+    Done,
+    Event,
+    PrepareTarget,
+    Request,
+    SyncVmi,
+)
 from virt.rpc.peer import Reply
 
 _DONE = Reply(Done())
 _DEFAULT_GRACE_S = 30
+_FAREWELL_S = 10.0              # libvirt tells of the guest's end here a moment before its migration is through
 _logger = log.get("virt.launcher.manager")
 
 
@@ -48,6 +62,9 @@ class Manager:
         self._starting: asyncio.Task[Guest] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._log_keeper: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
+        self._arriving: asyncio.Task[None] | None = None
+        self._outgoing: Outgoing | None = None
         self._servers: list[dhcp.Server] = []
         self.guest: Guest | None = None
         self.synced = asyncio.Event()            # the first SyncVmi came
@@ -68,6 +85,9 @@ class Manager:
         try:
             if isinstance(request, SyncVmi):
                 return Reply(await self._sync(request, fds))
+            if isinstance(request, PrepareTarget):
+                await self._prepare(request, fds)
+                return _DONE
             close_all(fds)
             return await self._act(request)
         except HypervisorError as error:
@@ -80,8 +100,17 @@ class Manager:
     # --- start ---
 
     async def _sync(self, request: SyncVmi, fds: tuple[int, ...]) -> DomainStatus:
+        self._vmi = self._take(request, fds)
+        if self._starting is None or (self._starting.done() and _failed(self._starting)):
+            self._starting = asyncio.create_task(self._start(self._vmi, request), name="start")
+        # A handler that gives up or goes away does not undo the start; the next one joins it.
+        guest = await asyncio.shield(self._starting)
+        return guest.status if guest.ended.is_set() else await guest.refresh()
+
+    def _take(self, request: SyncVmi | PrepareTarget, fds: tuple[int, ...]) -> Outline:
+        """What a request to start or to receive brings. Raises RequestFailed."""
         try:
-            self._vmi = codec.decode(request.vmi, Outline)
+            vmi = codec.decode(request.vmi, Outline)
         except msgspec.MsgspecError as error:
             close_all(fds)
             raise RequestFailed("InvalidSpec", f"the VMI cannot be read: {error}") from error
@@ -89,13 +118,9 @@ class Manager:
         self._serve_dhcp(request, fds)
         if self.over.is_set() and self.guest is None:
             raise RequestFailed("NotRunning", "the guest's end was asked for before it began")
-        if self._starting is None or (self._starting.done() and _failed(self._starting)):
-            self._starting = asyncio.create_task(self._start(self._vmi, request), name="start")
-        # A handler that gives up or goes away does not undo the start; the next one joins it.
-        guest = await asyncio.shield(self._starting)
-        return guest.status if guest.ended.is_set() else await guest.refresh()
+        return vmi
 
-    def _serve_dhcp(self, request: SyncVmi, fds: tuple[int, ...]) -> None:
+    def _serve_dhcp(self, request: SyncVmi | PrepareTarget, fds: tuple[int, ...]) -> None:
         leased = [interface for interface in request.interfaces if interface.lease is not None]
         if self._servers or len(fds) != len(leased):
             if not self._servers and leased:
@@ -120,27 +145,93 @@ class Manager:
         except InvalidDomain:
             _logger.error("libvirt refused the domain", xml=draft.xml)
             raise
-        machine, accelerator = words.machine_and_accelerator(await hypervisor.describe(name))
+        return await self._adopt(hypervisor, name, vmi, draft.disks)
+
+    async def _adopt(
+        self, hypervisor: Hypervisor, name: str, vmi: Outline, disks: tuple[DiskTarget, ...]
+    ) -> Guest:
+        """Follow a domain that runs."""
+        xml = await hypervisor.describe(name)
+        machine, accelerator = words.machine_and_accelerator(xml)
         status = DomainStatus(
-            state=DomainState.NONE, domain_name=name, machine=machine, accelerator=accelerator, disks=draft.disks,
+            state=DomainState.NONE, domain_name=name, machine=machine, accelerator=accelerator, disks=disks,
         )  # fmt: skip
         self.guest = Guest(hypervisor, status, self._tell)
         self._watching = asyncio.create_task(self._watch(self.guest), name="guest")
         self._log_keeper = asyncio.create_task(
             seriallog.keep_small(Path(names.serial_log(vmi.uid))), name="serial log"
         )
+        if words.agent_is_connected(xml):        # one that came along says nothing of itself here
+            self.guest.agent_is_there()
         self.guest.look_again()                  # what happened before the subscription
         return self.guest
 
     async def _watch(self, guest: Guest) -> None:
         await guest.watch()
+        if self._outgoing is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._outgoing.wait()
         self.over.set()
+
+    # --- migration ---
+
+    async def _prepare(self, request: PrepareTarget, fds: tuple[int, ...]) -> None:
+        self._vmi = self._take(request, fds)
+        if self._starting is not None:
+            raise RequestFailed("Internal", "a guest was started here already")
+        if self._preparing is None or (self._preparing.done() and _failed(self._preparing)):
+            self._preparing = asyncio.create_task(self._make_ready(self._vmi, request), name="prepare")
+        await asyncio.shield(self._preparing)
+
+    async def _make_ready(self, vmi: Outline, request: PrepareTarget) -> None:
+        sync = SyncVmi(vmi=request.vmi, interfaces=request.interfaces, facts=request.facts)
+        draft = await self._drafts.draft(sync, vmi)         # its domain is not needed: the guest brings its own
+        Path(names.serial_socket(vmi.uid)).parent.mkdir(parents=True, exist_ok=True)
+        Path(names.MIGRATION_DIR).mkdir(parents=True, exist_ok=True)
+        hypervisor = await asyncio.shield(self._hypervisor)
+        name = names.domain_name(vmi.metadata.namespace, vmi.metadata.name)
+        self._arriving = asyncio.create_task(
+            self._receive(hypervisor, Incoming(hypervisor, name), name, draft.disks), name="arrival"
+        )
+
+    async def _receive(
+        self, hypervisor: Hypervisor, incoming: Incoming, name: str, disks: tuple[DiskTarget, ...]
+    ) -> None:
+        assert self._vmi is not None
+        await incoming.arrival()
+        await self._adopt(hypervisor, name, self._vmi, disks)
+
+    async def _migrate(self, guest: Guest, request: messages.Migrate) -> Reply:
+        if self._outgoing is not None and not self._outgoing.is_over:
+            raise RequestFailed("Internal", f"migration {self._outgoing.report.uid} is under way")
+        targets = {disk.volume: disk.target for disk in guest.status.disks}
+        missing = sorted(set(request.copied) - set(targets))
+        if missing:
+            raise RequestFailed("InvalidSpec", f"no disk of the guest is volume {', '.join(missing)}")
+        outgoing = Outgoing(guest.hypervisor, guest.name, request, targets, guest.learn_migration)
+        try:
+            fds = outgoing.begin()
+        except OSError as error:
+            raise RequestFailed("Internal", f"no sockets for the migration: {error}") from error
+        self._outgoing = outgoing
+        return Reply(Done(), fds)
+
+    async def _cancel(self, request: messages.CancelMigration) -> Reply:
+        if self._outgoing is not None and self._outgoing.report.uid == request.uid and not self._outgoing.is_over:
+            await self._outgoing.cancel(request.reason)
+        return _DONE
 
     # --- while it runs ---
 
     async def _act(self, request: Request) -> Reply:
         if isinstance(request, messages.Shutdown | messages.Destroy):
             return await self._end(request)
+        if isinstance(request, messages.OpenMigrationPort):
+            path = target_socket(request.port)
+            return Reply(Done(), (await self._open(str(path), f"migration port {request.port}"),))
+        if isinstance(request, messages.CancelMigration):
+            return await self._cancel(request)
         guest = self._running_guest()
         hypervisor, name = guest.hypervisor, guest.name
         match request:
@@ -161,6 +252,8 @@ class Manager:
                 return Reply(Done(), (await self._open(names.serial_socket(self._uid), "serial console"),))
             case messages.OpenVnc():
                 return Reply(Done(), (await self._open(names.vnc_socket(self._uid), "graphics"),))
+            case messages.Migrate():
+                return await self._migrate(guest, request)
             case messages.Screenshot():
                 return Reply(Data(body=as_png(await hypervisor.screenshot(name))))
             case _:
@@ -242,13 +335,14 @@ class Manager:
     def close(self) -> None:
         for server in self._servers:
             server.stop()
-        if self._log_keeper is not None:
-            self._log_keeper.cancel()
+        for task in (self._log_keeper, self._preparing, self._arriving):
+            if task is not None:
+                task.cancel()
 
 
 _HANDLER_SPEAKS_S = 3.0
 _HANDLER_MARGIN_S = 5.0
 
 
-def _failed(task: asyncio.Task[Guest]) -> bool:
+def _failed(task: asyncio.Task[Guest] | asyncio.Task[None]) -> bool:
     return task.cancelled() or isinstance(task.exception(), VirtError | Exception)

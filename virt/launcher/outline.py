@@ -16,6 +16,8 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class _Metadata(_Part, frozen=True):
+    name: str = ""
+    namespace: str = ""
     uid: str = ""
 
 

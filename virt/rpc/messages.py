@@ -139,9 +139,63 @@ class Unfreeze(Message, frozen=True, kw_only=True):
     """Answer: Done."""
 
 
+# --- requests about a migration ---
+
+LIBVIRT_PORT, MEMORY_PORT, DISK_PORT = 0, 49152, 49153      # what runs between the two launchers, as the API names it
+
+
+class PrepareTarget(Message, frozen=True, kw_only=True):
+    """Make everything ready for a guest that comes from another node: disks, DHCP, libvirt; start no domain.
+
+    Fields and file descriptors as of :class:`SyncVmi`. Answer: Done. What becomes of the guest is told as events.
+    """
+
+    vmi: bytes
+    interfaces: tuple[WiredInterface, ...]
+    facts: HostFacts
+
+
+class OpenMigrationPort(Message, frozen=True, kw_only=True):
+    """Of a target. Answer: Done with one file descriptor, a stream socket connected to what listens there."""
+
+    port: int
+
+
+class MigrationLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """0 switches a limit off. ``timeout_per_gib_s``: for each GiB of memory and disks to be copied; ``stuck_s``:
+    without a new minimum of what is left to copy."""
+
+    bandwidth_mib_s: int = 0
+    max_downtime_ms: int = 0
+    timeout_per_gib_s: int = 0
+    stuck_s: int = 0
+    auto_converge: bool = False
+    unsafe: bool = False
+
+
+class Migrate(Message, frozen=True, kw_only=True):
+    """Send the guest to the target that :class:`PrepareTarget` made ready. ``copied``: volumes that are not shared.
+
+    Answer: Done with listening stream sockets, for the ports 0, 49152 and, with copied volumes, 49153. Whoever connects
+    there is to be connected with the target's port. The migration has begun by then; its end is told in
+    :attr:`DomainStatus.migration`.
+    """
+
+    uid: str
+    copied: tuple[str, ...] = ()
+    limits: MigrationLimits = MigrationLimits()
+
+
+class CancelMigration(Message, frozen=True, kw_only=True):
+    """Answer: Done, also when there is none (any more). The guest stays here unless it has left already."""
+
+    uid: str
+    reason: str = ""
+
+
 Request = (
     SyncVmi | Shutdown | Destroy | Pause | Unpause | Reset | SoftReboot | OpenSerial | OpenVnc | Screenshot | GuestInfo
-    | GuestExec | Freeze | Unfreeze
+    | GuestExec | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
 )
 
 
@@ -177,6 +231,23 @@ class DiskTarget(msgspec.Struct, frozen=True, kw_only=True):
     short_of: int = 0
 
 
+class MigrationPhase(enum.StrEnum):
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"   # the guest has left
+    FAILED = "Failed"         # it is still here
+    ABORTED = "Aborted"       # failed because of CancelMigration
+
+
+class MigrationReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The last migration away from here. ``reason`` says why it failed; sizes in bytes, memory and disks together."""
+
+    uid: str
+    phase: MigrationPhase
+    reason: str = ""
+    total: int = 0
+    remaining: int = 0
+
+
 class DomainStatus(Message, frozen=True, kw_only=True):
     """The whole state of the domain.
 
@@ -197,6 +268,7 @@ class DomainStatus(Message, frozen=True, kw_only=True):
     guest_os: dict[str, str] = msgspec.field(default_factory=dict)   # VirtualMachineInstanceGuestOSInfo, JSON names
     guest_interfaces: tuple[GuestInterface, ...] = ()
     frozen: bool = False
+    migration: MigrationReport | None = None
 
 
 class Done(Message, frozen=True, kw_only=True):
@@ -251,4 +323,4 @@ class DiskError(Message, frozen=True, kw_only=True):
 
 Event = Hello | DomainEvent | GuestPanicked | GuestAgentSilent | DiskError
 Answer = DomainStatus | Done | Data | Failed
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2          # 2: migration

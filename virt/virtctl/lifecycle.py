@@ -13,19 +13,15 @@ DRY_RUN: Final = "Dry Run execution"
 
 def start(server: Server, given: Namespace) -> int:
     body = {"paused": True} if given.paused else {}
-    return _machine(server, given, "start", "starting", body)
+    return machine(server, given, "start", "starting", body)
 
 
 def stop(server: Server, given: Namespace) -> int:
-    return _machine(server, given, "stop", "stopping", _forced(given, "gracePeriod"))
+    return machine(server, given, "stop", "stopping", _forced(given, "gracePeriod"))
 
 
 def restart(server: Server, given: Namespace) -> int:
-    return _machine(server, given, "restart", "restarting", _forced(given, "gracePeriodSeconds"))
-
-
-def migrate(server: Server, given: Namespace) -> int:
-    return _machine(server, given, "migrate", "migrating", {})
+    return machine(server, given, "restart", "restarting", _forced(given, "gracePeriodSeconds"))
 
 
 def pause(server: Server, given: Namespace) -> int:
@@ -62,7 +58,8 @@ def _forced(given: Namespace, field: str) -> dict[str, Any]:
     return {} if grace is None else {field: grace}
 
 
-def _machine(server: Server, given: Namespace, action: str, doing: str, body: dict[str, Any]) -> int:
+def machine(server: Server, given: Namespace, action: str, doing: str, body: dict[str, Any]) -> int:
+    """An action on a VM that is carried out later."""
     _put(server, given, server.subresource(VM, given.name, action), body, f"Error {doing} VirtualMachine")
     print(f"VM {given.name} was scheduled to {action}")
     return 0

@@ -63,8 +63,12 @@ VERBS: Final = (
     Verb("restart", "lifecycle:restart", "Restart a virtual machine.", "restart myvm", (_NAME, *_FORCE, _DRY_RUN)),
     Verb("pause", "lifecycle:pause", "Pause a virtual machine.", "pause vm myvm", (_KIND, _NAME, _DRY_RUN)),
     Verb("unpause", "lifecycle:unpause", "Unpause a virtual machine.", "unpause vm myvm", (_KIND, _NAME, _DRY_RUN)),
-    Verb("migrate", "lifecycle:migrate", "Migrate a virtual machine to another node.", "migrate myvm", (
-        _NAME, _DRY_RUN)),
+    Verb("migrate", "migration:migrate", "Migrate a virtual machine to another node.", "migrate myvm", (
+        _NAME, _DRY_RUN,
+        _flag("--addedNodeSelector", dest="node_selector", action="append", default=[], metavar="KEY=VALUE",
+              help="a label that the other node has to have; may be repeated"))),
+    Verb("migrate-cancel", "migration:cancel", "Cancel the migration of a virtual machine.", "migrate-cancel myvm", (
+        _NAME,)),
     Verb("soft-reboot", "lifecycle:soft_reboot", "Ask the guest to reboot.", "soft-reboot myvmi", (_NAME,)),
     Verb("reset", "lifecycle:reset", "Reset a guest, as its reset button would.", "reset myvmi", (_NAME,)),
     Verb("guestosinfo", "lifecycle:guest", "What the guest agent tells of the system.", "guestosinfo myvmi", (_NAME,)),

@@ -56,6 +56,10 @@ class Server:
     def object(self, plural: str, name: str) -> str:
         return f"{_GROUP}/namespaces/{quote(self.namespace)}/{plural}/{quote(name, safe='')}"
 
+    def collection(self, plural: str, *, labels: str) -> str:
+        """The objects with these labels."""
+        return f"{_GROUP}/namespaces/{quote(self.namespace)}/{plural}?labelSelector={quote(labels, safe='')}"
+
 
 class _Https(http.client.HTTPSConnection):
     """Verifies another host name than that of the URL, if one is given."""

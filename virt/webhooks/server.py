@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from virt.api import names, webhookpaths
-from virt.webhooks import mutation, validation
+from virt.webhooks import eviction, mutation, validation
 from virt.webhooks.review import Admit, Context, endpoint
 
 ADMISSION: Final[Mapping[str, Admit]] = {
@@ -18,6 +18,8 @@ ADMISSION: Final[Mapping[str, Admit]] = {
     webhookpaths.VMI_VALIDATE_UPDATE: validation.instance_update,
     webhookpaths.MIGRATION_VALIDATE_CREATE: validation.migration_create,
     webhookpaths.MIGRATION_VALIDATE_UPDATE: validation.migration_update,
+    webhookpaths.POLICY_VALIDATE: validation.policy,
+    webhookpaths.POD_EVICTION: eviction.pod_eviction,
 }
 
 

@@ -5,6 +5,7 @@ from virt.api.admission import AdmissionRequest, AdmissionReview
 from virt.api.validate import instance as instance_rules
 from virt.api.validate import machine as machine_rules
 from virt.api.validate import migration as migration_rules
+from virt.api.validate import policy as policy_rules
 from virt.kube.client import NotFoundError, Selector
 from virt.webhooks.review import Context, verdict
 
@@ -50,3 +51,7 @@ async def migration_create(request: AdmissionRequest, context: Context) -> Admis
 async def migration_update(request: AdmissionRequest, _: Context) -> AdmissionReview:
     old = request.old(v1.VirtualMachineInstanceMigration)
     return verdict(request, migration_rules.update(old, request.new(v1.VirtualMachineInstanceMigration)))
+
+
+async def policy(request: AdmissionRequest, context: Context) -> AdmissionReview:
+    return verdict(request, policy_rules.causes(request.new(v1.MigrationPolicy), context.config()))

@@ -18,10 +18,13 @@ from virt.api.kinds import EVENT, VMI
 from virt.base.clock import RealClock
 from virt.handler.launchers.process import Process
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
+from virt.handler.migration.ports import SourcePorts, TargetPorts
+from virt.handler.migration.source import Source
+from virt.handler.migration.target import Target
 from virt.handler.net.model import GuestNic, PodLink
 from virt.handler.net.network import WiredPod
 from virt.handler.tunnel.server import Tunnel
-from virt.handler.vmi.controller import Node, VmiReconciler
+from virt.handler.vmi.controller import Moves, Node, VmiReconciler
 from virt.kube.client import Selector
 from virt.kube.controller import Controller
 from virt.kube.events import EventRecorder
@@ -89,32 +92,50 @@ class FakeNetworks:
 
 
 class World:
-    """``pod`` is the pod that whoever dials is said to be in; ``kill`` ends the launcher's process."""
+    """``pod`` is the pod that whoever dials is said to be in; ``kill`` ends the launcher's process. Give a second node
+    the ``kube`` of the first one."""
 
-    def __init__(self, folder: Path, *vmis: v1.VirtualMachineInstance, unknown_deadline_s: float = 5.0) -> None:
-        self.kube = FakeKube(*((VMI, each) for each in vmis))
+    def __init__(
+        self, folder: Path, *vmis: v1.VirtualMachineInstance, unknown_deadline_s: float = 5.0, node: str = NODE,
+        kube: FakeKube | None = None,
+    ) -> None:
+        self.kube = kube or FakeKube(*((VMI, each) for each in vmis))
         self.socket = folder / "launcher" / "handler.sock"
         self.networks = FakeNetworks()
         self.pod = POD_UID
         self.living_pods: frozenset[str] = frozenset({POD_UID})
         self._lives: list[int] = []
-        self.recorder = EventRecorder(self.kube, "virt-handler", host=NODE)
+        self.recorder = EventRecorder(self.kube, "virt-handler", host=node)
         self.vmis = Informer(
-            self.kube, VMI, selector=Selector(labels=f"{names.NODE_NAME_LABEL}={NODE}"),
+            self.kube, VMI, selector=Selector(labels=f"{names.NODE_NAME_LABEL}={node}"),
+            indexes={POD_INDEX: active_pods},
+        )
+        self.incoming = Informer(
+            self.kube, VMI, selector=Selector(labels=f"{names.MIGRATION_TARGET_NODE_LABEL}={node}"),
             indexes={POD_INDEX: active_pods},
         )
         queue = WorkQueue(base_s=0.01)
         self.launchers = Launchers(
-            self.vmis.store, queue.add, node=NODE, path=self.socket, who=self._identify,
+            self.vmis.store, queue.add, node=node, path=self.socket, incoming=self.incoming.store, who=self._identify,
             unknown_deadline_s=unknown_deadline_s,
         )
-        self.vmis.on_change(self.launchers.vmi_changed)
+        clock = RealClock()
+        self.source_ports, self.target_ports = SourcePorts(None), TargetPorts(None, host="127.0.0.1")
+        moves = Moves(
+            Source(self.source_ports, self.recorder, clock),
+            Target(
+                self.kube, self.incoming, self.networks, self.target_ports, self.recorder, address="127.0.0.1",
+                facts=lambda: HostFacts(kvm=False), clock=clock),
+            self.incoming,
+        )
         reconciler = VmiReconciler(
-            self.kube, self.vmis, self.launchers, self.networks, self.recorder,
-            node=Node(NODE, lambda: HostFacts(kvm=False), lambda: self.living_pods), clock=RealClock(),
+            self.kube, self.vmis, self.launchers, self.networks, self.recorder, moves=moves,
+            node=Node(node, lambda: HostFacts(kvm=False), lambda: self.living_pods), clock=clock,
         )
         self.controller = Controller("vmi", reconciler.reconcile, workers=2, queue=queue)
-        self.controller.watches(self.vmis, lambda each: [key_of(each)])
+        for informer in (self.vmis, self.incoming):
+            informer.on_change(self.launchers.vmi_changed)
+            self.controller.watches(informer, lambda each: [key_of(each)])
         self.tunnel = Tunnel(self.vmis.store, self.launchers, self.recorder, dials_within_s=1.0)
         self.fakes: list[FakeLauncher] = []
 
@@ -125,7 +146,7 @@ class World:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["World"]:
-        loops = (self.vmis.run, self.controller.run, self.launchers.run, self.recorder.run)
+        loops = (self.vmis.run, self.incoming.run, self.controller.run, self.launchers.run, self.recorder.run)
         tasks = [asyncio.create_task(loop()) for loop in loops]
         try:
             await self.until(self.socket.exists)
@@ -134,6 +155,8 @@ class World:
             for fake in self.fakes:
                 await fake.hang_up()
                 fake.close()
+            self.source_ports.close()
+            self.target_ports.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -318,7 +318,7 @@ async def test_removal_leaves_nothing_and_ends_definitions_first(cluster: Cluste
     assert {call.plural for call in cluster.kube.writes if call.verb == "delete"} == {
         "kubevirts", "customresourcedefinitions"}
     await operator.step()
-    assert len(operator.world.existing(CRD)) == 3, "instances are still there"
+    assert len(operator.world.existing(CRD)) == 4, "instances are still there"
     assert await operator.run(cluster)
     for kind in OWNED:
         assert operator.world.existing(kind) == ()

@@ -137,6 +137,17 @@ async def test_a_migration_is_labelled_and_judged(admission: Admission) -> None:
     assert not (await admission.ask(webhookpaths.MIGRATION_VALIDATE_CREATE, stored))["allowed"]
 
 
+async def test_a_policy_with_a_negative_limit_is_refused(admission: Admission) -> None:
+    policy = {"apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy", "metadata": {"name": "p"},
+              "spec": {"selectors": {}, "bandwidthPerMigration": "-1", "completionTimeoutPerGiB": -5,
+                       "maxDowntimeMs": 10}}
+    answer = await admission.ask(webhookpaths.POLICY_VALIDATE, policy)
+    assert [cause["field"] for cause in answer["status"]["details"]["causes"]] == [
+        "spec.completionTimeoutPerGiB", "spec.bandwidthPerMigration", "spec.maxDowntimeMs"]
+    policy["spec"] = {"selectors": {}, "bandwidthPerMigration": "8Mi"}
+    assert (await admission.ask(webhookpaths.POLICY_VALIDATE, policy))["allowed"]
+
+
 async def test_what_is_no_review_is_a_bad_request(admission: Admission) -> None:
     for body in (b"", b"{}", b'{"request": 1}'):
         async with admission.client.post(webhookpaths.VM_VALIDATE, data=body) as response:

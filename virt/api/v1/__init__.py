@@ -141,6 +141,11 @@ from virt.api.v1.network import (
     PodNetwork,
     Port,
 )
+from virt.api.v1.policy import (
+    MigrationPolicy,
+    MigrationPolicySelectors,
+    MigrationPolicySpec,
+)
 from virt.api.v1.status import (
     ContainerDiskInfo,
     CPUTopology,
@@ -269,6 +274,9 @@ __all__ = [
     "MemoryDumpVolumeSource",
     "MemoryStatus",
     "MigrationConfiguration",
+    "MigrationPolicy",
+    "MigrationPolicySelectors",
+    "MigrationPolicySpec",
     "MultusNetwork",
     "Network",
     "NetworkConfiguration",

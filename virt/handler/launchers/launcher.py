@@ -13,6 +13,7 @@ from virt.rpc.messages import (
     Event,
     GuestAgentSilent,
     GuestPanicked,
+    Hello,
     Request,
     WiredInterface,
 )
@@ -42,6 +43,7 @@ class Launcher:
         self.stopped_at: float | None = None
         self.notes: list[Note] = []      # happened, not yet told to people
         self.is_dead = False
+        self.version = 1                            # of the protocol
         self._peer: Peer | None = None
 
     @property
@@ -57,6 +59,12 @@ class Launcher:
         """Whether there is a guest that could be asked something now."""
         return self.is_connected and self.status is not None and self.status.state in LIVE_STATES
 
+    @property
+    def has_lost_its_guest(self) -> bool:
+        """Whether the launcher has ended, or its guest has gone to another node."""
+        has_left = self.status is not None and self.status.state is DomainState.SHUTOFF
+        return self.is_dead or (has_left and self.status is not None and self.status.reason == "Migrated")
+
     def connected(self, peer: Peer) -> None:
         self.hang_up()
         self._peer = peer
@@ -71,6 +79,8 @@ class Launcher:
 
     def take(self, event: Event) -> None:
         match event:
+            case Hello(version=version):
+                self.version = version
             case DomainEvent(status=status):
                 self.status = status
             case GuestPanicked() | GuestAgentSilent() | DiskError():

@@ -35,8 +35,8 @@ def active_pods(vmi: v1.VirtualMachineInstance) -> tuple[str, ...]:
 
 
 class Launchers:
-    """All launchers of this node. ``vmis`` has the index :data:`POD_INDEX`; ``changed(key)`` is called whenever
-    something about the launcher of that VMI is news."""
+    """All launchers of this node. ``vmis`` has the index :data:`POD_INDEX`, and so has ``incoming``, the VMIs that are
+    to come to this node; ``changed(key)`` is called whenever something about the launcher of that VMI is news."""
 
     def __init__(
         self,
@@ -45,10 +45,12 @@ class Launchers:
         *,
         node: str,
         path: Path,
+        incoming: Store[v1.VirtualMachineInstance] | None = None,
         who: Identify = identify,
         unknown_deadline_s: float = UNKNOWN_DEADLINE_S,
     ) -> None:
-        self._vmis = vmis
+        self._stores: tuple[Store[v1.VirtualMachineInstance], ...] = (
+            vmis, *((incoming,) if incoming is not None else ()))
         self._changed = changed
         self._node = node
         self._path = path
@@ -59,11 +61,15 @@ class Launchers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def of(self, vmi: v1.VirtualMachineInstance) -> Launcher | None:
-        """The launcher of ``vmi`` on this node, None when none has connected since this handler started."""
-        for uid, node in vmi.status.active_pods.items():
-            if node == self._node and (launcher := self._launchers.get(uid)) is not None:
-                return launcher
-        return None
+        """The launcher of ``vmi`` on this node, None when none has connected since this handler started.
+
+        After moves to and fro there may be an old one, whose guest has left, beside the one that counts.
+        """
+        found = [
+            launcher for uid, node in vmi.status.active_pods.items()
+            if node == self._node and (launcher := self._launchers.get(uid)) is not None
+        ]
+        return next((launcher for launcher in found if not launcher.has_lost_its_guest), found[0] if found else None)
 
     def of_key(self, key: str) -> tuple[Launcher, ...]:
         return tuple(launcher for launcher in self._launchers.values() if launcher.key == key)
@@ -133,7 +139,7 @@ class Launchers:
         try:
             async with asyncio.timeout(self._unknown_deadline_s):
                 while True:
-                    vmi = next((vmi for vmi in self._vmis.by_index(POD_INDEX, uid)
+                    vmi = next((vmi for store in self._stores for vmi in store.by_index(POD_INDEX, uid)
                                 if vmi.status.active_pods[uid] == self._node), None)
                     if vmi is not None:
                         return vmi

@@ -5,9 +5,9 @@ is written, so that a lost race does not tell it twice.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -18,14 +18,24 @@ from virt.base.clock import Clock
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.launchers.server import Launchers
-from virt.handler.net.model import GuestNic, NetworkPlanError, PodLink
-from virt.handler.net.network import WiredPod
-from virt.handler.net.plan import PRIMARY_LINK
+from virt.handler.migration.plan import State, is_under_way
+from virt.handler.migration.source import Source
+from virt.handler.migration.target import Target
+from virt.handler.net.model import NetworkPlanError
 from virt.handler.vmi import status as statuses
-from virt.handler.vmi.nics import guest_nics, hostname
 from virt.handler.vmi.notes import told
 from virt.handler.vmi.patch import status_patch
-from virt.handler.vmi.plan import FINAL_PHASES, Action, Plan, Seen, is_stopped_by_a_disk, plan
+from virt.handler.vmi.plan import (
+    FINAL_PHASES,
+    Action,
+    Plan,
+    Seen,
+    has_come,
+    has_left,
+    is_stopped_by_a_disk,
+    plan,
+)
+from virt.handler.vmi.wiring import Networks, wire
 from virt.kube.client import Client, MergePatch, NotFoundError, Selector
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
@@ -44,16 +54,6 @@ PROCESS_CHECK_AFTER_S = 10.0   # a launcher that lives dials again within a seco
 _logger = log.get("virt.handler.vmi")
 
 
-class Networks(Protocol):
-    """:class:`virt.handler.net.network.PodNetworks`."""
-
-    async def wire(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic], hostname: str) -> WiredPod: ...
-
-    async def links(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic]) -> dict[str, PodLink]: ...
-
-    def forget(self, pod_uid: str) -> None: ...
-
-
 @dataclass(frozen=True)
 class Node:
     """``facts`` for a launcher that starts now; ``living_pods`` are those with any process on the node."""
@@ -61,6 +61,15 @@ class Node:
     name: str
     facts: Callable[[], HostFacts]
     living_pods: Callable[[], frozenset[str]] = pods_with_processes
+
+
+@dataclass(frozen=True)
+class Moves:
+    """The two sides of migrations. ``incoming``: VMIs that are on their way to this node."""
+
+    source: Source
+    target: Target
+    incoming: Informer[v1.VirtualMachineInstance]
 
 
 class VmiReconciler:
@@ -74,6 +83,7 @@ class VmiReconciler:
         networks: Networks,
         recorder: EventRecorder,
         *,
+        moves: Moves,
         node: Node,
         clock: Clock,
     ) -> None:
@@ -82,17 +92,29 @@ class VmiReconciler:
         self._launchers = launchers
         self._networks = networks
         self._recorder = recorder
+        self._moves = moves
         self._node = node
         self._clock = clock
         self._silent_since: dict[str, float] = {}       # by VMI uid
         self._connected_since: dict[str, float] = {}    # by pod uid
+        self._left_since: dict[str, float] = {}         # by VMI uid
+        self._ours: dict[str, v1.VirtualMachineInstance] = {}        # by key: as last seen here
+        self._coming: dict[str, v1.VirtualMachineInstance] = {}      # by key: as last seen on its way here
 
     async def reconcile(self, key: str) -> Result:
         vmi = self._informer.store.get(key)
+        coming = self._moves.incoming.store.get(key) if vmi is None else None
+        self._remember(key, vmi, coming)
+        if coming is not None:
+            launcher = self._launchers.of(coming)
+            result = await self._moves.target.reconcile(coming, launcher)
+            if launcher is not None and launcher.is_dead and not launcher.is_connected:
+                self._bury(launcher)
+            return result
         launcher = self._launchers.of(vmi) if vmi is not None else None
-        await self._clear_away(key, vmi, launcher)
+        is_clear = await self._clear_away(key, vmi, launcher)
         if vmi is None:
-            return DONE
+            return DONE if is_clear else Result(RECONNECT_S)
         if launcher is not None:
             launcher.vmi = vmi
             self._tell_notes(launcher)
@@ -106,12 +128,37 @@ class VmiReconciler:
                 todo = Plan(vmi.status.phase, again_s=RECONNECT_S)
             except Exception as failed:  # noqa: BLE001  whatever it is, the object must tell it
                 todo, error = self._told(vmi, failed)
-        await self._write(vmi, launcher, todo, str(error) if error else "")
+        migration = await self._moved_on(vmi, launcher, todo)
+        await self._write(vmi, launcher, todo, str(error) if error else "", migration)
         if launcher is not None and launcher.is_dead and not launcher.is_connected:
             self._bury(launcher)
         if error is not None and todo.phase not in FINAL_PHASES:
             raise error                     # the queue tries again, more and more slowly
         return Result(todo.again_s)
+
+    def _remember(
+        self, key: str, vmi: v1.VirtualMachineInstance | None, coming: v1.VirtualMachineInstance | None
+    ) -> None:
+        """What has gone from here, or comes no more, leaves nothing that is still joined."""
+        for known, now, gone in (
+            (self._ours, vmi, self._moves.source.gone), (self._coming, coming, self._moves.target.gone),
+        ):
+            before = known.pop(key, None)
+            if now is not None:
+                known[key] = now
+            elif before is not None:
+                gone(before)
+
+    async def _moved_on(
+        self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None, todo: Plan
+    ) -> State | None:
+        if todo.phase in FINAL_PHASES or launcher is None:
+            return vmi.status.migration_state
+        try:
+            return await self._moves.source.step(vmi, launcher)
+        except ConnectionLost as lost:
+            _logger.info("launcher went away meanwhile", key=launcher.key, error=str(lost))
+            return vmi.status.migration_state
 
     def _told(self, vmi: v1.VirtualMachineInstance, failed: Exception) -> tuple[Plan, Exception | None]:
         if vmi.status.phase == "Scheduling":
@@ -125,6 +172,14 @@ class VmiReconciler:
 
     async def _seen(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> Seen:
         now = self._clock.monotonic()
+        uid = vmi.metadata.uid
+        seen = await self._seen_here(vmi, launcher, now)
+        if not has_left(vmi, seen):
+            self._left_since.pop(uid, None)
+            return seen
+        return dataclasses.replace(seen, left_s=now - self._left_since.setdefault(uid, now))
+
+    async def _seen_here(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None, now: float) -> Seen:
         uid = vmi.metadata.uid
         if launcher is not None and launcher.is_connected:
             self._silent_since.pop(uid, None)
@@ -152,8 +207,12 @@ class VmiReconciler:
         """Of a launcher that ended while no handler was there: its pod's phase tells whether its guest ended well."""
         selector = Selector(labels=f"{names.CREATED_BY_LABEL}={vmi.metadata.uid}")
         pods = (await self._client.list(POD, vmi.metadata.namespace, selector)).items
-        ended_well = any(pod.metadata.uid in vmi.status.active_pods and pod.status.phase == "Succeeded" for pod in pods)
-        return DomainStatus(state=DomainState.SHUTOFF, reason="Shutdown") if ended_well else None
+        ended_well = any(vmi.status.active_pods.get(pod.metadata.uid) == self._node.name
+                         and pod.status.phase == "Succeeded" for pod in pods)
+        state = vmi.status.migration_state
+        may_have_left = state is not None and is_under_way(state) and state.start_timestamp
+        reason = "Migrated" if may_have_left else "Shutdown"
+        return DomainStatus(state=DomainState.SHUTOFF, reason=reason) if ended_well else None
 
     def _stopped_s(self, launcher: Launcher, now: float) -> float:
         """For how long an I/O error has stopped the guest, counted from the last try to go on."""
@@ -187,7 +246,7 @@ class VmiReconciler:
 
     async def _start(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> None:
         began = self._clock.monotonic()
-        pod = await self._wire(vmi, launcher)
+        pod = await wire(self._networks, vmi, launcher)
         wired_at = self._clock.monotonic()
         request = SyncVmi(vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._node.facts())
         fds = () if launcher.sockets_given else tuple(sock.fileno() for sock in pod.sockets)
@@ -212,19 +271,11 @@ class VmiReconciler:
                     f"{disk.short_of} that were asked for: the file system has no more room"
                 )
 
-    async def _wire(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> WiredPod:
-        nics = guest_nics(vmi)
-        pod = await self._networks.wire(launcher.pod_uid, launcher.process.netns, nics, hostname(vmi))
-        links = await self._networks.links(launcher.pod_uid, launcher.process.netns, nics)
-        addresses = links[PRIMARY_LINK].addresses if PRIMARY_LINK in links else ()
-        launcher.pod_addresses = tuple(address.partition("/")[0] for address in sorted(addresses, key=_ipv4_first))
-        launcher.wired = pod.interfaces
-        return pod
-
     # --- status and events ---
 
     async def _write(
-        self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None, todo: Plan, error: str
+        self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None, todo: Plan, error: str,
+        migration: State | None,
     ) -> None:
         if todo.phase == "Scheduling":
             return                          # the controller's to write
@@ -233,8 +284,9 @@ class VmiReconciler:
         after = before
         domain = launcher.status if launcher is not None else None
         if todo.phase == "Running" and launcher is not None and domain is not None and launcher.has_live_guest:
-            if launcher.wired is None and before.phase == "Scheduled":
-                (await self._wire(vmi, launcher)).close()       # an earlier handler had started the guest
+            if launcher.wired is None and (before.phase == "Scheduled" or has_come(vmi)):
+                # An earlier handler had started the guest, or had taken it over.
+                (await wire(self._networks, vmi, launcher)).close()
             network = None
             if launcher.wired is not None:
                 network = statuses.Network(wired=launcher.wired, pod_addresses=launcher.pod_addresses)
@@ -243,7 +295,7 @@ class VmiReconciler:
             after = statuses.ended(before)
         if todo.phase != "Scheduled" or error:
             after = statuses.with_error(after, error, now)
-        after = statuses.with_phase(after, todo.phase, now)
+        after = replace(statuses.with_phase(after, todo.phase, now), migration_state=migration)
         patch = status_patch(vmi, after)
         if patch is None:
             return
@@ -254,6 +306,7 @@ class VmiReconciler:
         except NotFoundError:
             return                          # gone meanwhile; the informer will tell
         self._informer.learn(written)
+        self._moves.source.tell(vmi, before.migration_state, migration)
         if after.phase != before.phase:
             _logger.info("phase", key=f"{vmi.metadata.namespace}/{vmi.metadata.name}", phase=after.phase, why=todo.why)
             self._tell_phase(vmi, after.phase, todo.why, is_told=bool(error))
@@ -280,20 +333,46 @@ class VmiReconciler:
 
     async def _clear_away(
         self, key: str, vmi: v1.VirtualMachineInstance | None, current: Launcher | None
-    ) -> None:
-        """Launchers of this key that are not the VMI's: of a VMI that is gone, or of an earlier one of its name."""
+    ) -> bool:
+        """Launchers of this key that are not the VMI's: of a VMI that is gone or has moved, or of an earlier one of its
+        name. False: look again soon."""
         if vmi is None:
             self._silent_since = {
                 uid: since for uid, since in self._silent_since.items()
                 if any(meta_of(known).uid == uid for known in self._informer.store)
             }
+        is_clear = True
         for launcher in self._launchers.of_key(key):
             if launcher is current:
                 continue
             if launcher.is_dead and not launcher.is_connected:
                 self._bury(launcher)
             elif (vmi is None or launcher.vmi.metadata.uid != vmi.metadata.uid) and launcher.has_live_guest:
-                await launcher.call(Destroy(), deadline_s=ACTION_DEADLINE_S)
+                if await self._belongs_here(launcher):
+                    is_clear = False
+                else:
+                    await launcher.call(Destroy(), deadline_s=ACTION_DEADLINE_S)
+        return is_clear
+
+    async def _belongs_here(self, launcher: Launcher) -> bool:
+        """Whether a live guest may be left alone although no cache has its VMI.
+
+        The two caches of this node's VMIs and of those that come learn of a move at different times, so only the API
+        server counts. A guest that is just leaving is stopped and lets go by itself; one that still runs here after it
+        has come to life elsewhere must not.
+        """
+        meta = launcher.vmi.metadata
+        try:
+            stored = await self._client.get(VMI, meta.name, meta.namespace)
+        except NotFoundError:
+            return False
+        if stored.metadata.uid != meta.uid:
+            return False
+        labels = stored.metadata.labels
+        if self._node.name in (labels.get(names.NODE_NAME_LABEL), labels.get(names.MIGRATION_TARGET_NODE_LABEL)):
+            return True
+        status = launcher.status
+        return status is not None and status.state is DomainState.PAUSED and status.reason == "Migration"
 
     def _bury(self, launcher: Launcher) -> None:
         self._launchers.drop(launcher)
@@ -302,7 +381,3 @@ class VmiReconciler:
         # About the VMI as it was: it may be gone by now.
         about = replace(launcher.vmi, metadata=replace(launcher.vmi.metadata, resource_version=""))
         self._recorder.event(about, "Normal", "Deleted", "The launcher has ended; nothing of it is left on the node.")
-
-
-def _ipv4_first(address: str) -> bool:
-    return ":" in address

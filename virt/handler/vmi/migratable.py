@@ -16,16 +16,50 @@ def condition(vmi: v1.VirtualMachineInstance) -> v1.Condition:
     return v1.Condition(type="LiveMigratable", status="False", reason=reason, message=message)
 
 
+def storage_condition(vmi: v1.VirtualMachineInstance) -> v1.Condition:
+    """Whether only its disks could keep it from moving: a migration that also replaces them would go."""
+    obstacles = [found[1] for found in (_network(vmi), _devices(vmi)) if found is not None]
+    if not obstacles:
+        return v1.Condition(type="StorageLiveMigratable", status="True")
+    return v1.Condition(
+        type="StorageLiveMigratable", status="False", reason="NotMigratable", message="; ".join(obstacles))
+
+
 def method(vmi: v1.VirtualMachineInstance) -> str:
     """BlockMigration where a disk has to be copied along, else LiveMigration."""
-    is_copied = any(
+    is_copied = any(_is_of_the_pod(volume) and not _is_readonly_cdrom(vmi, volume.name) for volume in vmi.spec.volumes)
+    return "BlockMigration" if is_copied else "LiveMigration"
+
+
+def copied_volumes(vmi: v1.VirtualMachineInstance) -> tuple[str, ...]:
+    """Volumes whose content goes along with the guest: those of its pod that it can have written to.
+
+    What it can only read is made anew at the target, from the same image or the same seed.
+    """
+    volumes = {volume.name: volume for volume in vmi.spec.volumes}
+    return tuple(
+        disk.name for disk in vmi.spec.domain.devices.disks
+        if disk.name in volumes and _is_of_the_pod(volumes[disk.name]) and not _is_readonly(disk, volumes[disk.name])
+    )
+
+
+def _is_of_the_pod(volume: v1.Volume) -> bool:
+    return bool(
         volume.container_disk or volume.cloud_init_no_cloud or volume.cloud_init_config_drive or volume.empty_disk
         or volume.ephemeral or volume.config_map or volume.secret or volume.downward_api or volume.service_account
         or volume.sysprep
-        for volume in vmi.spec.volumes
-        if not _is_readonly_cdrom(vmi, volume.name)
     )
-    return "BlockMigration" if is_copied else "LiveMigration"
+
+
+def _is_readonly(disk: v1.Disk, volume: v1.Volume) -> bool:
+    """As the launcher makes it: a generated image is read-only but on SATA, where disks cannot be."""
+    if disk.cdrom is not None or (disk.disk is not None and disk.disk.readonly):
+        return True
+    is_generated = any((
+        volume.cloud_init_no_cloud, volume.cloud_init_config_drive, volume.config_map, volume.secret,
+        volume.downward_api, volume.service_account,
+    ))  # fmt: skip
+    return is_generated and disk.disk is not None and disk.disk.bus not in ("", "sata")
 
 
 def _network(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
@@ -70,6 +104,9 @@ def _disks(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
 
 
 def _claim(volume: v1.Volume) -> str:
+    """That the target's pod would have to mount too: of an ephemeral volume the one that is read."""
+    if volume.ephemeral is not None and volume.ephemeral.persistent_volume_claim is not None:
+        return volume.ephemeral.persistent_volume_claim.claim_name
     if volume.persistent_volume_claim is not None:
         return volume.persistent_volume_claim.claim_name
     return volume.data_volume.name if volume.data_volume is not None else ""

@@ -14,8 +14,10 @@ def guest_nics(vmi: v1.VirtualMachineInstance) -> tuple[GuestNic, ...]:
     Absent interfaces and SR-IOV ones (their card goes into the guest as it is) are left out. Raises NetworkPlanError.
     """
     networks = {network.name: network for network in vmi.spec.networks}
+    # The card of a guest that has moved is still the one it started with; the pod's has another address by now.
+    known = {interface.name: interface.mac for interface in vmi.status.interfaces if interface.name}
     return tuple(
-        _nic(interface, networks.get(interface.name), vmi.spec)
+        _nic(interface, networks.get(interface.name), vmi.spec, known.get(interface.name, ""))
         for interface in vmi.spec.domain.devices.interfaces
         if interface.state != "absent" and interface.sriov is None
     )
@@ -34,7 +36,9 @@ def queue_count(interface: v1.Interface, domain: v1.DomainSpec) -> int:
     return min(max(cpu.sockets, 1) * max(cpu.cores, 1) * max(cpu.threads, 1), _MAX_QUEUES)
 
 
-def _nic(interface: v1.Interface, network: v1.Network | None, spec: v1.VirtualMachineInstanceSpec) -> GuestNic:
+def _nic(
+    interface: v1.Interface, network: v1.Network | None, spec: v1.VirtualMachineInstanceSpec, known_mac: str
+) -> GuestNic:
     if network is None:
         raise NetworkPlanError(f"interface {interface.name!r} has no network of that name")
     pod = network.pod or v1.PodNetwork()
@@ -43,7 +47,7 @@ def _nic(interface: v1.Interface, network: v1.Network | None, spec: v1.VirtualMa
         name=interface.name,
         binding=_binding(interface),
         network=network.name if is_secondary else "",
-        mac=interface.mac_address,
+        mac=interface.mac_address or known_mac,
         ports=tuple(PortRange(port.protocol.lower() or "tcp", port.port, port.port) for port in interface.ports),
         cidr=pod.vm_network_cidr,
         cidr6=pod.vm_ipv6_network_cidr,

@@ -10,6 +10,7 @@ from datetime import datetime
 from virt.api import v1
 from virt.base.clock import parse_time
 from virt.handler.launchers.launcher import LIVE_STATES
+from virt.handler.migration.plan import is_under_way
 from virt.rpc.messages import DomainState, DomainStatus
 
 DEFAULT_GRACE_S = 30
@@ -18,6 +19,7 @@ LOOK_AGAIN_S = 5.0
 SILENT_LAUNCHER_S = 300.0      # so long a launcher may be away while its process, or something of its pod, lives
 UNKNOWN_SHUTOFF_S = 300.0
 NO_DOMAIN_S = 60.0
+LEFT_S = 60.0                  # until the target must have taken over a guest that has left
 RESUME_S = (10.0, 20.0, 40.0, 80.0, 160.0, 180.0)      # pauses before tries after an I/O error; the last repeats
 
 FINAL_PHASES = ("Succeeded", "Failed")
@@ -36,7 +38,8 @@ class Seen:
     """``domain`` None: not told yet. ``silent_s``: how long the launcher has not been connected; ``is_gone``: it will
     never be. ``power_button_s``: time since the last press, None before the first; ``connected_s``: age of the
     connection. ``resumes``: tries to go on after I/O errors so far; ``stopped_s``: time since the last one, or since
-    the guest was first seen stopped by one."""
+    the guest was first seen stopped by one. ``left_s``: since the guest was first seen gone in a migration, else None.
+    """
 
     domain: DomainStatus | None = None
     is_connected: bool = True
@@ -46,6 +49,7 @@ class Seen:
     power_button_s: float | None = None
     resumes: int = 0
     stopped_s: float = 0.0
+    left_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ def plan(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
         return _early(vmi, seen, now)
     if phase not in ("Scheduled", "Running"):
         return Plan(phase)
+    if seen.left_s is not None:
+        return _left(phase, seen.left_s)
     if not seen.is_connected:
         return _without_launcher(phase, vmi, seen, now)
     if domain is None:
@@ -88,8 +94,6 @@ def phase_of(phase: str, domain: DomainStatus, vmi: v1.VirtualMachineInstance) -
             return "Running"
         case (DomainState.SHUTDOWN | DomainState.NONE), _:
             return phase
-        case DomainState.SHUTOFF, "Migrated":
-            return phase
         case DomainState.SHUTOFF, ("Shutdown" | "Saved" | "FromSnapshot"):
             return "Succeeded"
         case DomainState.SHUTOFF, "Destroyed":
@@ -98,6 +102,22 @@ def phase_of(phase: str, domain: DomainStatus, vmi: v1.VirtualMachineInstance) -
         case DomainState.SHUTOFF, ("" | "Unknown") if phase == "Scheduled":
             return None
     return "Failed"
+
+
+def has_left(vmi: v1.VirtualMachineInstance, seen: Seen) -> bool:
+    """Whether the guest may be on the target by now, and it is for the target to say so."""
+    state = vmi.status.migration_state
+    if state is None or not is_under_way(state):
+        return False
+    if seen.domain is not None and seen.domain.state in (DomainState.SHUTOFF, DomainState.CRASHED):
+        return seen.domain.reason == "Migrated"         # it may be so quick that its start is not stored yet
+    return seen.is_gone and bool(state.start_timestamp)
+
+
+def has_come(vmi: v1.VirtualMachineInstance) -> bool:
+    """Whether the guest came to its node in a migration."""
+    state = vmi.status.migration_state
+    return state is not None and state.completed and not state.failed and state.target_node == vmi.status.node_name
 
 
 def grace_s(vmi: v1.VirtualMachineInstance) -> int:
@@ -132,6 +152,12 @@ def _without_launcher(phase: str, vmi: v1.VirtualMachineInstance, seen: Seen, no
     if seen.silent_s >= SILENT_LAUNCHER_S:
         return Plan("Failed", why=f"the launcher has not answered for {seen.silent_s:.0f} s")
     return Plan(phase, again_s=LOOK_AGAIN_S)
+
+
+def _left(phase: str, left_s: float) -> Plan:
+    if left_s < LEFT_S:
+        return Plan(phase, again_s=LOOK_AGAIN_S)
+    return Plan("Failed", why=f"the guest left in a migration, and its target has not taken it over for {left_s:.0f} s")
 
 
 def _without_domain(phase: str, vmi: v1.VirtualMachineInstance, seen: Seen) -> Plan:

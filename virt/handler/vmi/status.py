@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from virt.api import conditions, v1
 from virt.base.clock import rfc3339
+from virt.handler.migration.plan import is_under_way
 from virt.handler.net.plan import pod_link_name
 from virt.handler.vmi import migratable
 from virt.handler.vmi.nics import queue_count
@@ -95,10 +96,11 @@ def with_error(
 
 def _conditions(vmi: v1.VirtualMachineInstance, domain: DomainStatus, now: str) -> tuple[v1.Condition, ...]:
     found = conditions.with_condition(vmi.status.conditions, migratable.condition(vmi), now)
+    found = conditions.with_condition(found, migratable.storage_condition(vmi), now)
     wanted = {
         "AgentConnected": v1.Condition(type="AgentConnected", status="True") if domain.agent_connected else None,
         "AgentVersionNotSupported": _agent_too_old(domain),
-        "Paused": _paused(domain),
+        "Paused": _paused(vmi, domain),
         "SoftwareEmulation": _emulation(domain),
     }
     for name, condition in wanted.items():
@@ -109,7 +111,10 @@ def _conditions(vmi: v1.VirtualMachineInstance, domain: DomainStatus, now: str) 
     return found
 
 
-def _paused(domain: DomainStatus) -> v1.Condition | None:
+def _paused(vmi: v1.VirtualMachineInstance, domain: DomainStatus) -> v1.Condition | None:
+    state = vmi.status.migration_state
+    if domain.reason == "Migration" and is_under_way(state) and state is not None and state.mode != "Paused":
+        return conditions.find(vmi.status.conditions, "Paused")      # the moment of the switch-over
     reason = _PAUSED.get(domain.reason) if domain.state is DomainState.PAUSED else None
     if reason is None:
         return None

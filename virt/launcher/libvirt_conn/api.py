@@ -46,6 +46,28 @@ class DiskFailed:
     reason: str
 
 
+@dataclass(frozen=True)
+class MigrationRequest:
+    """``libvirt``, ``memory`` and ``disks``: paths of unix sockets that lead to the target; QEMU listens at the last
+    two there. ``copied``: names of disks ("vda") whose content goes along. ``bandwidth_mib_s`` 0: no limit."""
+
+    libvirt: str
+    memory: str
+    disks: str
+    copied: tuple[str, ...] = ()
+    bandwidth_mib_s: int = 0
+    auto_converge: bool = False
+    unsafe: bool = False
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """Bytes of the job that runs, memory and disks together."""
+
+    total: int
+    remaining: int
+
+
 Notice = Lifecycle | Rebooted | AgentChanged | Panicked | DiskFailed
 
 
@@ -92,6 +114,22 @@ class Hypervisor(Protocol):
 
     async def set_guest_time(self, domain: str) -> None:
         """Set the guest's clock from the host's, by the agent."""
+        ...
+
+    async def migrate(self, domain: str, request: MigrationRequest) -> None:
+        """Returns when the guest runs at the target. Raises MigrationFailed, and then it runs here."""
+        ...
+
+    async def progress(self, domain: str) -> JobProgress | None:
+        """Of the migration under way; None when there is none, or none yet."""
+        ...
+
+    async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
+        """For the migration under way."""
+        ...
+
+    async def abort_migration(self, domain: str) -> None:
+        """Raises NotRunning when there is none (any more)."""
         ...
 
     async def close(self) -> None: ...

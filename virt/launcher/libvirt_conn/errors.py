@@ -6,6 +6,7 @@
     ├── NoAgent          no guest agent is connected, or it does not answer
     ├── AgentError       the guest agent answered with an error
     ├── NoDevice         the domain lacks the device (no screen to take a picture of)
+    ├── MigrationFailed  the guest did not leave
     └── HypervisorLost   the connection to libvirt broke
 """
 
@@ -38,6 +39,10 @@ class AgentError(HypervisorError):
 
 class NoDevice(HypervisorError):
     code = "NoDevice"
+
+
+class MigrationFailed(HypervisorError):
+    """It runs on where it was, as far as this side knows."""
 
 
 class HypervisorLost(HypervisorError):

@@ -18,7 +18,16 @@ import libvirt_qemu
 
 from virt.base import log
 from virt.launcher.libvirt_conn import errors, words
-from virt.launcher.libvirt_conn.api import AgentChanged, DiskFailed, Lifecycle, Notice, Panicked, Rebooted
+from virt.launcher.libvirt_conn.api import (
+    AgentChanged,
+    DiskFailed,
+    JobProgress,
+    Lifecycle,
+    MigrationRequest,
+    Notice,
+    Panicked,
+    Rebooted,
+)
 from virt.rpc.messages import DomainState
 
 T = TypeVar("T")
@@ -82,6 +91,7 @@ class Libvirt:
         self._loop = asyncio.get_running_loop()
         self._calls = ThreadPoolExecutor(3, "libvirt")
         self._agent_calls = ThreadPoolExecutor(2, "libvirt-agent")
+        self._migration_calls = ThreadPoolExecutor(1, "libvirt-migration")     # one blocks until the guest has left
         self._listeners: list[Callable[[Notice], None]] = []
         self._registered: list[int] = []
         self.lost = asyncio.Event()
@@ -251,6 +261,40 @@ class Libvirt:
             lambda: self._find(domain).setTime(flags=libvirt.VIR_DOMAIN_TIME_SYNC), errors.AgentError, self._agent_calls
         )
 
+    async def migrate(self, domain: str, request: MigrationRequest) -> None:
+        flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_PERSIST_DEST
+        parameters: dict[str, Any] = {libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{request.memory}"}
+        if request.copied:
+            # INC: of an overlay only what it holds itself; its backing file is at the target already.
+            flags |= libvirt.VIR_MIGRATE_NON_SHARED_INC
+            parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(request.copied)
+            parameters[libvirt.VIR_MIGRATE_PARAM_DISKS_URI] = f"unix://{request.disks}"
+        if request.bandwidth_mib_s:
+            parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = request.bandwidth_mib_s
+        if request.auto_converge:
+            flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE
+        if request.unsafe:
+            flags |= libvirt.VIR_MIGRATE_UNSAFE
+        uri = f"qemu+unix:///session?socket={request.libvirt}"
+
+        def work() -> None:
+            self._find(domain).migrateToURI3(uri, parameters, flags)
+
+        await self._call(work, errors.MigrationFailed, self._migration_calls)
+
+    async def progress(self, domain: str) -> JobProgress | None:
+        stats = await self._call(lambda: self._find(domain).jobStats())
+        if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
+            return None
+        total, remaining = libvirt.VIR_DOMAIN_JOB_DATA_TOTAL, libvirt.VIR_DOMAIN_JOB_DATA_REMAINING
+        return JobProgress(int(stats.get(total, 0)), int(stats.get(remaining, 0)))
+
+    async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
+        await self._call(lambda: self._find(domain).migrateSetMaxDowntime(milliseconds, 0))
+
+    async def abort_migration(self, domain: str) -> None:
+        await self._call(lambda: self._find(domain).abortJob())
+
     async def close(self) -> None:
         self._listeners.clear()
 
@@ -262,3 +306,4 @@ class Libvirt:
         await self._call(work)
         self._calls.shutdown(wait=False)
         self._agent_calls.shutdown(wait=False)
+        self._migration_calls.shutdown(wait=False)

@@ -56,3 +56,13 @@ def machine_and_accelerator(xml: str) -> tuple[str, str]:
     machine = re.search(r"<type\b[^<>]*\bmachine=['\"]([^'\"]*)", xml)
     kind = re.match(r"\s*<domain\b[^<>]*\btype=['\"](\w+)", xml)
     return machine[1] if machine else "", "kvm" if kind and kind[1] == "kvm" else "tcg"
+
+
+def agent_is_connected(xml: str) -> bool:
+    """Whether the guest holds the agent's channel open, as a live domain's document says.
+
+    >>> agent_is_connected("<target type='virtio' name='org.qemu.guest_agent.0' state='connected'/>")
+    True
+    """
+    target = re.search(r"<target\b[^<>]*\bname=['\"]org\.qemu\.guest_agent\.0['\"][^<>]*", xml)
+    return target is not None and re.search(r"\bstate=['\"]connected['\"]", target[0]) is not None

@@ -44,7 +44,7 @@ def subject(secret: str, namespace: str) -> Subject:
     clients = {
         names.HANDLER_CERTS: names.HANDLER_NAME,
         names.HANDLER_CLIENT_CERTS: names.HANDLER_CLIENT_NAME,
-        plan.HANDLER_MIGRATION_CERTS: "kubevirt.io:system:client:migration",
+        names.MIGRATION_CERTS: names.MIGRATION_CLIENT_NAME,
     }
     services = {
         plan.OPERATOR_CERTS: names.OPERATOR_SERVICE, names.API_CERTS: names.API_SERVICE,

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from virt.api import duration, v1
-from virt.api.names import API_CERTS, HANDLER_CERTS, HANDLER_CLIENT_CERTS
+from virt.api.names import API_CERTS, HANDLER_CERTS, HANDLER_CLIENT_CERTS, MIGRATION_CERTS
 
 CA = "kubevirt-ca"
 OPERATOR_CERTS = "kubevirt-operator-certs"
 CONTROLLER_CERTS = "kubevirt-controller-certs"
-HANDLER_MIGRATION_CERTS = "kubevirt-virt-handler-migration-client-certs"
 LEAVES = (
-    OPERATOR_CERTS, API_CERTS, CONTROLLER_CERTS, HANDLER_CERTS, HANDLER_CLIENT_CERTS, HANDLER_MIGRATION_CERTS,
+    OPERATOR_CERTS, API_CERTS, CONTROLLER_CERTS, HANDLER_CERTS, HANDLER_CLIENT_CERTS, MIGRATION_CERTS,
 )
 
 BACKDATE = timedelta(minutes=1)         # clocks of nodes differ a little

@@ -79,7 +79,7 @@ def _webhook(namespace: str, webhook: Webhook, encoded: str) -> Json:
     return {
         "name": webhook.full_name,
         "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
+        "sideEffects": "NoneOnDryRun" if webhook.writes else "None",
         "failurePolicy": "Fail",
         "timeoutSeconds": webhookpaths.TIMEOUT_S,
         "rules": [{
@@ -88,6 +88,7 @@ def _webhook(namespace: str, webhook: Webhook, encoded: str) -> Json:
             "resources": [webhook.resource],
             "operations": list(webhook.operations),
         }],
+        **({"matchConditions": [{"name": webhook.name, "expression": webhook.condition}]} if webhook.condition else {}),
         "clientConfig": {
             "service": {"name": webhook.service, "namespace": namespace, "path": webhook.path, "port": 443},
             "caBundle": encoded,

@@ -54,6 +54,7 @@ def controller_rules() -> tuple[Json, ...]:
         rule(_S, (f"{_VMS}/stop",), ("update",)),
         rule(_S, tuple(f"{_VMIS}/{verb}" for verb in ("pause", "unpause", "addvolume", "removevolume", "freeze",
                                                       "unfreeze", "softreboot", "reset")), ("update",)),
+        rule("migrations.kubevirt.io", ("migrationpolicies",), READ),
         rule("cdi.kubevirt.io", ("*",), EVERYTHING),
         rule("snapshot.storage.k8s.io", ("volumesnapshots",), (*READ, "create", "update", "patch", "delete")),
         rule("snapshot.storage.k8s.io", ("volumesnapshotclasses", "volumesnapshotcontents"), READ),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from virt.api import codec, names
-from virt.operator.certificates.plan import CONTROLLER_CERTS, HANDLER_MIGRATION_CERTS
+from virt.operator.certificates.plan import CONTROLLER_CERTS
 from virt.operator.resources import Json
 from virt.operator.strategy import network
 from virt.operator.strategy.placement import INFRA, WORKLOADS, placed
@@ -37,7 +37,7 @@ def handler(target: Target) -> Json:
     container["ports"].append({"name": "console", "containerPort": names.HANDLER_PORT, "protocol": "TCP"})
     container["securityContext"] = {"privileged": True}
     folders = ((names.NODE_DIR, "Bidirectional"), (DEVICE_PLUGINS_DIR, None))
-    certs = (names.HANDLER_CERTS, names.HANDLER_CLIENT_CERTS, HANDLER_MIGRATION_CERTS)
+    certs = (names.HANDLER_CERTS, names.HANDLER_CLIENT_CERTS, names.MIGRATION_CERTS)
     pod = _pod(target, container, names.HANDLER_ACCOUNT, certs)
     for folder, propagation in folders:
         name = folder.rpartition("/")[2]

@@ -80,9 +80,10 @@ def test_a_snapshot_keeps_the_spec() -> None:
     assert [cause.field for cause in machine.update(old, new, CONFIG)] == ["spec"]
 
 
-def test_migrations_wait_for_their_feature() -> None:
-    (cause,) = migration.create(vmim())
-    assert "not supported yet" in cause.message
+def test_a_migration_to_another_cluster_is_not_built() -> None:
+    assert migration.create(vmim()) == ()
+    (cause,) = migration.create(vmim(send_to={"migrationID": "x"}))
+    assert (cause.field, "not supported yet" in cause.message) == ("spec.sendTo", True)
 
 
 def test_only_components_change_the_spec_of_a_vmi() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -5,7 +6,7 @@ from msgspec.structs import replace
 
 from tests.virt.handler.world import vmi
 from virt.api import v1
-from virt.handler.vmi.plan import Action, Plan, Seen, phase_of, plan
+from virt.handler.vmi.plan import Action, Plan, Seen, has_left, phase_of, plan
 from virt.rpc.messages import DomainState, DomainStatus
 
 NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
@@ -29,7 +30,7 @@ def deleted(seconds_ago: float, **spec: object) -> v1.VirtualMachineInstance:
     (S.SHUTOFF, "Destroyed", "Running", "Failed"),
     (S.SHUTOFF, "Crashed", "Running", "Failed"),
     (S.SHUTOFF, "Failed", "Running", "Failed"),
-    (S.SHUTOFF, "Migrated", "Running", "Running"),
+    (S.SHUTOFF, "Migrated", "Running", "Failed"),           # in a migration that nobody knows of
     (S.SHUTOFF, "Unknown", "Running", "Failed"),
     (S.SHUTOFF, "Unknown", "Scheduled", None),
     (S.CRASHED, "Panicked", "Running", "Failed"),
@@ -127,6 +128,32 @@ def test_a_guest_deleted_before_its_vmi_was_scheduled_is_brought_down() -> None:
     early = replace(found, status=replace(found.status, phase="Scheduling"))
     assert plan(early, seen(S.NONE), NOW) == Plan("Scheduling")
     assert plan(early, seen(S.RUNNING), NOW) == Plan("Scheduling", Action.PRESS_POWER_BUTTON, again_s=5.0)
+
+
+UNDER_WAY = v1.VirtualMachineInstanceMigrationState(migration_uid="m", start_timestamp="2026-01-01T00:00:00Z")
+LEFT, GONE = seen(S.SHUTOFF, "Migrated"), Seen(is_connected=False, is_gone=True)
+
+
+@pytest.mark.parametrize(("state", "what", "expected"), [
+    (UNDER_WAY, LEFT, True),
+    (replace(UNDER_WAY, start_timestamp=None), LEFT, True),         # quicker than its start was stored
+    (UNDER_WAY, GONE, True),                                        # killed in the moment of the switch-over, maybe
+    (replace(UNDER_WAY, start_timestamp=None), GONE, False),
+    (UNDER_WAY, seen(S.SHUTOFF, "Crashed", is_gone=True), False),
+    (UNDER_WAY, seen(S.RUNNING), False),
+    (replace(UNDER_WAY, completed=True), LEFT, False),
+    (None, LEFT, False),
+])
+def test_a_guest_that_may_be_elsewhere(
+    state: v1.VirtualMachineInstanceMigrationState | None, what: Seen, expected: bool
+) -> None:
+    found = vmi("Running")
+    assert has_left(replace(found, status=replace(found.status, migration_state=state)), what) is expected
+
+
+def test_the_target_has_a_minute_to_take_over() -> None:
+    assert plan(vmi("Running"), dataclasses.replace(LEFT, left_s=59), NOW) == Plan("Running", again_s=5)
+    assert plan(vmi("Running"), dataclasses.replace(LEFT, left_s=60), NOW).phase == "Failed"
 
 
 def test_a_guest_without_a_power_button_is_left_its_grace() -> None:

@@ -23,7 +23,7 @@ def test_a_guest_without_an_agent_has_exactly_these_facts() -> None:
         "name": "default", "mac": MAC, "ipAddress": POD_IP, "ipAddresses": [POD_IP], "infoSource": "domain",
         "queueCount": 1, "linkState": "up", "podInterfaceName": "eth0",
     }]
-    assert [condition.type for condition in found.conditions] == ["LiveMigratable"]
+    assert [condition.type for condition in found.conditions] == ["LiveMigratable", "StorageLiveMigratable"]
 
 
 def test_the_same_world_again_writes_nothing() -> None:
@@ -92,7 +92,7 @@ def test_an_ended_guest_has_neither_agent_nor_pause() -> None:
     assert running.fs_freeze_status == "frozen"
     assert {"AgentConnected", "Paused"} <= {condition.type for condition in running.conditions}
     ended = status.ended(running)
-    assert [condition.type for condition in ended.conditions] == ["LiveMigratable"]
+    assert [condition.type for condition in ended.conditions] == ["LiveMigratable", "StorageLiveMigratable"]
     assert ended.fs_freeze_status == ""
 
 
@@ -138,6 +138,37 @@ def test_the_first_obstacle_to_a_migration_is_named(spec: dict[str, Any], reason
         v1.VolumeStatus(name="shared", persistent_volume_claim_info=shared),)))
     assert migratable.condition(found).reason == reason
     assert conditions.is_true((migratable.condition(found),), "LiveMigratable") == (not reason)
+
+
+def test_disks_are_no_obstacle_to_a_move_with_its_storage() -> None:
+    claim = v1.Volume(name="d", persistent_volume_claim=v1.PersistentVolumeClaimVolumeSource(claim_name="c"))
+    assert migratable.storage_condition(vmi("Running", volumes=(claim,))).status == "True"
+    bridge = v1.DomainSpec(devices=v1.Devices(
+        interfaces=(v1.Interface(name="default", bridge=v1.InterfaceBridge()),),
+        host_devices=(v1.HostDevice(name="card"),)))
+    found = migratable.storage_condition(vmi("Running", volumes=(claim,), domain=bridge))
+    assert (found.status, found.reason) == ("False", "NotMigratable")
+    assert "default" in found.message
+    assert "card" in found.message
+    assert "claim" not in found.message
+
+
+@pytest.mark.parametrize(("volume", "disk", "copied"), [
+    (v1.Volume(name="d", persistent_volume_claim=v1.PersistentVolumeClaimVolumeSource()), v1.Disk(name="d"), False),
+    (v1.Volume(name="d", container_disk=v1.ContainerDiskSource()), v1.Disk(name="d", disk=v1.DiskTarget()), True),
+    (v1.Volume(name="d", container_disk=v1.ContainerDiskSource()), v1.Disk(name="d", cdrom=v1.CDRomTarget()), False),
+    (v1.Volume(name="d", container_disk=v1.ContainerDiskSource()),
+     v1.Disk(name="d", disk=v1.DiskTarget(readonly=True)), False),
+    (v1.Volume(name="d", empty_disk=v1.EmptyDiskSource()), v1.Disk(name="d"), True),
+    (v1.Volume(name="d", cloud_init_no_cloud=v1.CloudInitNoCloudSource()),
+     v1.Disk(name="d", disk=v1.DiskTarget(bus="virtio")), False),
+    (v1.Volume(name="d", cloud_init_no_cloud=v1.CloudInitNoCloudSource()),
+     v1.Disk(name="d", disk=v1.DiskTarget(bus="sata")), True),
+    (v1.Volume(name="d", empty_disk=v1.EmptyDiskSource()), v1.Disk(name="other"), False),
+])
+def test_what_goes_along_with_a_guest(volume: v1.Volume, disk: v1.Disk, copied: bool) -> None:
+    found = vmi(volumes=(volume,), domain=v1.DomainSpec(devices=v1.Devices(disks=(disk,))))
+    assert migratable.copied_volumes(found) == (("d",) if copied else ())
 
 
 @pytest.mark.parametrize(("volume", "disk", "method"), [

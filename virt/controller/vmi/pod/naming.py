@@ -16,17 +16,18 @@ def pod_name(vmi: v1.VirtualMachineInstance) -> str:
     Looks like a generated name but is always the same for a VMI: a controller that has lost its lease without knowing
     can never start a second launcher, since the API server refuses the name.
     """
-    return _named(vmi, vmi.metadata.uid)
+    return named(vmi, vmi.metadata.uid)
 
 
 def is_pod_of(pod: core.Pod, vmi: v1.VirtualMachineInstance) -> bool:
     """Whether the controllers made this pod for ``vmi``. An owner reference and labels anybody may write: what a tenant
     calls the VMI's would get the handler's ear. Pods of migrations are named by the migration's uid."""
     migration = pod.metadata.labels.get(names.MIGRATION_JOB_UID_LABEL)
-    return pod.metadata.name == _named(vmi, migration or vmi.metadata.uid)
+    return pod.metadata.name == named(vmi, migration or vmi.metadata.uid)
 
 
-def _named(vmi: v1.VirtualMachineInstance, uid: str) -> str:
+def named(vmi: v1.VirtualMachineInstance, uid: str) -> str:
+    """The name of the one launcher that the object with ``uid`` may bring about: the VMI, or a migration of it."""
     stem = f"virt-launcher-{vmi.metadata.name}"[:_BASE - 1].rstrip("-.")       # cut after a dot, it would be no name
     return f"{stem}-{suffix(uid)}"
 

@@ -1,0 +1,28 @@
+"""Policies for one test's namespace: cluster-scoped, so each is named by it and goes with the test."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from functests.libs.kube import Space
+from functests.libs.moves import POLICIES
+
+
+@pytest.fixture
+def policy(space: Space) -> Iterator[Callable[..., str]]:
+    """Makes a MigrationPolicy for all VMIs of the test's namespace; returns its name."""
+    made: list[str] = []
+
+    def make(**spec: Any) -> str:
+        name = f"{space.name}-{len(made)}"
+        selectors = {"namespaceSelector": {"kubernetes.io/metadata.name": space.name}}
+        space.rest.post(POLICIES, {
+            "apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy",
+            "metadata": {"name": name}, "spec": {"selectors": selectors, **spec}}).ok()
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        space.rest.delete(f"{POLICIES}/{name}")

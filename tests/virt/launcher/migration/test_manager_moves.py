@@ -1,0 +1,116 @@
+"""Requests of a migration on the launcher's manager."""
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.hypervisor import FakeHypervisor
+from tests.virt.launcher.test_guest import until
+from tests.virt.launcher.test_manager import NAME, SYNC, VMI, disks, hypervisor, manager, private, refused, status_of
+from virt.api import names
+from virt.launcher.manager import Manager
+from virt.rpc.messages import (
+    CancelMigration,
+    DomainState,
+    Done,
+    Migrate,
+    MigrationPhase,
+    MigrationReport,
+    OpenMigrationPort,
+    Pause,
+    PrepareTarget,
+)
+
+__all__ = ["disks", "hypervisor", "manager", "private"]        # fixtures
+
+PREPARE = PrepareTarget(vmi=SYNC.vmi, interfaces=SYNC.interfaces, facts=SYNC.facts)
+
+
+@pytest.fixture(autouse=True)
+def sockets(private: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(names, "MIGRATION_DIR", str(private / "m"))
+    monkeypatch.setattr(names, "LIBVIRT_SOCKET", str(private / "libvirt"))
+    return private
+
+
+async def test_a_target_waits_for_its_guest_and_has_it(
+    manager: Manager, hypervisor: FakeHypervisor
+) -> None:
+    assert (await manager.serve(PREPARE, ())).answer == Done()
+    assert (await manager.serve(PREPARE, ())).answer == Done()          # a handler that was restarted
+    assert (manager.guest, manager.synced.is_set(), hypervisor.calls) == (None, True, [])
+    assert Path(names.serial_socket(VMI.metadata.uid)).parent.is_dir()
+    assert await refused(manager, Pause()) == "NotRunning"
+    hypervisor.xml[NAME] = (
+        "<domain type='kvm'><type machine='pc-q35-10.0'>hvm</type>"
+        "<target type='virtio' name='org.qemu.guest_agent.0' state='connected'/></domain>")
+    hypervisor.become(NAME, DomainState.PAUSED, "Migration")
+    await asyncio.sleep(0.02)
+    assert manager.guest is None
+    hypervisor.become(NAME, DomainState.RUNNING)
+    await until(lambda: manager.guest is not None and manager.status.state == DomainState.RUNNING)
+    status = manager.status
+    assert (status.domain_name, status.machine, status.accelerator) == (NAME, "pc-q35-10.0", "kvm")
+    assert [(disk.volume, disk.size) for disk in status.disks] == [("root", 1 << 20)]
+    assert status.agent_connected
+
+
+async def test_a_target_opens_its_ports(manager: Manager, sockets: Path) -> None:
+    await manager.serve(PREPARE, ())
+    for port, path in ((0, names.LIBVIRT_SOCKET), (49152, names.migration_socket(49152))):
+        server = await asyncio.start_unix_server(lambda _reader, writer: writer.write(b"hello"), path)
+        _, fds = await manager.serve(OpenMigrationPort(port=port), ())
+        await asyncio.sleep(0.05)
+        assert os.read(fds[0], 10) == b"hello"
+        os.close(fds[0])
+        server.close()
+    assert await refused(manager, OpenMigrationPort(port=49153)) == "NoDevice"
+
+
+async def test_a_guest_leaves_and_the_launcher_ends(manager: Manager, hypervisor: FakeHypervisor) -> None:
+    await status_of(manager)
+    answer, fds = await manager.serve(Migrate(uid="m", copied=("root",)), ())
+    assert (answer, len(fds)) == (Done(), 3)
+    assert socket.socket(fileno=fds[1]).getsockname() == names.migration_socket(49152)
+    for fd in (fds[0], fds[2]):
+        os.close(fd)
+    await until(lambda: hypervisor.migrations)
+    assert hypervisor.migrations[0].copied == ("sda",)
+    assert await refused(manager, Migrate(uid="n")) == "Internal"
+    await until(lambda: manager.status.migration)
+    hypervisor.depart()
+    await asyncio.wait_for(manager.over.wait(), 5)
+    status = manager.status
+    assert (status.state, status.reason) == (DomainState.SHUTOFF, "Migrated")
+    assert status.migration is not None
+    assert status.migration.phase is MigrationPhase.SUCCEEDED
+    assert manager.guest is not None
+    assert manager.guest.exit_code == 0
+
+
+async def test_a_guest_that_does_not_leave_can_be_sent_again(
+    manager: Manager, hypervisor: FakeHypervisor
+) -> None:
+    await status_of(manager)
+    for uid in ("m", "n"):
+        hypervisor.migrations.clear()
+        _, fds = await manager.serve(Migrate(uid=uid), ())
+        for fd in fds:
+            os.close(fd)
+        await until(lambda: hypervisor.migrations)
+        await manager.serve(CancelMigration(uid="another"), ())
+        assert "abort" not in hypervisor.calls
+        await manager.serve(CancelMigration(uid=uid, reason="no"), ())
+        await until(lambda: manager.status.migration and manager.status.migration.phase is MigrationPhase.ABORTED)
+        assert manager.status.migration == MigrationReport(uid=uid, phase=MigrationPhase.ABORTED, reason="no")
+        assert manager.status.state == DomainState.RUNNING
+        hypervisor.calls.remove("abort")
+
+
+async def test_what_cannot_be_copied_is_refused(manager: Manager) -> None:
+    await status_of(manager)
+    assert await refused(manager, Migrate(uid="m", copied=("root", "other"))) == "InvalidSpec"
+    assert await refused(manager, PREPARE) == "Internal"

@@ -1,0 +1,111 @@
+"""A guest that leaves, on the fake hypervisor."""
+
+import asyncio
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.hypervisor import FakeHypervisor
+from virt.launcher.libvirt_conn import JobProgress
+from virt.launcher.migration import outgoing
+from virt.launcher.migration.outgoing import Outgoing
+from virt.rpc.messages import Migrate, MigrationLimits, MigrationPhase, MigrationReport
+
+NAME = "ns_vm"
+Begin = Callable[[Migrate], Awaitable[Outgoing]]
+
+
+@pytest.fixture
+async def hypervisor(monkeypatch: pytest.MonkeyPatch) -> FakeHypervisor:
+    monkeypatch.setattr(outgoing, "LOOK_S", 0.01)
+    made = FakeHypervisor()
+    await made.create(f"<domain><name>{NAME}</name></domain>")
+    return made
+
+
+@pytest.fixture
+def told() -> list[MigrationReport]:
+    return []
+
+
+@pytest.fixture
+async def begin(hypervisor: FakeHypervisor, told: list[MigrationReport]) -> AsyncIterator[Begin]:
+    with tempfile.TemporaryDirectory() as folder:        # tmp_path is too long for a socket's path
+
+        async def tell(report: MigrationReport) -> None:
+            told.append(report)
+
+        async def begun(request: Migrate) -> Outgoing:
+            made = Outgoing(
+                hypervisor, NAME, request, {"root": "vda"}, tell, socket_path=lambda port: f"{folder}/{port}.sock")
+            fds = made.begin()
+            for fd, port in zip(fds, (0, 49152, 49153), strict=False):
+                assert socket.socket(fileno=os.dup(fd)).getsockname() == f"{folder}/{port}.sock"
+                os.close(fd)
+            assert sorted(path.name for path in Path(folder).iterdir())[-1] == (
+                "49153.sock" if request.copied else "49152.sock")
+            while not hypervisor.migrations:
+                await asyncio.sleep(0.001)
+            return made
+
+        yield begun
+
+
+async def test_a_guest_leaves(begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport]) -> None:
+    made = await begin(Migrate(uid="m1", copied=("root",), limits=MigrationLimits(max_downtime_ms=700)))
+    request = hypervisor.migrations[0]
+    assert (request.copied, request.memory[-10:], request.disks[-10:]) == (("vda",), "49152.sock", "49153.sock")
+    hypervisor.job = JobProgress(100, 40)
+    async with asyncio.timeout(5):
+        while made.report.remaining != 40:
+            await asyncio.sleep(0.001)
+    assert hypervisor.max_downtime_ms == 700
+    hypervisor.depart()
+    await made.wait()
+    assert [report.phase for report in told] == [MigrationPhase.RUNNING, MigrationPhase.SUCCEEDED]
+
+
+async def test_what_libvirt_says_is_the_reason(
+    begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport]
+) -> None:
+    made = await begin(Migrate(uid="m1"))
+    hypervisor.depart("Unable to read from monitor: Connection reset by peer")
+    await made.wait()
+    assert made.is_over
+    assert (told[-1].phase, told[-1].reason) == (
+        MigrationPhase.FAILED, "Unable to read from monitor: Connection reset by peer")
+
+
+async def test_an_abort_that_was_asked_for(
+    begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport]
+) -> None:
+    made = await begin(Migrate(uid="m1"))
+    await made.cancel("Live migration has been aborted")
+    await made.wait()
+    assert (told[-1].phase, told[-1].reason) == (MigrationPhase.ABORTED, "Live migration has been aborted")
+
+
+async def test_one_that_does_not_converge_is_given_up(
+    begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "why_given_up", lambda *_: "stuck")
+    made = await begin(Migrate(uid="m1"))
+    hypervisor.job = JobProgress(100, 100)
+    await made.wait()
+    assert (told[-1].phase, told[-1].reason) == (MigrationPhase.FAILED, "stuck")
+    assert "abort" in hypervisor.calls
+
+
+async def test_a_second_try_takes_the_sockets_of_the_first(begin: Begin, hypervisor: FakeHypervisor) -> None:
+    first = await begin(Migrate(uid="m1"))
+    hypervisor.depart("no")
+    await first.wait()
+    hypervisor.migrations.clear()
+    second = await begin(Migrate(uid="m2"))
+    hypervisor.depart()
+    await second.wait()
+    assert second.report.phase is MigrationPhase.SUCCEEDED

@@ -1,0 +1,128 @@
+"""Carries out what a migration's plan asks for: the target's pod, and what the VMI is to tell the nodes."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+from virt.api import v1
+from virt.api.clusterconfig import Migrations
+from virt.api.kinds import POD, VMI
+from virt.controller import owners, writes
+from virt.controller.migration import plan, status
+from virt.controller.migration.plan import (
+    CreateTarget,
+    DeleteTarget,
+    GiveUp,
+    HandOver,
+    Plan,
+    Release,
+    RequestAbort,
+    World,
+)
+from virt.controller.migration.pod import target_pod
+from virt.controller.vmi.controller import Caches
+from virt.controller.vmi.pod.template import Context
+from virt.kube.client import ApiError, Client, ConflictError, DeleteOptions, NotFoundError
+from virt.kube.events import EventRecorder
+
+_AGAIN_S = 5.0
+
+
+class Writer:
+    """``settings``: for a migration of a VMI, the name of its policy and what is in force."""
+
+    def __init__(
+        self, client: Client, caches: Caches, recorder: EventRecorder,
+        settings: Callable[[v1.VirtualMachineInstance], tuple[str, Migrations]],
+    ) -> None:
+        self._client = client
+        self._caches = caches
+        self._recorder = recorder
+        self._settings = settings
+
+    async def carry_out(self, todo: Plan, world: World, context: Callable[[], Context], now: str) -> Plan:
+        """The plan as it turned out. Raises ApiError for what another try may mend."""
+        for action in todo.actions:
+            match action:
+                case CreateTarget():
+                    todo = await self._create(todo, world, context())
+                case DeleteTarget(why):
+                    await self._delete(world, why)
+                case HandOver():
+                    await self._hand_over(world)
+                case GiveUp(why):
+                    await self._change(world, functools.partial(status.given_up, why=why, now=now))
+                case RequestAbort():
+                    await self._change(world, status.aborting)
+                case Release():
+                    await self._change(world, status.without_target)
+        return todo
+
+    async def _create(self, todo: Plan, world: World, context: Context) -> Plan:
+        vmi, source = world.vmi, world.source
+        assert vmi is not None
+        if source is None:
+            return dataclasses.replace(todo, phase=plan.PENDING, again_s=_AGAIN_S)
+        pod = target_pod(vmi, world.migration, source, context)
+        meta = pod.metadata
+        try:
+            created = await self._client.create(POD, pod, meta.namespace)
+        except ConflictError:
+            created = await self._client.get(POD, meta.name, meta.namespace)    # made before the lease was lost
+            if not owners.is_controlled_by(created.metadata, vmi.metadata.uid):
+                raise
+        except ApiError as error:
+            self._recorder.event(
+                world.migration, "Warning", "FailedCreate", f"Error creating pod {meta.name}: {error.message}")
+            if error.code in (400, 422):
+                return Plan(plan.FAILED, why=f"no pod for the target: {error.message}")
+            raise
+        self._caches.pods.learn(created)
+        self._recorder.event(
+            world.migration, "Normal", "SuccessfulCreate", f"Created migration target pod {meta.name}")
+        return todo
+
+    async def _delete(self, world: World, why: str) -> None:
+        pod = world.pod
+        if pod is None:
+            return
+        meta = pod.metadata
+        try:
+            # Nothing in it is worth a moment: the guest is elsewhere.
+            await self._client.delete(POD, meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
+        except ConflictError:
+            return                      # another pod has the name by now
+        self._recorder.event(
+            world.migration, "Normal" if not why else "Warning", "SuccessfulDelete",
+            f"Deleted migration target pod {meta.name}" + (f": {why}" if why else ""))
+
+    async def _hand_over(self, world: World) -> None:
+        vmi, pod = world.vmi, world.pod
+        assert vmi is not None
+        assert pod is not None
+        policy, settings = self._settings(vmi)
+        try:
+            await self._change(world, lambda vmi: status.handed_over(vmi, world, pod, settings, policy))
+        except ConflictError:
+            raise
+        except ApiError as error:
+            self._recorder.event(
+                world.migration, "Warning", "FailedHandOver", f"Failed to set migration state on VMI: {error.message}")
+            raise
+        self._recorder.event(
+            world.migration, "Normal", "SuccessfulHandOver",
+            f"Migration target pod {pod.metadata.name} is ready for preparation by node {pod.spec.node_name}")
+
+    async def _change(
+        self, world: World, change: Callable[[v1.VirtualMachineInstance], v1.VirtualMachineInstance]
+    ) -> None:
+        """Guarded: raises ConflictError when somebody else wrote in between."""
+        assert world.vmi is not None
+        patch = writes.between(world.vmi, change(world.vmi), "metadata", "status")
+        if patch is None:
+            return
+        meta = world.vmi.metadata
+        try:
+            self._caches.vmis.learn(await self._client.patch(VMI, meta.name, patch, namespace=meta.namespace))
+        except NotFoundError:
+            return                      # it went meanwhile; the watch will say so

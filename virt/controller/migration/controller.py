@@ -1,0 +1,202 @@
+"""The loop of migrations: gather the world, plan, act, store the outcome, tell of it."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from virt.api import core, names, v1
+from virt.api.clusterconfig import ClusterConfig, Migrations
+from virt.api.kinds import VMIM
+from virt.base.clock import Clock, RealClock, rfc3339
+from virt.controller import writes
+from virt.controller.migration import plan, queue, status
+from virt.controller.migration.apply import Writer
+from virt.controller.migration.plan import FAILED, FINAL, PENDING, SUCCEEDED, Plan, World
+from virt.controller.vmi.controller import PODS_BY_OWNER, Caches
+from virt.controller.vmi.plan import World as InstanceWorld
+from virt.controller.vmi.pod import volumes
+from virt.controller.vmi.pod.template import Context
+from virt.kube.client import Client, DeleteOptions, NotFoundError
+from virt.kube.controller import DONE, Result
+from virt.kube.events import EventRecorder
+from virt.kube.informer import Informer
+from virt.kube.objects import key_for, key_of
+
+MIGRATIONS_BY_VMI = "vmi"         # index of migrations: namespace/name of the VMI
+KEPT_PER_VMI = 5
+
+Migration = v1.VirtualMachineInstanceMigration
+
+
+def key_of_vmi(migration: Migration) -> Iterable[str]:
+    return (key_for(migration.metadata.namespace, migration.spec.vmi_name),)
+
+
+class MigrationReconciler:
+    def __init__(
+        self, client: Client, caches: Caches, migrations: Informer[Migration], recorder: EventRecorder,
+        config: Callable[[], ClusterConfig], *,
+        settings: Callable[[v1.VirtualMachineInstance], tuple[str, Migrations]], launcher_image: str,
+        clock: Clock | None = None,
+    ) -> None:
+        self._client = client
+        self._caches = caches
+        self._migrations = migrations
+        self._recorder = recorder
+        self._config = config
+        self._launcher_image = launcher_image
+        self._clock = clock or RealClock()
+        self._writer = Writer(client, caches, recorder, settings)
+        self._gate = asyncio.Lock()         # two that wait must not both take the last free place
+
+    async def reconcile(self, key: str) -> Result:
+        migration = self._migrations.store.get(key)
+        if migration is None:
+            return DONE
+        if migration.status.phase in ("", PENDING):
+            async with self._gate:
+                return await self._pass(key)
+        return await self._pass(key)
+
+    async def _pass(self, key: str) -> Result:
+        migration = self._migrations.store.get(key)
+        if migration is None:
+            return DONE
+        world = self._world(migration)
+        now = self._clock.now()
+        todo = plan.plan(world, now)
+        outcome = await self._writer.carry_out(todo, world, lambda: self._context(world), rfc3339(now))
+        stored = await self._store(migration, status.updated(world, outcome, rfc3339(now)))
+        self._tell(world, outcome)
+        if outcome.phase in FINAL and stored is not None:
+            await self._finish(stored)
+        return Result(outcome.again_s)
+
+    # --- what wakes which migration ---
+
+    def keys_of_migration(self, migration: Migration) -> Iterable[str]:
+        """Its own, and those that wait: a place may be free."""
+        yield key_of(migration)
+        if migration.status.phase in FINAL or migration.metadata.deletion_timestamp is not None:
+            yield from (key_of(other) for other in self._migrations.store if other.status.phase in ("", PENDING))
+
+    def keys_of_vmi(self, vmi: v1.VirtualMachineInstance) -> Iterable[str]:
+        return (key_of(migration) for migration in self._migrations.store.by_index(MIGRATIONS_BY_VMI, key_of(vmi)))
+
+    def keys_of_pod(self, pod: core.Pod) -> Iterable[str]:
+        name = pod.metadata.annotations.get(names.MIGRATION_JOB_NAME_ANNOTATION, "")
+        return (key_for(pod.metadata.namespace, name),) if name else ()
+
+    # --- the world ---
+
+    def _world(self, migration: Migration) -> World:
+        meta = migration.metadata
+        vmi = self._caches.vmis.store.find(meta.namespace, migration.spec.vmi_name)
+        pods = self._pods(vmi)
+        pod = next((pod for pod in pods if pod.metadata.labels.get(names.MIGRATION_JOB_UID_LABEL) == meta.uid), None)
+        source = InstanceWorld(vmi=vmi, pods=pods).pod if vmi is not None else None
+        of_vmi = self._migrations.store.by_index(
+            MIGRATIONS_BY_VMI, key_for(meta.namespace, migration.spec.vmi_name))
+        return World(
+            migration=migration, vmi=vmi, pod=pod, source=source,
+            others=tuple(other for other in of_vmi if other.metadata.uid != meta.uid),
+            may_start=migration.status.phase == PENDING and meta.uid in self._startable(),
+        )
+
+    def _pods(self, vmi: v1.VirtualMachineInstance | None) -> tuple[core.Pod, ...]:
+        if vmi is None:
+            return ()
+        found = self._caches.pods.store.by_index(PODS_BY_OWNER, vmi.metadata.uid)
+        return tuple(sorted(found, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name)))
+
+    def _startable(self) -> frozenset[str]:
+        entries = [
+            queue.Entry(
+                uid=migration.metadata.uid, source=self._node_of(migration),
+                since=migration.metadata.creation_timestamp or "", priority=migration.spec.priority or "",
+                is_waiting=migration.status.phase in ("", PENDING),
+            )
+            for migration in self._migrations.store if migration.status.phase not in FINAL
+        ]
+        return queue.startable(entries, self._config().migrations)
+
+    def _node_of(self, migration: Migration) -> str:
+        vmi = self._caches.vmis.store.find(migration.metadata.namespace, migration.spec.vmi_name)
+        return vmi.status.node_name if vmi is not None else ""
+
+    def _context(self, world: World) -> Context:
+        assert world.vmi is not None
+        namespace = world.vmi.metadata.namespace
+        claims = {name: self._caches.claims.store.find(namespace, name) for name in volumes.claim_names(world.vmi.spec)}
+        return Context(
+            config=self._config(),
+            launcher_image=self._launcher_image,
+            claims={name: claim for name, claim in claims.items() if claim is not None},
+            node_labels=frozenset(label for node in self._caches.nodes.store for label in node.metadata.labels),
+        )
+
+    # --- the outcome ---
+
+    async def _store(self, old: Migration, new: Migration) -> Migration | None:
+        patch = writes.between(old, new, "status")
+        if patch is None:
+            return old
+        meta = old.metadata
+        try:
+            stored = await self._client.patch(
+                VMIM, meta.name, patch, namespace=meta.namespace, subresource="status")
+        except NotFoundError:
+            return None                     # it went meanwhile; the watch will say so
+        self._migrations.learn(stored)
+        return stored
+
+    def _tell(self, world: World, outcome: Plan) -> None:
+        migration = world.migration
+        if outcome.is_unschedulable:
+            self._recorder.event(
+                migration, "Warning", "migrationTargetPodUnschedulable",
+                f"no node takes the target's pod {world.pod.metadata.name if world.pod is not None else ''} now")
+        if outcome.phase == migration.status.phase:
+            return
+        if outcome.phase == SUCCEEDED:
+            self._recorder.event(
+                migration, "Normal", "SuccessfulMigration",
+                f"Source node reported migration succeeded, the guest is on {world.vmi.status.node_name}"
+                if world.vmi is not None else "the guest has moved")
+        if outcome.phase == FAILED:
+            state = world.state
+            if migration.metadata.deletion_timestamp is not None and outcome.why == plan.ABORTED:
+                self._recorder.event(migration, "Normal", "SuccessfulAbortMigration", "Migration has been aborted.")
+            else:
+                about = f" to node {state.target_node}" if state is not None and state.target_node else ""
+                self._recorder.event(
+                    migration, "Warning", "FailedMigration", f"The migration{about} failed: {outcome.why}")
+
+    async def _finish(self, migration: Migration) -> None:
+        """Clean up after one that is over: its finalizer, and the oldest of those that are over."""
+        if migration.status.phase not in FINAL or not plan.is_clean(self._world(migration)):
+            return                          # the next pass: what is left is on its way
+        meta = migration.metadata
+        if names.MIGRATION_FINALIZER in meta.finalizers:
+            patch = writes.between(migration, status.released(migration), "metadata")
+            assert patch is not None
+            try:
+                stored = await self._client.patch(VMIM, meta.name, patch, namespace=meta.namespace)
+            except NotFoundError:
+                return
+            if meta.deletion_timestamp is None:
+                self._migrations.learn(stored)
+        for name, uid in self._superfluous(migration):
+            await self._client.delete(VMIM, name, meta.namespace, DeleteOptions(uid=uid))
+
+    def _superfluous(self, migration: Migration) -> tuple[tuple[str, str], ...]:
+        """(name, uid) of migrations that nobody needs: all of a VMI that is gone, else but the last few."""
+        namespace, vmi_name = migration.metadata.namespace, migration.spec.vmi_name
+        of_vmi = self._migrations.store.by_index(MIGRATIONS_BY_VMI, key_for(namespace, vmi_name))
+        over = sorted(
+            (other for other in of_vmi
+             if other.status.phase in FINAL and other.metadata.deletion_timestamp is None),
+            key=lambda other: (other.metadata.creation_timestamp or "", other.metadata.uid))
+        vmi = self._caches.vmis.store.find(namespace, vmi_name)
+        is_going = vmi is None or vmi.metadata.deletion_timestamp is not None
+        chosen = over if is_going else over[:-KEPT_PER_VMI]
+        return tuple((other.metadata.name, other.metadata.uid) for other in chosen)

@@ -1,0 +1,74 @@
+"""The pod for a guest that comes from another node: as its first one, and kept apart from where it is. Pure."""
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from virt.api import core, names, v1
+from virt.controller.vmi.pod import naming
+from virt.controller.vmi.pod.template import Context, launcher_pod
+
+_HOSTNAME = "kubernetes.io/hostname"
+
+
+def target_pod(
+    vmi: v1.VirtualMachineInstance, migration: v1.VirtualMachineInstanceMigration, source: core.Pod, context: Context
+) -> core.Pod:
+    """Its name is the same for the same migration, so that no two controllers can make two."""
+    pod = launcher_pod(vmi, context)
+    meta, spec = pod.metadata, pod.spec
+    return replace(
+        pod,
+        metadata=replace(
+            meta,
+            name=naming.named(vmi, migration.metadata.uid),
+            labels={**meta.labels, names.MIGRATION_JOB_UID_LABEL: migration.metadata.uid},
+            annotations={**meta.annotations, names.MIGRATION_JOB_NAME_ANNOTATION: migration.metadata.name},
+        ),
+        spec=replace(
+            spec,
+            containers=tuple(_pinned(container, digests(source)) for container in spec.containers),
+            node_selector={**migration.spec.added_node_selector, **spec.node_selector},
+            affinity=_apart(spec.affinity, vmi.metadata.uid),
+        ),
+    )
+
+
+def digests(source: core.Pod) -> Mapping[str, str]:
+    """Container -> the very image that it runs, for those that can be pulled by what the runtime tells."""
+    asked = {container.name: container.image for container in source.spec.containers}
+    known = {
+        status.name: status.image_id.removeprefix("docker-pullable://") for status in source.status.container_statuses
+    }
+    return {
+        name: image for name, image in known.items()
+        if "@sha256:" in image and image.partition("@")[0] == _repository(asked.get(name, ""))
+    }
+
+
+def _repository(image: str) -> str:
+    """
+    >>> _repository("localhost:5001/tiny:1"), _repository("tiny@sha256:12")
+    ('localhost:5001/tiny', 'tiny')
+    """
+    name = image.partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    return head if colon and "/" not in tag else name
+
+
+def _pinned(container: core.Container, images: Mapping[str, str]) -> core.Container:
+    """A disk has to be the same on both sides: a tag may mean another image by now. The launcher is ours."""
+    if container.command[:1] != (names.CONTAINER_DISK_HELPER,):
+        return container
+    return replace(container, image=images.get(container.name, container.image))
+
+
+def _apart(given: core.Affinity | None, vmi_uid: str) -> core.Affinity:
+    """On no node where a live pod of this VMI is."""
+    term = core.PodAffinityTerm(
+        label_selector=core.LabelSelector(match_labels={names.CREATED_BY_LABEL: vmi_uid}), topology_key=_HOSTNAME)
+    affinity = given or core.Affinity()
+    anti = affinity.pod_anti_affinity or core.PodAntiAffinity()
+    required = (*anti.required_during_scheduling_ignored_during_execution, term)
+    return replace(
+        affinity, pod_anti_affinity=replace(anti, required_during_scheduling_ignored_during_execution=required))

@@ -1,0 +1,153 @@
+"""What a node does next about a migration: the state on the VMI and what is seen here -> a step. Pure.
+
+The VMI's ``status.migrationState`` is the only thing that both nodes, the controller and people share. Every write to
+it is guarded by the resource version, so of "it failed" and "it is here now" the first one that is stored holds, and
+whoever lost the race obeys: a guest that two nodes think theirs is destroyed on the one that the VMI does not name.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from virt.api import v1
+from virt.rpc.messages import DomainState, DomainStatus, MigrationPhase, MigrationReport
+
+State = v1.VirtualMachineInstanceMigrationState
+
+ABORTED = "Live migration has been aborted"
+_REPLACED = "another migration has taken its place"
+# Paused for these reasons, a guest is not on its way: somebody, or a disk, has stopped it.
+_STOPPED_HERE = ("User", "IOError", "Postcopy", "Watchdog", "Snapshot", "APIError")
+
+
+def is_under_way(state: State | None) -> bool:
+    """Handed over to the nodes, and not ended."""
+    return state is not None and bool(state.migration_uid) and not state.completed and not state.failed
+
+
+def failed(state: State, reason: str, now: str) -> State:
+    """``state`` of a migration that came to nothing. An abort that was asked for has succeeded then."""
+    return replace(
+        state, failed=True, completed=True, failure_reason=reason, end_timestamp=now,
+        abort_status="Succeeded" if state.abort_requested else state.abort_status,
+    )
+
+
+# --- the node that the guest leaves ---
+
+
+class SourceStep(enum.Enum):
+    NOTHING = "nothing"
+    START = "start"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True)
+class SourceSeen:
+    """``domain``: as the launcher told it last, None when it is not connected. ``has_ports``: this handler joins the
+    sockets of this migration."""
+
+    domain: DomainStatus | None
+    has_ports: bool
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """``state``: what the VMI is to say. ``uid`` and ``why``: of the migration to CANCEL."""
+
+    state: State
+    step: SourceStep = SourceStep.NOTHING
+    uid: str = ""
+    why: str = ""
+
+
+def source(state: State, seen: SourceSeen, now: str) -> SourcePlan:
+    report = seen.domain.migration if seen.domain is not None else None
+    if report is not None and report.phase is MigrationPhase.RUNNING and (
+        report.uid != state.migration_uid or state.failed
+    ):
+        return SourcePlan(state, SourceStep.CANCEL, report.uid, state.failure_reason or _REPLACED)
+    if not is_under_way(state) or seen.domain is None:
+        return SourcePlan(state)
+    if report is None or report.uid != state.migration_uid:
+        return _not_begun(state, seen.domain, now)
+    begun = state if state.start_timestamp else replace(state, start_timestamp=now, mode=state.mode or "PreCopy")
+    match report.phase:
+        case MigrationPhase.RUNNING if state.abort_requested and not state.abort_status:
+            return SourcePlan(replace(begun, abort_status="Aborting"), SourceStep.CANCEL, report.uid, ABORTED)
+        case MigrationPhase.RUNNING if not seen.has_ports:
+            return SourcePlan(begun, SourceStep.CANCEL, report.uid, "virt-handler of the source node was restarted")
+        case MigrationPhase.FAILED | MigrationPhase.ABORTED:
+            return SourcePlan(failed(begun, _reason(state, report), now))
+    return SourcePlan(begun)                # it runs, or the guest has left: the target tells that it came
+
+
+def _not_begun(state: State, domain: DomainStatus, now: str) -> SourcePlan:
+    if state.abort_requested:
+        return SourcePlan(failed(state, ABORTED, now))
+    if state.start_timestamp:
+        return SourcePlan(failed(state, "the launcher of the source knows of no such migration", now))
+    if state.target_node_address and domain.state in (DomainState.RUNNING, DomainState.PAUSED):
+        return SourcePlan(state, SourceStep.START)
+    return SourcePlan(state)
+
+
+def _reason(state: State, report: MigrationReport) -> str:
+    if state.abort_requested and report.phase is MigrationPhase.ABORTED:
+        return ABORTED
+    return report.reason or "Live migration failed"
+
+
+# --- the node that the guest comes to ---
+
+
+class TargetStep(enum.Enum):
+    WAIT = "wait"
+    PREPARE = "prepare"            # and then publish where to connect
+    TAKE_OVER = "take over"
+    FAIL = "fail"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True)
+class TargetSeen:
+    """``is_connected``: the target's launcher; ``is_dead``: it will never be again. ``is_listening``: this handler
+    serves the ports of this migration."""
+
+    domain: DomainStatus | None
+    is_connected: bool
+    is_listening: bool
+    is_dead: bool = False
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    step: TargetStep
+    why: str = ""
+
+
+def target(state: State, seen: TargetSeen) -> TargetPlan:
+    if not is_under_way(state):
+        return TargetPlan(TargetStep.CLOSE)
+    if seen.domain is not None and has_arrived(seen.domain):
+        return TargetPlan(TargetStep.TAKE_OVER)
+    if seen.is_dead:
+        return TargetPlan(TargetStep.FAIL, "the launcher of the target has ended")
+    if state.abort_requested and not state.start_timestamp:
+        return TargetPlan(TargetStep.FAIL, ABORTED)
+    if not seen.is_connected:
+        return TargetPlan(TargetStep.WAIT)
+    if seen.is_listening and state.target_node_address:
+        return TargetPlan(TargetStep.WAIT)
+    if state.target_node_address:
+        # Connections that an earlier handler joined are cut; what was published leads nowhere now.
+        return TargetPlan(TargetStep.FAIL, "virt-handler of the target node was restarted")
+    return TargetPlan(TargetStep.PREPARE)
+
+
+def has_arrived(domain: DomainStatus) -> bool:
+    """Whether the guest may run here: libvirt lets it only once the other side has stopped it."""
+    return domain.state == DomainState.RUNNING or (
+        domain.state == DomainState.PAUSED and domain.reason in _STOPPED_HERE
+    )

@@ -1,0 +1,18 @@
+"""Settings in force for one migration, as the VMI holds them, in the launcher's terms. Pure."""
+
+from virt.api import clusterconfig, quantity, v1
+from virt.rpc.messages import MigrationLimits
+
+
+def limits(written: v1.MigrationConfiguration | None) -> MigrationLimits:
+    """A bandwidth is whole MiB/s for libvirt, at least 1: 0 would be no limit."""
+    chosen = clusterconfig.migrations(written or v1.MigrationConfiguration())
+    bandwidth = quantity.integer(chosen.bandwidth_per_migration)
+    return MigrationLimits(
+        bandwidth_mib_s=max(1, bandwidth // quantity.MIB) if bandwidth > 0 else 0,
+        max_downtime_ms=chosen.max_downtime_ms,
+        timeout_per_gib_s=chosen.completion_timeout_per_gib,
+        stuck_s=chosen.progress_timeout,
+        auto_converge=chosen.allow_auto_converge,
+        unsafe=chosen.unsafe_migration_override,
+    )

@@ -1,0 +1,178 @@
+"""The node that the guest comes to: network, disks and sockets first, then the moment at which the guest is ours."""
+
+import os
+import socket
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from virt.api import codec, names, v1
+from virt.api.kinds import VMI
+from virt.base import log
+from virt.base.clock import Clock, rfc3339
+from virt.base.errors import VirtError
+from virt.handler.launchers.launcher import Launcher
+from virt.handler.migration.plan import State, TargetPlan, TargetSeen, TargetStep, failed, target
+from virt.handler.migration.ports import TargetPorts
+from virt.handler.vmi.migratable import copied_volumes
+from virt.handler.vmi.patch import status_patch
+from virt.handler.vmi.wiring import Networks, wire
+from virt.kube.client import Client, MergePatch, NotFoundError
+from virt.kube.controller import DONE, Result
+from virt.kube.events import EventRecorder
+from virt.kube.informer import Informer
+from virt.rpc.errors import ConnectionLost, RequestFailed
+from virt.rpc.messages import (
+    DISK_PORT,
+    LIBVIRT_PORT,
+    MEMORY_PORT,
+    HostFacts,
+    OpenMigrationPort,
+    PrepareTarget,
+)
+
+PREPARE_DEADLINE_S = 180.0
+OPEN_DEADLINE_S = 10.0
+RECONNECT_S = 1.0
+
+_logger = log.get("virt.handler.migration")
+
+
+class Target:
+    """``incoming``: VMIs that are on their way to this node. ``address``: where other handlers reach this one."""
+
+    def __init__(
+        self, client: Client, incoming: Informer[v1.VirtualMachineInstance], networks: Networks, ports: TargetPorts,
+        recorder: EventRecorder, *, address: str, facts: Callable[[], HostFacts], clock: Clock,
+    ) -> None:
+        self._client = client
+        self._incoming = incoming
+        self._networks = networks
+        self._ports = ports
+        self._recorder = recorder
+        self._address = address
+        self._facts = facts
+        self._clock = clock
+
+    async def reconcile(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> Result:
+        """One pass over a VMI that the store ``incoming`` holds."""
+        state = vmi.status.migration_state or State()
+        uid = vmi.metadata.uid
+        seen = TargetSeen(
+            launcher.status if launcher is not None else None,
+            is_connected=launcher is not None and launcher.is_connected,
+            is_listening=self._ports.has(uid, state.migration_uid),
+            is_dead=launcher is not None and launcher.is_dead,
+        )
+        todo = target(state, seen)
+        if todo.step is TargetStep.PREPARE and launcher is not None:
+            try:
+                state = await self._prepare(vmi, launcher, state)
+            except ConnectionLost as lost:
+                _logger.info("launcher went away meanwhile", key=launcher.key, error=str(lost))
+                return Result(RECONNECT_S)
+            except (VirtError, OSError) as error:
+                todo = TargetPlan(TargetStep.FAIL, f"node {state.target_node} could not make ready: {error}")
+        match todo.step:
+            case TargetStep.PREPARE:
+                await self._write(vmi, state)
+                self._recorder.event(
+                    vmi, "Normal", "PreparingTarget", f"Node {state.target_node} is ready to take the guest.")
+            case TargetStep.TAKE_OVER:
+                await self._take_over(vmi, state)
+            case TargetStep.FAIL:
+                self._ports.cut(uid)
+                await self._write(vmi, failed(state, todo.why, rfc3339(self._clock.now())))
+                self._recorder.event(
+                    vmi, "Warning", "Migrated",
+                    f"The VirtualMachineInstance did not migrate to node {state.target_node}: {todo.why}")
+            case TargetStep.CLOSE:
+                self._ports.cut(uid)
+        return DONE
+
+    def gone(self, vmi: v1.VirtualMachineInstance) -> None:
+        """It is no longer on its way here, without having come."""
+        self._ports.cut(vmi.metadata.uid)
+
+    async def _prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, state: State) -> State:
+        pod = await wire(self._networks, vmi, launcher)
+        request = PrepareTarget(vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._facts())
+        fds = () if launcher.sockets_given else tuple(sock.fileno() for sock in pod.sockets)
+        try:
+            launcher.sockets_given = True       # sent means given, whatever the answer
+            await launcher.call(request, fds, deadline_s=PREPARE_DEADLINE_S)
+        except ConnectionLost:
+            launcher.sockets_given = False
+            raise
+        finally:
+            pod.close()
+        ports = (LIBVIRT_PORT, MEMORY_PORT, *((DISK_PORT,) if copied_volumes(vmi) else ()))
+
+        async def opening(port: int) -> socket.socket:
+            return await _opened(launcher, port)
+
+        numbers = await self._ports.listen(vmi.metadata.uid, state.migration_uid, ports, opening)
+        _logger.info("ready to take a guest", key=launcher.key, ports=dict(numbers))
+        return replace(
+            state, target_node_address=self._address, target_direct_migration_node_ports=numbers)
+
+    async def _take_over(self, vmi: v1.VirtualMachineInstance, state: State) -> None:
+        """The one write that makes the guest ours. The source's connections have to outlive it: by them it hears that
+        its part is over."""
+        now = rfc3339(self._clock.now())
+        came = replace(
+            state, target_node_domain_detected=True, target_node_domain_ready_timestamp=now, completed=True,
+            start_timestamp=state.start_timestamp or now, end_timestamp=now, mode=state.mode or "PreCopy",
+        )
+        status = replace(vmi.status, migration_state=came, node_name=state.target_node, evacuation_node_name="")
+        labels = {names.NODE_NAME_LABEL: state.target_node, names.MIGRATION_TARGET_NODE_LABEL: None}
+        if not await self._patch(vmi, status, labels):
+            return
+        self._ports.release(vmi.metadata.uid)
+        _logger.info("guest taken over", key=f"{vmi.metadata.namespace}/{vmi.metadata.name}", source=state.source_node)
+        self._recorder.event(
+            vmi, "Normal", "Migrated", f"The VirtualMachineInstance migrated to node {state.target_node}.")
+
+    async def _write(self, vmi: v1.VirtualMachineInstance, state: State) -> None:
+        await self._patch(vmi, replace(vmi.status, migration_state=state), {})
+
+    async def _patch(
+        self, vmi: v1.VirtualMachineInstance, status: v1.VirtualMachineInstanceStatus, labels: dict[str, str | None]
+    ) -> bool:
+        """False when the VMI is gone. Raises ConflictError for a lost race, which may have gone to the source."""
+        patch = status_patch(vmi, status)
+        if patch is None:
+            return True
+        if labels:
+            patch["metadata"]["labels"] = labels
+        try:
+            written = await self._client.patch(
+                VMI, vmi.metadata.name, MergePatch(patch), namespace=vmi.metadata.namespace)
+        except NotFoundError:
+            return False
+        if written.metadata.labels.get(names.MIGRATION_TARGET_NODE_LABEL) == status_node(status):
+            self._incoming.learn(written)
+        return True
+
+
+def status_node(status: v1.VirtualMachineInstanceStatus) -> str:
+    return status.migration_state.target_node if status.migration_state is not None else ""
+
+
+async def _opened(launcher: Launcher, port: int) -> socket.socket:
+    """Raises RpcError, or OSError for what is no stream socket."""
+    _, fds = await launcher.call(OpenMigrationPort(port=port), deadline_s=OPEN_DEADLINE_S)
+    if len(fds) != 1:
+        for fd in fds:
+            os.close(fd)
+        raise RequestFailed("Internal", f"the launcher gave {len(fds)} sockets for port {port}")
+    try:
+        opened = socket.socket(fileno=fds[0])
+    except OSError:
+        os.close(fds[0])
+        raise
+    if opened.family is not socket.AF_UNIX or opened.type is not socket.SOCK_STREAM:
+        opened.close()
+        raise RequestFailed("Internal", f"the launcher gave no stream socket for port {port}")
+    opened.setblocking(False)
+    return opened

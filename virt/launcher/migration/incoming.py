@@ -1,0 +1,60 @@
+"""The guest arrives: libvirt makes its domain when the other side asks for it, and it is ours once it may run."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from virt.api import names
+from virt.base import log
+from virt.launcher.libvirt_conn import Hypervisor, HypervisorLost, Notice
+from virt.rpc.messages import LIBVIRT_PORT, DomainState
+
+LOOK_S = 1.0                    # events are lost when libvirt's daemon is replaced
+# Why a domain is paused as long as its guest is on its way; paused by a person, it has arrived.
+_ON_ITS_WAY = ("Migration", "StartingUp", "Unknown", "FromSnapshot")
+_logger = log.get("virt.launcher.migration")
+
+
+def has_arrived(state: DomainState, reason: str) -> bool:
+    """
+    >>> has_arrived(DomainState.PAUSED, "Migration"), has_arrived(DomainState.PAUSED, "User")
+    (False, True)
+    """
+    return state == DomainState.RUNNING or (state == DomainState.PAUSED and reason not in _ON_ITS_WAY)
+
+
+class Incoming:
+    def __init__(self, hypervisor: Hypervisor, domain: str) -> None:
+        self._hypervisor = hypervisor
+        self._domain = domain
+        self._look = asyncio.Event()
+        hypervisor.subscribe(self._hear)
+
+    def _hear(self, notice: Notice) -> None:
+        if notice.domain == self._domain:
+            self._look.set()
+
+    async def arrival(self) -> None:
+        """Returns when the guest is here. An attempt that failed is followed by the wait for another one."""
+        said = ""
+        while True:
+            self._look.clear()
+            try:
+                state, reason = await self._hypervisor.state(self._domain)
+            except HypervisorLost as error:
+                state, reason = DomainState.NONE, str(error)
+            if (now := f"{state} {reason}") != said:
+                said = now
+                _logger.info("incoming domain", state=state.value, reason=reason)
+            if has_arrived(state, reason):
+                return
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+
+
+def target_socket(port: int, socket_path: Callable[[int], str] = names.migration_socket) -> Path:
+    """Where in a target what belongs to ``port`` listens."""
+    return Path(names.LIBVIRT_SOCKET) if port == LIBVIRT_PORT else Path(socket_path(port))

@@ -1,0 +1,53 @@
+"""Requests to evict pods: those of launchers may become migrations."""
+
+import msgspec
+
+from virt.api import admission, jsonpatch, kinds, v1
+from virt.api.admission import AdmissionRequest, AdmissionReview
+from virt.api.status import failure
+from virt.api.validate import eviction
+from virt.kube.client import ConflictError, JsonPatch, NotFoundError
+from virt.webhooks.review import Context
+
+TOO_MANY_REQUESTS = 429
+_TRIES = 5
+_PLACE = "/status/evacuationNodeName"
+
+
+async def pod_eviction(request: AdmissionRequest, context: Context) -> AdmissionReview:
+    try:
+        pod = await context.client.get(kinds.POD, request.name, request.namespace)
+    except NotFoundError:
+        return admission.allowed(request.uid)           # kube-apiserver says so itself
+    if not eviction.is_launcher(pod):
+        return admission.allowed(request.uid)
+    for _ in range(_TRIES):
+        vmi = await _vmi(context, request.namespace, eviction.vmi_name(pod))
+        verdict = eviction.judge(pod, vmi, context.config().eviction_strategy)
+        if not verdict.refusal:
+            return admission.allowed(request.uid)
+        if vmi is None or not verdict.marks or request.dry_run:
+            break
+        try:
+            await _mark(context, vmi)
+        except ConflictError:
+            continue                                    # somebody wrote in between: look again
+        except NotFoundError:
+            return admission.allowed(request.uid)
+        break
+    return admission.denied(
+        request.uid, msgspec.structs.replace(failure(TOO_MANY_REQUESTS, verdict.refusal), reason="TooManyRequests"))
+
+
+async def _vmi(context: Context, namespace: str, name: str) -> v1.VirtualMachineInstance | None:
+    try:
+        return await context.client.get(kinds.VMI, name, namespace)
+    except NotFoundError:
+        return None
+
+
+async def _mark(context: Context, vmi: v1.VirtualMachineInstance) -> None:
+    meta = vmi.metadata
+    guard = jsonpatch.add("/metadata/resourceVersion", meta.resource_version)
+    patch = JsonPatch((guard, jsonpatch.add(_PLACE, vmi.status.node_name)))
+    await context.client.patch(kinds.VMI, meta.name, patch, namespace=meta.namespace)
