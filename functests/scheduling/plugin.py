@@ -1,6 +1,7 @@
 """pytest's side of scheduling: options, the plan of a run, its account, its view. Loaded by the root conftest."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,10 @@ class Controller:
 
     def pytest_report_header(self) -> list[str]:
         return self.run.heading()
+
+    def pytest_unconfigure(self) -> None:
+        """What the processes of a run told each other is of no use afterwards."""
+        shutil.rmtree(self.run.folder, ignore_errors=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

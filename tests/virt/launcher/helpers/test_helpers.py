@@ -39,12 +39,12 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def ask(path: Path) -> tuple[socket.socket, list[dict[str, object]], list[int]]:
     """The connection, the lines of the answer, and the descriptors."""
 
-    async def there() -> bool:
-        return path.exists()
-
-    await wait_for_async(there, bool, deadline_s=5, every_s=0.01)
     connection = socket.socket(socket.AF_UNIX)
-    connection.connect(str(path))
+
+    async def refusal() -> int:
+        return connection.connect_ex(str(path))         # the file is there a moment before anybody listens
+
+    await wait_for_async(refusal, lambda code: code == 0, deadline_s=5, every_s=0.01)
     text, fds, _flags, _address = socket.recv_fds(connection, 16384, 4)
     return connection, [json.loads(line) for line in text.splitlines()], fds
 
