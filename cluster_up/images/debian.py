@@ -1,5 +1,6 @@
 """Root file systems from Debian's packages, and images made of them. Nothing is installed on the host."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from cluster_up.images.recipe import digest, made
 _UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
 LEAVE_OUT = tuple(f"--dpkgopt=path-exclude={pattern}" for pattern in _UNREAD)
 _VERSION = "1"                        # raise it when the arguments below change what comes out
+
+
+def mmdebstrap() -> list[str]:
+    """The program, in front of its arguments. As root it gets mounts of its own: they end with it, however it ends.
+
+    Otherwise a killed one leaves /proc, /sys and two more mounted in the root that it made.
+    """
+    return [*(["unshare", "--mount"] if os.geteuid() == 0 else []), "mmdebstrap"]
 
 
 def identity(suite: str, packages: Sequence[str], variant: str) -> str:
@@ -25,7 +34,7 @@ def root_tar(
 
     def fetch(place: Path) -> None:
         log(f"Debian {suite} for {thing}: {len(packages)} packages and what they need")
-        argv = ["mmdebstrap", f"--variant={variant}", f"--include={','.join(packages)}", *LEAVE_OUT, suite]
+        argv = [*mmdebstrap(), f"--variant={variant}", f"--include={','.join(packages)}", *LEAVE_OUT, suite]
         with scratch.public_folder("root") as unpacked:         # what a kill leaves of it is swept away
             host.run([*argv, place / "root.tar"], deadline_s=1800, on_line=log, env={"TMPDIR": str(unpacked)})
 

@@ -63,7 +63,7 @@ def _install(image: Path, layout: disk.Layout, work: Path, log: Log) -> None:
         f'sh -eu {_RECIPE}/finish.sh "$1" {_RECIPE}/files {image} {layout.root_offset} {layout.root_mib}M {work}'
     )
     argv = [
-        "nice", "mmdebstrap", "--variant=minbase", "--format=null", f"--include={','.join(_PACKAGES)}",
+        "nice", *debian.mmdebstrap(), "--variant=minbase", "--format=null", f"--include={','.join(_PACKAGES)}",
         *debian.LEAVE_OUT, f"--customize-hook={finish}", _SUITE,
     ]  # fmt: skip
     with scratch.public_folder("guest-debian") as unpacked:

@@ -41,7 +41,7 @@ def files(log: Log) -> Path:
         log("tiny: compiling its own kernel, ten minutes of two cores, at the lowest priority")
         with scratch.folder(_THING) as work, scratch.public_folder(_THING) as unpacked:
             argv = [
-                "nice", "-n", "19", "mmdebstrap", "--variant=minbase", "--format=null",
+                "nice", "-n", "19", *debian.mmdebstrap(), "--variant=minbase", "--format=null",
                 f"--include={','.join(_PACKAGES)}", *debian.LEAVE_OUT,
                 f'--customize-hook=sh -eu {_RECIPE}/build.sh "$1" {_RECIPE} {work}', _SUITE,
             ]  # fmt: skip
