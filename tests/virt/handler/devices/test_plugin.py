@@ -101,7 +101,7 @@ async def test_plugin_waits_for_the_kubelet_and_answers_it(tmp_path: Path, plugi
     await asyncio.sleep(0.1)                    # the plugin runs before its kubelet
     kubelet = Kubelet(tmp_path)
     async with kubelet.serving():
-        request = await asyncio.wait_for(kubelet.registered.get(), 5)
+        request = await asyncio.wait_for(kubelet.registered.get(), 30)
         assert (request.version, request.resource_name) == ("v1beta1", "devices.kubevirt.io/tun")
         async with kubelet.plugin(request) as stub:
             listing = await stub.ListAndWatch(pb.Empty()).read()
@@ -120,9 +120,9 @@ async def test_plugin_waits_for_the_kubelet_and_answers_it(tmp_path: Path, plugi
 async def test_plugin_registers_again_with_a_new_kubelet(tmp_path: Path, plugin: Plugin) -> None:
     kubelet = Kubelet(tmp_path)
     async with kubelet.serving():
-        await asyncio.wait_for(kubelet.registered.get(), 5)
+        await asyncio.wait_for(kubelet.registered.get(), 30)
     async with kubelet.serving():
-        request = await asyncio.wait_for(kubelet.registered.get(), 5)
+        request = await asyncio.wait_for(kubelet.registered.get(), 30)
         async with kubelet.plugin(request) as stub:
             assert (await stub.ListAndWatch(pb.Empty()).read()).devices
 

@@ -190,7 +190,7 @@ async def dial(netns: Netns, address: str, port: int) -> str:
     """The address under which the server saw us."""
     sock = await netns.do(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
     sock.setblocking(False)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         try:
             await asyncio.get_running_loop().sock_connect(sock, (address, port))
             reader, writer = await asyncio.open_connection(sock=sock)
@@ -319,7 +319,7 @@ async def test_dhcp_socket_hears_the_guest_and_reaches_it(networks: PodNetworks,
         sock.setblocking(False)
         return sock
 
-    async with plugged_in(pod, guest, MASQUERADE.mac, "10.0.2.2", "10.0.2.1"), asyncio.timeout(5):
+    async with plugged_in(pod, guest, MASQUERADE.mac, "10.0.2.2", "10.0.2.1"), asyncio.timeout(30):
         sock = await guest.do(client)
         await loop.sock_sendto(sock, b"discover", ("255.255.255.255", 67))
         assert (await loop.sock_recvfrom(dhcp, 1500))[0] == b"discover"
