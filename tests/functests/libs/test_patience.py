@@ -17,15 +17,15 @@ def uncalibrated(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_waits_are_multiples_of_the_boot_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(patience.VARIABLE, "10")
     monkeypatch.setattr("os.getloadavg", lambda: (80.0, 80.0, 80.0))
-    assert (patience.boots(1), patience.boots(2)) == (30, 60)
+    assert (patience.boots(1), patience.boots(2)) == (60, 120)
     monkeypatch.setenv(patience.VARIABLE, "0.1")
-    assert patience.boots(1) == 20, "a fast machine has the least time too"
+    assert patience.boots(1) == patience.LEAST_S, "a fast machine has the least time too"
 
 
 def test_the_second_worker_reads_what_the_first_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "boot"
     patience.calibrate(file, lambda: 12.345)
-    assert patience.boots(2) == pytest.approx(2 * 3 * 12.35, abs=0.1)
+    assert patience.boots(2) == pytest.approx(2 * 6 * 12.35, abs=0.1)
 
     monkeypatch.delenv(patience.VARIABLE)
     patience.calibrate(file, lambda: pytest.fail("measured twice"))
