@@ -179,6 +179,34 @@ async def test_guests_of_a_silent_node_fail_once_their_launcher_is_over() -> Non
         assert vmi.status.reason == "NodeUnresponsive"
 
 
+async def test_the_handler_may_say_how_a_guest_ended_after_its_pod_is_gone() -> None:
+    async with running() as rig:
+        rig.kube.put(VMI, instance("vm1"))
+        pod = await rig.boot()
+        await rig.kube.delete(POD, pod.metadata.name, NAMESPACE)
+        rig.gone(pod)
+        await rig.settle()
+        assert rig.kube.peek(POD, pod.metadata.name, NAMESPACE) is None
+        rig.guest("Succeeded")
+        await rig.settle()
+        assert (rig.vmi() or instance()).status.phase == "Succeeded"
+
+
+async def test_a_guest_of_which_nobody_says_how_it_ended_has_failed() -> None:
+    async with running() as rig:
+        rig.kube.put(VMI, instance("vm1"))
+        pod = await rig.boot()
+        await rig.kube.delete(POD, pod.metadata.name, NAMESPACE)
+        rig.gone(pod)
+        await rig.settle()
+        vmi = rig.vmi()
+        assert vmi is not None
+        assert vmi.status.phase == "Running"
+        rig.clock.passed_s += 15
+        rig.kube.put(VMI, replace(vmi, metadata=replace(vmi.metadata, labels={"touched": "yes"})))
+        await rig.phase("Failed")
+
+
 def test_the_gate_is_written_only_when_it_changes() -> None:
     gate = core.Condition(type=names.UNPAUSED_READINESS_GATE, status="True")
     pod = core.Pod(metadata=core.ObjectMeta(name="p", resource_version="7"),

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -76,13 +77,16 @@ class InstanceReconciler:
         self._launcher_image = launcher_image
         self._clock = clock or RealClock()
         self._pods = PodWriter(client, caches.pods, recorder)
+        self._podless: dict[str, tuple[str, datetime]] = {}       # key -> uid, and since when it lacks a pod
 
     async def reconcile(self, key: str) -> Result:
         vmi = self._caches.vmis.store.get(key)
         if vmi is None:
+            self._podless.pop(key, None)
             return Result()             # its pods go by their owner reference
-        world = self._world(vmi)
         now = self._clock.now()
+        world = self._world(vmi)
+        world = dataclasses.replace(world, unheard=self._is_unheard(key, world, now))
         outcome = await self._pods.carry_out(plan.plan(world, now), world, self._context(world))
         after = replace_pods(world, outcome)
         updated = status.updated(after, outcome.fault, rfc3339(now), memory_overhead=self._overhead(outcome, vmi))
@@ -118,6 +122,16 @@ class InstanceReconciler:
             owned=vm is not None and owner is not None and vm.metadata.uid == owner.uid,
             node_lost=self._is_lost(vmi.status.node_name),
         )
+
+    def _is_unheard(self, key: str, world: World, now: datetime) -> bool:
+        uid = world.vmi.metadata.uid
+        if not plan.is_podless(world.vmi, world.pods):
+            self._podless.pop(key, None)
+            return False
+        known = self._podless.get(key)
+        if known is None or known[0] != uid:
+            known = self._podless[key] = (uid, now)
+        return now - known[1] >= plan.LAST_WORDS
 
     def _is_lost(self, node_name: str) -> bool:
         node = self._caches.nodes.store.get(node_name) if node_name else None

@@ -3,7 +3,7 @@
 KubeVirt: pkg/virt-controller/watch/vmi/lifecycle.go (sync).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,6 +20,8 @@ LINGER: Final = timedelta(seconds=30)
 # A guest without a grace period is killed by the handler. Deleting its pod at once would have the launcher press the
 # power button first: both are told at the same moment.
 KILL: Final = timedelta(seconds=5)
+# The kubelet may take a deleted pod away before the handler has written how its guest ended.
+LAST_WORDS: Final = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class World:
     """A VMI and what belongs to it.
 
     ``pods``: its launcher pods, oldest first; ``claims``: its PVCs by name, None for one that is missing;
-    ``owned``: a VirtualMachine that exists controls it; ``node_lost``: no heartbeat comes from its node any more.
+    ``owned``: a VirtualMachine that exists controls it; ``node_lost``: no heartbeat comes from its node any more;
+    ``unheard``: its pod has been gone for so long that no handler will say any more how the guest ended.
     """
 
     vmi: v1.VirtualMachineInstance
@@ -35,6 +38,7 @@ class World:
     claims: Mapping[str, core.PersistentVolumeClaim | None] = field(default_factory=dict)
     owned: bool = False
     node_lost: bool = False
+    unheard: bool = False
 
     @property
     def pod(self) -> core.Pod | None:
@@ -82,6 +86,8 @@ def look_again_s(world: World, now: datetime) -> float | None:
     kill_left = _kill_left(world.vmi, now)
     if kill_left > timedelta():
         return kill_left.total_seconds() + 0.1
+    if is_podless(world.vmi, world.pods) and not world.unheard:
+        return LAST_WORDS.total_seconds()
     if not is_final(world.vmi) or all(is_over(pod) for pod in world.pods):
         return None
     left = (final_since(world.vmi) + LINGER - now).total_seconds()
@@ -94,6 +100,11 @@ def _kill_left(vmi: v1.VirtualMachineInstance, now: datetime) -> timedelta:
     if not deleted or vmi.spec.termination_grace_period_seconds != 0 or vmi.status.phase not in LIVE_PHASES:
         return timedelta()
     return parse_time(deleted) + KILL - now
+
+
+def is_podless(vmi: v1.VirtualMachineInstance, pods: Sequence[core.Pod]) -> bool:
+    """Whether the VMI should have a pod and has none."""
+    return vmi.status.phase in LIVE_PHASES and not pods
 
 
 def is_final(vmi: v1.VirtualMachineInstance) -> bool:

@@ -69,9 +69,12 @@ def next_phase(world: World) -> str:
             return "Failed"
         stays = deleted or pod.metadata.deletion_timestamp is not None
         return "Scheduled" if is_up(pod) and not stays else phase
-    # While a pod is there, the handler knows better what became of the guest; without a handler, the pod has to do.
-    if phase in LIVE_PHASES and (pod is None or (world.node_lost and has_ended(pod))):
-        return "Failed"
+    # The handler knows better what became of the guest; without a handler, the pod has to do.
+    if phase in LIVE_PHASES:
+        if pod is None and (world.unheard or world.node_lost):
+            return "Failed"
+        if pod is not None and world.node_lost and has_ended(pod):
+            return "Failed"
     return phase
 
 

@@ -41,6 +41,7 @@ class PodNetworks:
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
+        memory.mkdir(parents=True, exist_ok=True)       # it is the handler's, not the first pod's that needs it
 
     async def wire(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic], hostname: str) -> WiredPod:
         """Make everything for ``nics``, however far an earlier run came.
@@ -108,7 +109,6 @@ def _dhcp_sockets(wirings: Sequence[Wiring]) -> tuple[socket.socket, ...]:
 
 def _write(path: Path, data: bytes) -> None:
     """All of it or nothing, also when the handler dies here."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     fresh.write_bytes(data)
     fresh.rename(path)

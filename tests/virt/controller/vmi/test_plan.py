@@ -100,9 +100,12 @@ def test_the_handler_kills_a_guest_without_a_grace_period_before_its_pod_is_told
     (World(vmi("Scheduling")), "Failed"),
     (World(vmi("Scheduling"), (pod("Failed"),)), "Failed"),
     (World(vmi("Scheduling"), (ENDED,)), "Failed"),
-    (World(vmi("Scheduled")), "Failed"),
+    (World(vmi("Scheduled")), "Scheduled"),
+    (World(vmi("Scheduled"), unheard=True), "Failed"),
     (World(vmi("Scheduled"), (ENDED,)), "Scheduled"),
-    (World(vmi("Running")), "Failed"),
+    (World(vmi("Running")), "Running"),
+    (World(vmi("Running"), unheard=True), "Failed"),
+    (World(vmi("Running"), node_lost=True), "Failed"),
     (World(vmi("Running"), (ENDED,)), "Running"),
     (World(vmi("Running"), (ENDED,), node_lost=True), "Failed"),
     (World(vmi("Running"), (UP,), node_lost=True), "Running"),
@@ -110,6 +113,12 @@ def test_the_handler_kills_a_guest_without_a_grace_period_before_its_pod_is_told
 ])
 def test_phases(world: World, phase: str) -> None:
     assert next_phase(world) == phase
+
+
+def test_a_handler_has_time_to_say_how_a_guest_ended_whose_pod_is_gone() -> None:
+    assert look_again_s(World(vmi("Running")), NOW) == 15.0
+    assert look_again_s(World(vmi("Running"), unheard=True), NOW) is None
+    assert look_again_s(World(vmi("Running"), (UP,)), NOW) is None
 
 
 def test_a_guest_of_a_lost_node_says_why_it_failed() -> None:
