@@ -21,10 +21,11 @@ async def relay(ws: web.WebSocketResponse, sock: socket.socket) -> None:
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        # Before anything is awaited: whoever takes over cancels us here too, and QEMU's port takes one connection.
+        writer.transport.abort()            # close would wait for a guest that reads nothing
         for task in ends:
             task.cancel()
         await asyncio.gather(*ends, return_exceptions=True)
-        writer.transport.abort()            # close would wait for a guest that reads nothing
 
 
 async def close(ws: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
