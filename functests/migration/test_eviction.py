@@ -1,5 +1,7 @@
 """Pods that are to be evicted: the guest moves instead, or somebody else is to see to it."""
 
+from collections.abc import Callable
+
 import pytest
 
 from functests.libs import build, moves, patience
@@ -7,7 +9,7 @@ from functests.libs.build import Manifest
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space, condition
 from functests.libs.nodes import Nodes
-from functests.libs.rest import Answer, core_path
+from functests.libs.rest import Answer, core_path, kubevirt_path
 from functests.libs.witness import Witness
 
 pytestmark = [pytest.mark.needs("two-nodes"), pytest.mark.demand(memory_mib=800, nodes=2)]
@@ -15,6 +17,7 @@ IN_PROGRESS = "descheduler.alpha.kubernetes.io/eviction-in-progress"
 
 
 def evict(space: Space, pod: str, **options: object) -> Answer:
+    """``options``: of the deletion."""
     return space.rest.post(core_path("pods", space.name, pod) + "/eviction", {
         "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": space.name},
         **({"deleteOptions": options} if options else {})})
@@ -85,3 +88,120 @@ def test_an_external_controller_is_left_to_act(space: Space, cluster: Cluster, n
     assert moves.migrations(space) == []
     assert moves.home(space, nodes, "vm") == before
     witness.check(still_s=1)
+
+
+@pytest.mark.case("DRN-006")
+@pytest.mark.demand(memory_mib=400, nodes=2, seconds=30)
+def test_a_dry_run_evicts_nothing(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+    """
+    Preconditions: a VMI with strategy LiveMigrate.
+    Steps: evict its pod as a dry run.
+    Expected: 429 as without; the VMI is not marked and no migration is made for 15 s.
+    """
+    space.boot(_strategy(build.kernel_boot_vmi(cluster, "vm"), "LiveMigrate"))
+    space.wait_condition("vm", "LiveMigratable", "True")
+    before = moves.home(space, nodes, "vm")
+    answer = evict(space, before.pod, dryRun=["All"])
+    assert (answer.code, "evacuation" in answer.message) == (429, True), answer.text
+    patience.quiet(
+        "something was done", lambda: (space.vmi("vm")["status"].get("evacuationNodeName"), moves.migrations(space)),
+        lambda seen: seen != (None, []), for_s=15)
+    assert moves.home(space, nodes, "vm") == before
+
+
+def _on_a_claim(space: Space, cluster: Cluster) -> Manifest:
+    """A VMI that cannot move: its disk is on one node."""
+    space.rest.post(core_path("persistentvolumeclaims", space.name), build.pvc("data")).ok()
+    source = {"persistentVolumeClaim": {"claimName": "data"}}
+    return build.with_disk(build.kernel_boot_vmi(cluster, "vm"), "data", source)
+
+
+@pytest.mark.case("DRN-002")
+@pytest.mark.parametrize("strategy", ["None", "LiveMigrate", "LiveMigrateIfPossible"])
+@pytest.mark.demand(memory_mib=400, nodes=2, seconds=30)
+def test_a_guest_that_cannot_move_ends_or_blocks(space: Space, cluster: Cluster, strategy: str) -> None:
+    """
+    Preconditions: a VM Always on a ReadWriteOnce claim (of strategy None: one that could move).
+    Steps: evict its pod.
+    Expected: None and LiveMigrateIfPossible: allowed, and another VMI boots; LiveMigrate: 429 with the reason, the
+        guest stays and is not marked.
+    """
+    plain = build.kernel_boot_vmi(cluster, "vm") if strategy == "None" else _on_a_claim(space, cluster)
+    vmi, shell = space.boot(build.vm_of(_strategy(plain, strategy)))
+    space.wait_condition("vm", "LiveMigratable", "True" if strategy == "None" else "False")
+    pod = space.pod(vmi)["metadata"]["name"]
+    answer = evict(space, pod)
+    if strategy == "LiveMigrate":
+        assert (answer.code, "not live-migratable" in answer.message) == (429, True), answer.text
+        assert space.pod(space.vmi("vm"))["metadata"]["name"] == pod
+        assert not space.vmi("vm")["status"].get("evacuationNodeName")
+        assert shell.succeed("echo $((6*7))") == "42"
+        return
+    assert answer.code == 201, answer.text
+    again = space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.boots(2))
+    assert "migrationState" not in again["status"]
+    assert moves.migrations(space) == []
+
+
+@pytest.mark.case("DRN-012")
+@pytest.mark.demand(memory_mib=900, nodes=2, seconds=75)
+def test_an_evacuation_is_called_off(space: Space, cluster: Cluster, nodes: Nodes, policy: Callable[..., str]) -> None:
+    """
+    Preconditions: a VMI whose evacuation runs and does not end by itself.
+    Steps: cancel it with the name of another node, then with the right one, then once more; delete the migration.
+    Expected: refused, naming the field; done, the mark and its condition are gone; done, nothing was there; no other
+        migration is made for 40 s.
+    """
+    policy(bandwidthPerMigration=moves.HELD)
+    _, shell = space.boot(_strategy(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"), "LiveMigrate"))
+    space.wait_condition("vm", "LiveMigratable", "True")
+    witness = Witness(shell)
+    shell.succeed(moves.DIRTY, within_s=30)
+    before = moves.home(space, nodes, "vm")
+    assert evict(space, before.pod).code == 429
+    found = patience.eventually(
+        "a migration was made", lambda: moves.migrations(space), lambda seen: len(seen) == 1, within_s=15)[0]
+    name = found["metadata"]["name"]
+    moves.reach(space, name, "Running")
+    answer = space.act_on_vmi("vm", "evacuate/cancel", {"evacuationNodeName": "elsewhere"})
+    assert (answer.code, "evacuationNodeName" in answer.message) == (400, True), answer.text
+    assert space.vmi("vm")["status"]["evacuationNodeName"] == before.node
+    assert space.act_on_vmi("vm", "evacuate/cancel", {"evacuationNodeName": before.node}).code == 200
+    assert not space.vmi("vm")["status"].get("evacuationNodeName")
+    space.wait_condition("vm", "EvictionRequested", "", within_s=10)
+    assert space.act_on_vmi("vm", "evacuate/cancel").code == 200
+    space.rest.delete(kubevirt_path(moves.VMIM, space.name, name)).ok()
+    patience.eventually(
+        "the migration is gone", lambda: moves.get(space, name), lambda seen: seen is None, within_s=30)
+    patience.quiet(
+        "another migration", lambda: moves.migrations(space), lambda seen: seen != [], for_s=40)
+    moves.check_stayed(space, nodes, "vm", before)
+    witness.check(still_s=1)
+
+
+@pytest.mark.case("DRN-013")
+@pytest.mark.demand(memory_mib=500, nodes=2, seconds=30)
+def test_budgets_do_not_keep_a_guest(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+    """
+    Preconditions: a VMI; a budget as older releases made them, owned by it; a tenant's own that allows no disruption.
+    Steps: wait; migrate.
+    Expected: the first is gone within 60 s, the second stays; the guest moves; no other budget was made.
+    """
+    manifest = build.merged(build.kernel_boot_vmi(cluster, "vm"), {"metadata": {"labels": {"app": "web"}}})
+    vmi, _ = space.boot(manifest)
+    path = f"/apis/policy/v1/namespaces/{space.name}/poddisruptionbudgets"
+    owner = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": "vm", "controller": True,
+             "blockOwnerDeletion": True, "uid": vmi["metadata"]["uid"]}
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}
+    for name, owners in (("kubevirt-disruption-budget-old", [owner]), ("mine", [])):
+        space.rest.post(path, {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+                               "metadata": {"name": name, "ownerReferences": owners}, "spec": spec}).ok()
+    left = patience.eventually(
+        "the old budget is gone", lambda: [each["metadata"]["name"] for each in space.rest.get(path).ok()["items"]],
+        lambda names: "kubevirt-disruption-budget-old" not in names, within_s=60)
+    assert left == ["mine"]
+    before = moves.home(space, nodes, "vm")
+    moves.migrate(space, "vm")
+    moves.reach(space, "move", "Succeeded")
+    moves.check_moved(space, nodes, "vm", before, "move")
+    assert [each["metadata"]["name"] for each in space.rest.get(path).ok()["items"]] == ["mine"]
