@@ -155,15 +155,14 @@ class Outgoing:
             case Step.GIVE_UP:
                 self._given_up = found.why
             case Step.PAUSE:
-                await self._enter(PAUSED, self._hypervisor.suspend)
+                await self._enter(PAUSED, self._pause)
             case Step.POST_COPY:
                 await self._enter(POST_COPY, self._hypervisor.start_post_copy)
 
     async def _enter(self, mode: str, begin: Callable[[str], Awaitable[None]]) -> None:
-        """Tried again at the next look when it fails. Told first: what happens to the guest has its reason then."""
+        """Tried again at the next look when it fails."""
         before = self._course
         self._course = dataclasses.replace(before, mode=mode)
-        self._stands_still(mode == PAUSED)
         try:
             await begin(self._domain)
         except HypervisorError as error:
@@ -174,6 +173,14 @@ class Outgoing:
         _logger.info("mode changed", uid=self._request.uid, mode=mode)
         self.report = replace(self.report, mode=mode)
         await self._tell(self.report)
+
+    async def _pause(self, domain: str) -> None:
+        """Told first, so that what happens to the guest has its reason. Who is paused already was so before us."""
+        if (await self._hypervisor.state(domain))[0] is DomainState.PAUSED:
+            self._is_kept = True
+            return
+        self._stands_still(True)
+        await self._hypervisor.suspend(domain)
 
     async def _let_go(self) -> None:
         """The guest that was paused for a migration that failed goes on here."""

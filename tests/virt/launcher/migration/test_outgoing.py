@@ -143,6 +143,22 @@ async def test_a_guest_that_was_paused_for_nothing_goes_on(
     assert told[-1].phase is MigrationPhase.FAILED
 
 
+async def test_a_guest_that_was_paused_before_stays_so(
+    begin: Begin, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _late(monkeypatch, Step.PAUSE)
+    await hypervisor.suspend(NAME)
+    made = await begin(Migrate(uid="m1"))
+    hypervisor.job = JobProgress(100, 100)
+    async with asyncio.timeout(5):
+        while not made.holds_guest:
+            await asyncio.sleep(0.001)
+    hypervisor.depart("no")
+    await made.wait()
+    assert hypervisor.states[NAME] == (DomainState.PAUSED, "User")
+    assert "resume" not in hypervisor.calls
+
+
 async def test_a_mode_that_does_not_come_is_tried_again(
     begin: Begin, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
