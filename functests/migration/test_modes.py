@@ -1,7 +1,6 @@
 """Guests that do not converge by themselves: limits, and what is done before a migration is given up."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -29,8 +28,7 @@ def _busy(space: Space, cluster: Cluster) -> Witness:
 
 
 def _took_s(told: Object) -> float:
-    began, ended = (datetime.fromisoformat(told[key]) for key in ("startTimestamp", "endTimestamp"))
-    return (ended - began).total_seconds()
+    return moves.seconds_between(told["startTimestamp"], told["endTimestamp"])
 
 
 def _modes(vmis: list[Object]) -> list[str]:
