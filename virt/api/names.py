@@ -152,6 +152,15 @@ def component_accounts(namespace: str) -> frozenset[str]:
     return frozenset(account(namespace, name) for name in (API_ACCOUNT, CONTROLLER_ACCOUNT, HANDLER_ACCOUNT))
 
 
+def hostname(vmi_name: str, asked: str = "") -> str:
+    """What a guest and its pod are called: ``asked`` by the VMI's spec, else the first label of the VMI's name.
+
+    >>> hostname("web.shop"), hostname("web", "given")
+    ('web', 'given')
+    """
+    return asked or vmi_name.partition(".")[0][:63].rstrip("-")
+
+
 def domain_name(namespace: str, name: str) -> str:
     """libvirt's name of a VMI's domain."""
     return f"{namespace}_{name}"

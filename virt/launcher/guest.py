@@ -25,6 +25,7 @@ from virt.rpc.messages import DiskError, DomainEvent, DomainState, DomainStatus,
 
 ENDED = (DomainState.SHUTOFF, DomainState.CRASHED)
 POWER_BUTTON_EVERY_S = 5.0      # as often as KubeVirt presses it
+LOOK_AGAIN_S = 1.0              # after libvirt did not tell the state
 _CLEAN_ENDS = ("Shutdown", "Destroyed", "Migrated", "Saved", "FromSnapshot")
 _logger = log.get("virt.launcher.guest")
 
@@ -76,9 +77,12 @@ class Guest:
             self._look.clear()
             try:
                 await self.refresh()
-            except HypervisorLost as error:
-                # The next connection says for every domain that it is to be looked at.
+            except HypervisorError as error:
                 _logger.warning("state is not known", error=str(error))
+                # Who does not look again never sees the guest's end. A lost connection is another matter: the next one
+                # says for every domain that it is to be looked at.
+                if not isinstance(error, HypervisorLost):
+                    asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look.set)
         self._stop_poll()
 
     async def refresh(self) -> DomainStatus:

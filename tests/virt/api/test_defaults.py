@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from msgspec.structs import replace
 
-from tests.fakes.patches import merged, patched
+from tests.fakes.patches import patched
 from tests.virt.api.generated import instance_document, objects
 from virt.api import codec, defaults, jsonpatch, names, v1
 from virt.api.clusterconfig import ClusterConfig
@@ -18,7 +18,7 @@ QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(Heal
 
 
 def defaulted(change: dict[str, Any] | None = None, config: ClusterConfig = CONFIG) -> v1.VirtualMachineInstance:
-    document = merged(instance_document(), change or {})
+    document = jsonpatch.merged(instance_document(), change or {})
     vmi = codec.from_json(document, v1.VirtualMachineInstance)
     return defaults.instance(vmi, config, now=NOW, uuid=UUID)
 

@@ -9,7 +9,7 @@ from tests.fakes.hypervisor import FakeHypervisor
 from virt.base.waiting import wait_for_async
 from virt.launcher import guest as guest_module
 from virt.launcher.guest import Guest
-from virt.launcher.libvirt_conn import AgentChanged, DiskFailed, Panicked
+from virt.launcher.libvirt_conn import AgentChanged, DiskFailed, HypervisorError, Panicked
 from virt.rpc.messages import DiskError, DomainEvent, DomainState, DomainStatus, Event, GuestPanicked
 
 NAME = "default_web"
@@ -74,6 +74,20 @@ async def test_each_change_is_told_once(guest: Guest, hypervisor: FakeHypervisor
         (DomainState.RUNNING, ""), (DomainState.PAUSED, "User"), (DomainState.CRASHED, "Panicked"),
     ]  # fmt: skip
     assert (guest.over_was_heard, guest.exit_code) == (True, 1)
+
+
+async def test_a_state_that_libvirt_does_not_tell_is_asked_for_again(
+    guest: Guest, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event of the guest's end comes once; who stops looking keeps its pod for ever."""
+    monkeypatch.setattr(guest_module, "LOOK_AGAIN_S", 0.01)
+    hypervisor.silence = HypervisorError("cannot acquire state change lock")
+    hypervisor.become(NAME, DomainState.SHUTOFF, "Shutdown")
+    await until(lambda: "state" in hypervisor.calls)
+    assert not guest.ended.is_set()
+    hypervisor.silence = None
+    await until(guest.ended.is_set)
+    assert guest.status.reason == "Shutdown"
 
 
 async def test_panics_and_disk_errors_are_told_before_the_state(

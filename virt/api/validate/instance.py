@@ -34,7 +34,7 @@ def create(
         yield from spec_causes("spec", vmi.spec, config)
         yield from resources.memory_given(vmi.spec)
         if not by_component:
-            yield from _reserved_labels({}, vmi.metadata.labels)
+            yield from reserved_labels("metadata.labels", {}, vmi.metadata.labels)
     return tuple(causes())
 
 
@@ -47,15 +47,15 @@ def update(
             return
         if old.spec != new.spec:
             yield invalid("spec", "update of VMI object is restricted")
-        yield from _reserved_labels(old.metadata.labels, new.metadata.labels)
+        yield from reserved_labels("metadata.labels", old.metadata.labels, new.metadata.labels)
     return tuple(causes())
 
 
-def _reserved_labels(old: Mapping[str, str], new: Mapping[str, str]) -> Causes:
+def reserved_labels(field: str, old: Mapping[str, str], new: Mapping[str, str]) -> Causes:
+    """Refuses changes of labels by which the components know their own. ``field``: where the labels are."""
     for label in names.RESERVED_LABELS:
         if old.get(label) != new.get(label):
-            yield invalid("metadata.labels",
-                          f"modification of the following reserved {label} label on a VMI object is prohibited")
+            yield invalid(field, f"modification of the following reserved {label} label on a VMI object is prohibited")
 
 
 def _characters(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:

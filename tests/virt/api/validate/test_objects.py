@@ -34,6 +34,21 @@ def test_vm(spec: dict[str, Any], fields: list[str]) -> None:
     assert [cause.field for cause in machine.create(vm(**spec), CONFIG)] == fields
 
 
+@pytest.mark.parametrize("label", names.RESERVED_LABELS)
+def test_a_template_may_not_bring_the_components_labels(label: str) -> None:
+    """The controller creates the VMI in its own name, so nobody asks again there."""
+    def labelled(**labels: str) -> v1.VirtualMachine:
+        return codec.from_json({"spec": {"runStrategy": "Halted", "template": {
+            "metadata": {"labels": labels}, "spec": instance_document()["spec"]}}}, v1.VirtualMachine)
+
+    plain, forged = labelled(app="x"), labelled(app="x", **{label: "y"})
+    assert machine.create(plain, CONFIG) == ()
+    for causes in (machine.create(forged, CONFIG), machine.update(plain, forged, CONFIG)):
+        (cause,) = causes
+        assert (cause.field, label in cause.message) == ("spec.template.metadata.labels", True)
+    assert machine.update(forged, replace(forged, metadata=core.ObjectMeta(labels={"a": "b"})), CONFIG) == ()
+
+
 def test_a_vm_without_memory_is_admitted_and_its_vmi_is_not() -> None:
     document = instance_document()
     del document["spec"]["domain"]["resources"]

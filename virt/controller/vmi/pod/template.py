@@ -62,7 +62,7 @@ def _metadata(vmi: v1.VirtualMachineInstance) -> core.ObjectMeta:
             **{key: value for key, value in vmi.metadata.labels.items() if key not in _OF_ITS_PLACE},
             names.APP_LABEL: names.LAUNCHER,
             names.CREATED_BY_LABEL: vmi.metadata.uid,
-            names.VM_NAME_LABEL: naming.hostname(vmi),
+            names.VM_NAME_LABEL: names.hostname(vmi.metadata.name, vmi.spec.hostname),
             names.VMI_ID_LABEL: naming.bounded(vmi.metadata.name),
         },
         annotations={
@@ -97,7 +97,7 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
         automount_service_account_token=False,
         image_pull_secrets=sidecars.pull_secrets(spec),
         enable_service_links=False,
-        hostname=naming.hostname(vmi),
+        hostname=names.hostname(vmi.metadata.name, spec.hostname),
         subdomain=spec.subdomain,
         dns_policy=spec.dns_policy,
         dns_config=_dns_config(spec.dns_config),
