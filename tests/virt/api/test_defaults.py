@@ -167,8 +167,7 @@ def test_a_users_status_is_dropped() -> None:
 def test_only_components_change_the_status() -> None:
     old = defaulted()
     new = replace(old, status=v1.VirtualMachineInstanceStatus(phase="Failed"))
-    assert defaults.instance_update(old, new, by_component=False) == old
-    assert defaults.instance_update(old, new, by_component=True) == new
+    assert defaults.instance_update(old, new) == old
 
 
 def test_a_vm_gets_an_identity_once() -> None:

@@ -38,13 +38,9 @@ def create(
     return tuple(causes())
 
 
-def update(
-    old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance, *, by_component: bool
-) -> tuple[StatusCause, ...]:
-    """What a change of a VMI may not contain. Only our components change a spec, and only their labels are theirs."""
+def update(old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> tuple[StatusCause, ...]:
+    """What a change of a VMI by others than our components may not contain: the spec, and the components' labels."""
     def causes() -> Causes:
-        if by_component:
-            return
         if old.spec != new.spec:
             yield invalid("spec", "update of VMI object is restricted")
         yield from reserved_labels("metadata.labels", old.metadata.labels, new.metadata.labels)

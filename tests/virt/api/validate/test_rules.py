@@ -108,7 +108,7 @@ def test_no_vmi_breaks_the_rules_themselves(vmi: v1.VirtualMachineInstance) -> N
     whole = defaults.instance(vmi, CONFIG, now="", uuid=UUID)
     assert complete(instance.create(vmi, CONFIG))
     assert complete(instance.create(whole, CONFIG))
-    changed = instance.update(vmi, whole, by_component=False)
+    changed = instance.update(vmi, whole)
     assert complete(changed)
     assert ("spec" in [cause.field for cause in changed]) == (vmi.spec != whole.spec)
 
