@@ -66,7 +66,7 @@ def instance(
 
 
 def instance_update(old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> v1.VirtualMachineInstance:
-    """A VMI as stored that somebody else than our components updates: status has no subresource, so it is put back."""
+    """A VMI that others than our components have updated, as stored: status has no subresource, so it stays as it was."""
     return replace(new, status=old.status)
 
 
