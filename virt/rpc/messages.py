@@ -122,13 +122,6 @@ class GuestInfo(Message, frozen=True, kw_only=True):
     """Everything the guest agent tells. Answer: Data holding JSON of VirtualMachineInstanceGuestAgentInfo."""
 
 
-class GuestExec(Message, frozen=True, kw_only=True):
-    """Run a command in the guest through its agent. Answer: Data holding JSON {"exitCode", "out", "err"}."""
-
-    argv: tuple[str, ...]
-    timeout_s: int = 10
-
-
 class Freeze(Message, frozen=True, kw_only=True):
     """Freeze the guest's file systems; they thaw by themselves after ``timeout_s``. Answer: Done."""
 
@@ -195,7 +188,7 @@ class CancelMigration(Message, frozen=True, kw_only=True):
 
 Request = (
     SyncVmi | Shutdown | Destroy | Pause | Unpause | Reset | SoftReboot | OpenSerial | OpenVnc | Screenshot | GuestInfo
-    | GuestExec | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
+    | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
 )
 
 
