@@ -199,13 +199,14 @@ class Guest:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
         while not self.ended.is_set() and (left := deadline - loop.time()) > 0:
-            try:
-                if by_button:
-                    await self.press_power_button()
-            except HypervisorError as error:
-                _logger.warning("power button", error=str(error))
             with contextlib.suppress(TimeoutError):
+                # The press too: it needs an answer of QEMU's, and one that is stuck gives none for ever.
                 async with asyncio.timeout(min(left, POWER_BUTTON_EVERY_S)):
+                    try:
+                        if by_button:
+                            await self.press_power_button()
+                    except HypervisorError as error:
+                        _logger.warning("power button", error=str(error))
                     await self.ended.wait()
         if not self.ended.is_set():
             _logger.warning("guest is still up after its grace period", grace_s=grace_s)

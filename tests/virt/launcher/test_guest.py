@@ -138,6 +138,18 @@ async def test_two_askers_press_the_button_once(guest: Guest, hypervisor: FakeHy
     assert hypervisor.calls.count("press_power_button") == 1
 
 
+async def test_a_guest_whose_qemu_is_stuck_is_killed_after_its_grace_period(
+    guest: Guest, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(hypervisor, "press_power_button", never)
+    async with asyncio.timeout(10):
+        await guest.bring_down(0.12)
+    assert guest.status.reason == "Destroyed"
+
+
 async def test_no_grace_means_no_button(guest: Guest, hypervisor: FakeHypervisor) -> None:
     await guest.bring_down(0)
     assert "press_power_button" not in hypervisor.calls
