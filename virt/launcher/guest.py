@@ -101,8 +101,10 @@ class Guest:
         while self._outgoing:
             await self.tell(self._outgoing.pop(0))
         if changed:
-            heard = await self.tell(DomainEvent(status=status))
-            self.over_was_heard = heard and status.state in ENDED
+            # The newest one: another may have come while the others were told, and the last word counts.
+            newest = self.status
+            heard = await self.tell(DomainEvent(status=newest))
+            self.over_was_heard = heard and newest.state in ENDED
         if status.state in ENDED:
             self.ended.set()
 

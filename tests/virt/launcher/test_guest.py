@@ -102,6 +102,31 @@ async def test_panics_and_disk_errors_are_told_before_the_state(
     assert told[:2] == [GuestPanicked(), DiskError(volume="data", reason="enospc")]
 
 
+async def test_the_last_word_is_the_newest_state(hypervisor: FakeHypervisor) -> None:
+    """Steps: the guest is paused by a panic; it ends while that is being told, and somebody looks."""
+    told: list[Event] = []
+    slow = asyncio.Event()
+
+    async def tell(event: Event) -> bool:
+        if isinstance(event, GuestPanicked):
+            await slow.wait()
+        told.append(event)
+        return True
+
+    await hypervisor.create(f"<domain><name>{NAME}</name></domain>")
+    guest = Guest(hypervisor, DomainStatus(state=DomainState.RUNNING, domain_name=NAME), tell)
+    hypervisor.say(Panicked(NAME))
+    hypervisor.states[NAME] = (DomainState.PAUSED, "Crashed")
+    pausing = asyncio.create_task(guest.refresh())
+    await until(lambda: guest.status.state == DomainState.PAUSED)
+    hypervisor.states[NAME] = (DomainState.SHUTOFF, "Destroyed")
+    await guest.refresh()
+    slow.set()
+    await pausing
+    assert states(told)[-1] == (DomainState.SHUTOFF, "Destroyed")
+    assert guest.over_was_heard
+
+
 async def test_what_the_agent_says_is_in_the_status_until_it_goes(guest: Guest, hypervisor: FakeHypervisor) -> None:
     hypervisor.connect_agent(NAME, AGENT)
     await until(lambda: guest.status.guest_interfaces)
