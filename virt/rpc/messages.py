@@ -62,7 +62,10 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     smbios_manufacturer: str = "KubeVirt"
     smbios_family: str = "KubeVirt"
     smbios_product: str = "None"
+    smbios_version: str = ""
+    smbios_sku: str = ""
     balloon_stats_period_s: int = 10
+    free_page_reporting: bool = True
     serial_log: bool = True
 
 
