@@ -55,6 +55,10 @@ def test_flags_can_do_without_a_file(tmp_path: Path) -> None:
         ({**config("a"), "users": [{"user": {"token": "secret-a"}}]}, Flags(), "users[0] has to be a name and a user"),
         ({**config("a"), "clusters": {"a": {}}}, Flags(), "clusters[0] has to be a name and a cluster"),
         ({**config("a"), "contexts": [{"name": "a", "context": "b"}]}, Flags(), "contexts[0] has to be a name and"),
+        ({**config("a"), "clusters": [{"name": "a", "cluster": {"server": "https://a"}}],
+          "users": [{"name": "a", "user": {"client-certificate-data": "eA=="}}]}, Flags(), "has no client-key"),
+        ({**config("a"), "clusters": [{"name": "a", "cluster": {
+            "server": "https://a", "certificate-authority-data": "/w=="}}]}, Flags(), "certificates of the kubeconfig"),
         (config("a"), Flags(server="cluster:6443"), "'cluster:6443' is no URL: write it as https://HOST:PORT"),
         (config("a"), Flags(server="https://a:port"), "'https://a:port' is no URL"),
     ],
