@@ -40,7 +40,7 @@ MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "virt-operator"
 
 SCHEDULABLE_LABEL: Final = "kubevirt.io/schedulable"              # node: "true" while its handler is alive
-KVM_LABEL: Final = "virt.kubevirt.io/kvm"                         # node: "true" where a probe guest booted on KVM
+KVM_LABEL: Final = "virt.kubevirt.io/kvm"                         # node: "true" where guests run on KVM
 CPU_MODEL_LABEL_PREFIX: Final = "cpu-model.node.kubevirt.io/"
 CPU_MODEL_MIGRATION_LABEL_PREFIX: Final = "cpu-model-migration.node.kubevirt.io/"
 CPU_FEATURE_LABEL_PREFIX: Final = "cpu-feature.node.kubevirt.io/"

@@ -55,7 +55,7 @@ class WiredInterface(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the launcher cannot see for itself. ``kvm``: /dev/kvm is in the pod *and* a probe guest booted on it."""
+    """What the launcher cannot see for itself. ``kvm``: /dev/kvm is in the pod *and* guests are to use it."""
 
     kvm: bool
     cluster_cpu_model: str = ""
