@@ -73,7 +73,7 @@ def open_socket(
 
 
 def frames(opened: websocket.WebSocket) -> Iterator[tuple[int, bytes]]:
-    """Opcode and content of each frame until the other side goes away; its close frame, if it sends one, is the last."""
+    """Opcode and content of each frame until the other side goes away; its close frame, if it sends one, comes last."""
     opened.settimeout(None)
     while True:
         try:

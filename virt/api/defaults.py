@@ -66,7 +66,7 @@ def instance(
 
 
 def instance_update(old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> v1.VirtualMachineInstance:
-    """A VMI that others than our components have updated, as stored: status has no subresource, so it stays as it was."""
+    """A VMI that others than our components have updated, as stored: its status, which has no subresource, stays."""
     return replace(new, status=old.status)
 
 

@@ -194,9 +194,9 @@ def _token(user: Json) -> str:
 def _tls(cluster: Json, user: Json, flags: Flags) -> ssl.SSLContext:
     skips = flags.insecure_skip_tls_verify or cluster.get("insecure-skip-tls-verify")
     authority, data = flags.certificate_authority or cluster.get("certificate-authority"), None
-    if not flags.certificate_authority and cluster.get("certificate-authority-data"):
-        authority, data = None, _decoded(cluster, "certificate-authority-data").decode(errors="replace")
     try:
+        if not flags.certificate_authority and cluster.get("certificate-authority-data"):
+            authority, data = None, _decoded(cluster, "certificate-authority-data").decode("ascii")
         context = ssl.create_default_context(cafile=authority, cadata=data)
         # Kubernetes' own certificate authorities do not follow the letter of RFC 5280 everywhere.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -205,7 +205,7 @@ def _tls(cluster: Json, user: Json, flags: Flags) -> ssl.SSLContext:
             context.verify_mode = ssl.CERT_NONE
         if user.get("client-certificate-data") or user.get("client-certificate"):
             _load_pair(context, user)
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ValueError) as error:            # ssl.SSLError is the former
         raise AccessError(f"the certificates of the kubeconfig cannot be used: {error}") from error
     return context
 

@@ -76,20 +76,20 @@ async def test_a_pod_that_no_vmi_has_waits_and_is_served_at_once_when_it_has(tmp
 
 
 async def test_a_launcher_is_dropped_once(tmp_path: Path) -> None:
-    """Steps: drop one; have its descriptors' numbers given out anew; drop it again, as a pass does that still has it."""
+    """Steps: drop one; have its descriptors' numbers given out anew; drop it again, as a pass may that still has it."""
     async with World(tmp_path, vmi()).running() as world:
         await world.launcher()
         await world.phase("Running")
         launcher = world.launchers.of(world.stored)
         assert launcher is not None
         numbers = (launcher.process.netns, launcher.process.death)
-        world.launchers.drop(launcher)
-        with open(os.devnull) as other:  # noqa: PTH123
+        with Path(os.devnull).open() as other:
+            world.launchers.drop(launcher)
             for number in numbers:
                 os.dup2(other.fileno(), number)
-        world.launchers.drop(launcher)
-        for number in numbers:
-            os.close(number)                # raises where somebody has closed it
+            world.launchers.drop(launcher)
+            for number in numbers:
+                os.close(number)            # raises where somebody has closed it
 
 
 async def test_a_pod_of_another_node_is_turned_away(tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ from virt.kube.client import DeleteOptions, MergePatch, NotFoundError
 from virt.kube.lightkube_client import LightkubeClient
 
 NOWHERE = {
-    "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c"}}],
+    "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    "users": [{"name": "u", "user": {}}],
     "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
 }
 
 
 @pytest.mark.parametrize("name", [
-    "../../../../../api/v1/namespaces/kube-system/secrets/s", "..", ".", "a/status", "a?watch=true", "a#b", "a%2fb", "a\nb",
+    "../../../../../api/v1/namespaces/kube-system/secrets/s", "..", ".", "a/status", "a?watch=true", "a#b", "a%2fb",
+    "a\nb",
 ])
 async def test_a_name_that_no_object_can_have_leads_nowhere_else(name: str) -> None:
     """Preconditions: nobody listens, so that a request that is sent ends as ApiError 503."""

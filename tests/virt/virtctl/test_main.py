@@ -172,5 +172,5 @@ def test_what_is_no_api_server_and_what_cannot_be_written_is_said(
     monkeypatch.setattr(server, "call", lambda *_: b"<html>hello")
     with pytest.raises(CommandError, match="http://web is no Kubernetes API server: it answered b'<html>hello'"):
         server.read("/version")
-    with pytest.raises(CommandError, match="cannot write .*/none/x.png: No such file"):
+    with pytest.raises(CommandError, match=r"cannot write .*/none/x\.png: No such file"):
         vnc.screenshot(server, "vm1", str(tmp_path / "none" / "x.png"))
