@@ -75,7 +75,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        item.user_properties.append((run.BOOTED, SLOTS.taken - item.stash.get(_BOOTS, SLOTS.taken)))
+        if "warm_vm" not in getattr(item, "fixturenames", ()):       # what that booted is for other tests too
+            item.user_properties.append((run.BOOTED, SLOTS.taken - item.stash.get(_BOOTS, SLOTS.taken)))
 
 
 # --- on the controller ---
@@ -129,7 +130,8 @@ class Controller:
             self.run.ran(report.nodeid)
         if report.when == "teardown" and report.passed:
             counts = [value for name, value in report.user_properties if name == run.BOOTED]
-            self.run.booted[report.nodeid] = int(str(counts[-1])) if counts else 0
+            if counts:
+                self.run.booted[report.nodeid] = int(str(counts[-1]))
         if self.view is not None:
             self.view.report(report)
 

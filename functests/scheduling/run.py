@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functests.scheduling import durations, lanes, machine, plan, xdist_compat
+from functests.scheduling import durations, lanes, machine, plan, rooms, xdist_compat
 from functests.scheduling.dispatch import Dispatch
 
 LOG = "scheduling.log"
@@ -42,11 +42,12 @@ class Run:
         (self.artifacts / LOG).write_text("")
         made = Dispatch(
             entries,
-            machine.capacity(),
+            machine.capacity(warm=any(one.demand.warm for one in entries)),
             durations.known(self.artifacts),
             seed=self.config.getoption("shuffle"),
             log=self.log,
             available_mib=lambda: machine.available_mib() - machine.RESERVE_MIB,
+            node_vcpus=rooms.node_vcpus,
         )
         amounts = ", ".join(f"{name} {amount}" for name, amount in made.admission.capacity.amounts().items())
         self.log(f"{0:8.1f} capacity: {amounts}; {len(entries)} tests, {made.expected_s:.0f} s of work expected")
