@@ -115,7 +115,7 @@ def test_all_that_is_said_arrives(space: Space, cluster: Cluster) -> None:
     assert (status["ready"], status["restartCount"]) == (True, 0), status
 
 
-@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2, seconds=45)
+@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2, pinned=2, seconds=45)
 @pytest.mark.case("CON-018")
 def test_two_guests_are_not_mixed_up(space: Space, cluster: Cluster) -> None:
     """

@@ -10,7 +10,7 @@ import pytest
 
 from functests.libs import activity
 from functests.libs.slots import SLOTS
-from functests.scheduling import machine, plan, run, selection, view, xdist_compat
+from functests.scheduling import arguments, machine, plan, run, selection, view, xdist_compat
 
 FOLDER = "functests"
 _BOOTS = pytest.StashKey[int]()
@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("functests", "functional tests")
     group.addoption("--lane", help="only the tests of this lane; fails when there are fewer than it must have")
     group.addoption("--shuffle", type=int, metavar="SEED", help="random order instead of the longest first")
-    group.addoption("--repeat", type=int, default=1, metavar="N", help="each functional test so often")
+    group.addoption("--repeat", default="1", metavar="N", help="each functional test so often")
     group.addoption("--plain", action="store_true", help="plain lines also on a terminal")
 
 
@@ -35,11 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
         if folder:
             os.environ[activity.VARIABLE] = str(Path(folder) / f"{xdist_compat.worker_name(config)}.doing")
     else:
+        arguments.check(config)
         config.pluginmanager.register(Controller(config), "functests-run")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    count = metafunc.config.getoption("repeat")
+    count = int(metafunc.config.getoption("repeat"))
     if count > 1 and is_functional(metafunc.definition):
         metafunc.fixturenames.append("repetition")
         metafunc.parametrize("repetition", range(1, count + 1), ids=lambda number: f"run{number}")

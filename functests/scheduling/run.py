@@ -81,6 +81,9 @@ class Run:
         if self.dispatch is not None and not self.config.getoption("maxfail"):
             found += self.dispatch.audit()
         name = self.config.getoption("lane")
+        if self.dispatch is not None and not self.dispatch.entries:
+            asked = {"LANE": name, "FILTER": self.config.getoption("keyword")}
+            found.append(f"no test fits {' and '.join(f'{key}={text}' for key, text in asked.items() if text)}")
         if name and not self.config.getoption("collectonly"):
             lane = lanes.LANES[name]
             found += lanes.shrunk(lane, len(self.passed), filtered=is_filtered(self.config))
