@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
 
@@ -36,12 +37,12 @@ class Report:
     """As pytest's."""
 
     nodeid: str
-    when: str
+    when: str | None
     outcome: str = "passed"
-    longrepr: object = None
+    longrepr: Any = None
     duration: float = 1.0
     start: float = 0.0
-    user_properties: tuple[tuple[str, object], ...] = (("case", "LIF-001"), ("ledger_s", 0.2))
+    user_properties: Any = (("case", "LIF-001"), ("ledger_s", 0.2))
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -11,6 +11,7 @@ import pytest
 from functests.libs import activity
 from functests.libs.slots import SLOTS
 from functests.scheduling import arguments, machine, plan, run, selection, view, xdist_compat
+from functests.verdict.plugin import hand_over
 
 FOLDER = "functests"
 _BOOTS = pytest.StashKey[int]()
@@ -83,6 +84,18 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
 # --- on the controller ---
 
 
+def swept(folder: Path) -> list[tuple[str, str]]:
+    """Running guests that nobody took away go, which happens only when a worker died: (test, what stayed of its)."""
+    if not any(folder.glob("*.json")):
+        return []
+    from functests.fixtures import warm  # only here: it brings in clients of clusters and engines
+
+    try:
+        return warm.sweep(folder)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the cluster, the run is judged
+        return [("", f"running guests of {', '.join(file.stem for file in folder.glob('*.json'))}: {error}")]
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return machine.workers()
@@ -141,6 +154,7 @@ class Controller:
         """A run whose account does not hold has failed, whatever its tests say."""
         if self.view is not None:
             self.view.stop()
+        hand_over(self.config, leaks=swept(self.run.folder / run.POOL))
         self.run.finish()
         if self.run.faults() and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

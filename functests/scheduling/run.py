@@ -13,6 +13,7 @@ from functests.scheduling.dispatch import Dispatch
 
 LOG = "scheduling.log"
 BOOTED = "booted"               # user property of a report: guests that the test booted
+POOL = "warm"                   # in the run's folder: guests that tests borrow, a file each
 
 
 class Run:

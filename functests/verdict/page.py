@@ -105,7 +105,7 @@ def document(verdict: Verdict) -> str:
             (("test", ""), ("rate", "n"), ("bad / runs", "n"), ("same source", "n")),
             ((escape(flake.test), f"{flake.rate:.1%}", f"{flake.bad} / {flake.runs}", "yes" if flake.mixed else "")
              for flake in verdict.flakes)) if verdict.flakes else ""),
-        _section("Running guests of the pool", f"<p>{escape(pool(verdict))}.</p>" + _list(
+        _section("Warm guests", f"<p>{escape(pool(verdict))}</p>" + _list(
             f"<code>{escape(name)}</code><pre>{escape(how)}</pre>" for name, how in thrown(verdict)
         ) if pool(verdict) else ""),
         _section("Notes", _list(escape(note) for note in verdict.notes)),

@@ -28,11 +28,8 @@ def pool(verdict: Verdict) -> str:
     used = [test for test in verdict.tests if test.warm]
     if not used:
         return ""
-    spoilt = sum(bool(test.changed) for test in used)
-    return (
-        f"{len(used)} tests used running guests of the pool, {len(used) - verdict.saved} of them after booting one: "
-        f"{verdict.saved} boots saved, {spoilt} guests thrown away because of their test"
-    )
+    boots = len(used) - verdict.saved
+    return f"warm guests: tests {len(used)}, boots {boots}, saved {verdict.saved}, thrown away {len(thrown(verdict))}"
 
 
 def thrown(verdict: Verdict) -> list[tuple[str, str]]:
