@@ -35,6 +35,11 @@ _LIBVIRT_LOG = (
     " '(' -name '*.log' -o -name 'libvirtd.conf' -o -name 'qemu.conf' ')' -not -path '*/qemu/*' 2>/dev/null);"
     " do echo \"== $f\"; cat \"$f\"; done"
 )
+# Where XDG_CACHE_HOME is. /var/run is a link in the launcher's image, and find does not follow one that it is given.
+_QEMU_LOG = (
+    "f=$(find /var/run/kubevirt-private/libvirt/qemu /var/log/libvirt -name '*.log' 2>/dev/null);"
+    " [ -n \"$f\" ] && cat $f"
+)
 # What else decides how a test runs.
 _SETTINGS = ("FUNCTEST_BOOT_S", "FUNCTEST_BOOTS", "FUNCTEST_LEDGER", "FUNCTEST_WARM", "PYTHONHASHSEED")
 _OF_THE_CLUSTER = {
@@ -160,7 +165,7 @@ def _inside(folder: Folder, node: Node, pod: Object) -> None:
     for item, script in {
         f"domain-{name}.xml": _DOMAIN_XML,
         f"serial-{name}.txt": "cat /var/run/kubevirt-private/*/virt-serial0-log",
-        f"qemu-log-{name}.txt": "cat $(find /var/run /var/log -path '*qemu*' -name '*.log' 2>/dev/null)",
+        f"qemu-log-{name}.txt": _QEMU_LOG,
         f"libvirt-log-{name}.txt": _LIBVIRT_LOG,
     }.items():
         folder.item(item, lambda s=script: node.run(inside + shlex.quote(s)))  # type: ignore[misc]

@@ -7,6 +7,7 @@ same afterwards is not handed on. What lives by itself is left out: clocks, coun
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from difflib import unified_diff
 from typing import Any
 
@@ -14,12 +15,14 @@ from functests.libs import patience
 from functests.libs.console import Console, ConsoleError
 from functests.libs.kube import Space
 from functests.libs.rest import VM, VMI, core_path, kubevirt_path
+from virt.base import waiting
 
 NAME = "vm"
 PROMPT = "tiny# "
 State = Mapping[str, str]           # question -> answer
 SHOWN = 6                           # lines of a difference
 ANSWERS_S = 15.0                    # a shell that takes longer is held by something; that costs a boot only
+SETTLES_S = 30.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 # Kernel threads come and go; /proc and the consoles are touched by looking; the agent and the shell keep a log.
@@ -93,7 +96,11 @@ def look(space: Space, shell: Console, *, within_s: float = ANSWERS_S) -> State:
     """The state now. Raises ConsoleError when the shell does not answer."""
     told = {"console": _enter(shell, within_s)}
     told |= {name: shell.run(question, within_s=within_s).out for name, question in _QUESTIONS.items()}
-    return told | {"VMI": of_vmi(space.vmi(NAME)), "pods": of_pods(space), "objects": "\n".join(sorted(objects(space)))}
+    return told | of_api(space)
+
+
+def of_api(space: Space) -> State:
+    return {"VMI": of_vmi(space.vmi(NAME)), "pods": of_pods(space), "objects": "\n".join(sorted(objects(space)))}
 
 
 def settled(space: Space, shell: Console) -> State:
@@ -113,13 +120,15 @@ def looked_again(space: Space, before: State) -> str:
 
     What is new in the namespace is deleted first, as it is in every test's.
     """
-    known = before["objects"].splitlines()
+    def differs() -> str:
+        return changes(before, of_api(space))
+
     try:
-        for path in objects(space).difference(known):
+        for path in objects(space).difference(before["objects"].splitlines()):
             space.rest.delete(path)
-        patience.eventually(
-            "what the test made is gone", lambda: objects(space).difference(known), lambda left: not left, within_s=30
-        )
+        # Conditions follow what was done to the guest, and deleted pods go, a moment later.
+        with suppress(waiting.WaitTimeout):
+            patience.eventually("the API says what it said", differs, lambda left: not left, within_s=SETTLES_S)
         with Console(space.rest, space.name, NAME) as shell:
             return changes(before, look(space, shell))
     except ConsoleError as error:

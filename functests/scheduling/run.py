@@ -83,8 +83,10 @@ class Run:
             found += self.dispatch.audit()
         name = self.config.getoption("lane")
         if self.dispatch is not None and not self.dispatch.entries:
-            asked = {"LANE": name, "FILTER": self.config.getoption("keyword")}
-            found.append(f"no test fits {' and '.join(f'{key}={text}' for key, text in asked.items() if text)}")
+            ids = " ".join(str(argument) for argument in self.config.args if "::" in str(argument))
+            asked = {"LANE": name, "FILTER": self.config.getoption("keyword"), "TEST": ids}
+            words = " and ".join(f"{key}={text}" for key, text in asked.items() if text)
+            found.append(f"no test fits {words or 'what was asked for'}")
         if name and not self.config.getoption("collectonly"):
             lane = lanes.LANES[name]
             found += lanes.shrunk(lane, len(self.passed), filtered=is_filtered(self.config))

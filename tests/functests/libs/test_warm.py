@@ -89,7 +89,14 @@ def looked(monkeypatch: pytest.MonkeyPatch, after: State | Exception) -> tuple[s
         def __enter__(self) -> None: ...
         def __exit__(self, *_: object) -> None: ...
 
+    def of_api(space: Space) -> State:
+        if isinstance(after, Exception):
+            return {}
+        return {**after, "objects": "\n".join(sorted(warm.objects(space)))}
+
+    monkeypatch.setattr(warm, "SETTLES_S", 0.2)
     monkeypatch.setattr(warm, "objects", lambda space: frozenset({"/kept"} | space.rest.new))
+    monkeypatch.setattr(warm, "of_api", of_api)
     monkeypatch.setattr(warm, "look", look)
     monkeypatch.setattr(warm, "Console", Shell)
     return warm.looked_again(Space(rest, "ns"), {"objects": "/kept", "boot": "1"}), rest
@@ -106,3 +113,8 @@ def test_a_guest_that_cannot_be_looked_at_is_not_handed_on(
 ) -> None:
     said, _ = looked(monkeypatch, error)
     assert str(error) in said
+
+
+def test_what_the_api_still_says_when_the_time_is_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, _ = looked(monkeypatch, {"objects": "/kept", "boot": "2"})
+    assert said == "boot:\n  -1\n  +2"
