@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY
 
 from virt.api import names
 from virt.base import service
-from virt.base.errors import VirtError
+from virt.base.errors import SettingMissingError
 from virt.controller.app import Controllers
 from virt.controller.migration.metrics import phase_times
 from virt.kube import http, lightkube_client
@@ -25,13 +25,6 @@ from virt.kube.leader import Elector
 
 LEASE_NAME = "virt-controller"
 CERTS = "kubevirt-controller-certs"
-
-
-class SettingMissingError(VirtError):
-    """A variable of the environment that the daemon cannot do without is not set."""
-
-    reference = "setting-missing"
-    hint = "virt-operator sets it in the Deployment; on a foreign set-up, set it by hand"
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -15,9 +15,9 @@ from prometheus_client import REGISTRY
 
 from virt.api import names
 from virt.api.kinds import KUBEVIRT, VMI
-from virt.base import log, service
+from virt.base import service
 from virt.base.clock import RealClock
-from virt.base.errors import VirtError
+from virt.base.errors import SettingMissingError
 from virt.handler.devices import files, resources
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
 from virt.handler.migration.metrics import ProgressCollector
@@ -40,13 +40,6 @@ from virt.kube.workqueue import WorkQueue
 
 WORKERS = 16                  # a pass may wait for a launcher; waiting costs nothing
 MAX_PAUSE_S = 15.0            # after failures: a node that takes a guest over has to say so within vmi.plan.LEFT_S
-
-
-class SettingMissingError(VirtError):
-    """An environment variable that the DaemonSet sets is not there."""
-
-    reference = "setting-missing"
-    hint = "run it as the DaemonSet virt-handler does, or give the flags (--help)"
 
 
 @dataclass(frozen=True)
@@ -166,15 +159,8 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        chosen = settings(sys.argv[1:] if argv is None else argv, os.environ)
-    except SettingMissingError as error:
-        log.setup("virt-handler")
-        log.get("virt.cli.handler").error(str(error), hint=error.hint)
-        return error.exit_code
-
     async def chosen_tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
-        return await tasks(chosen)
+        return await tasks(settings(sys.argv[1:] if argv is None else argv, os.environ))
 
     return service.run("virt-handler", chosen_tasks)
 
