@@ -1,6 +1,8 @@
 """Pods that are to be evicted: the guest moves instead, or somebody else is to see to it."""
 
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from functests.libs.build import Manifest
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space, condition
 from functests.libs.nodes import Nodes
-from functests.libs.rest import Answer, core_path, kubevirt_path
+from functests.libs.rest import VMI, Answer, core_path, kubevirt_path
 from functests.libs.witness import Witness
 
 pytestmark = [pytest.mark.needs("two-nodes"), pytest.mark.demand(memory_mib=800, nodes=2)]
@@ -205,3 +207,84 @@ def test_budgets_do_not_keep_a_guest(space: Space, cluster: Cluster, nodes: Node
     moves.reach(space, "move", "Succeeded")
     moves.check_moved(space, nodes, "vm", before, "move")
     assert [each["metadata"]["name"] for each in space.rest.get(path).ok()["items"]] == ["mine"]
+
+
+@pytest.mark.case("DRN-005")
+@pytest.mark.demand(memory_mib=500, nodes=2, seconds=30)
+def test_neither_pod_is_evicted_on_the_way(
+    space: Space, cluster: Cluster, nodes: Nodes, policy: Callable[..., str]
+) -> None:
+    """
+    Preconditions: a VMI with strategy LiveMigrate that a person migrates, slowly.
+    Steps: evict both of its pods all the time until it has moved; then the finished one.
+    Expected: 429 each time; it has moved; then 201.
+    """
+    policy(bandwidthPerMigration=moves.SLOW)
+    space.boot(_strategy(build.kernel_boot_vmi(cluster, "vm"), "LiveMigrate"))
+    space.wait_condition("vm", "LiveMigratable", "True")
+    before = moves.home(space, nodes, "vm")
+    moves.migrate(space, "vm")
+    moves.reach(space, "move", "Running")
+    target = moves.state(space.vmi("vm"))["targetPod"]
+    answers: dict[str, list[tuple[int, str]]] = {"source": [], "target": []}
+
+    def asked() -> str:
+        """Its phase before both were asked for, so that no answer is of a time when it was over."""
+        both = {"source": evict(space, before.pod), "target": evict(space, target)}
+        phase = moves.phase(moves.get(space, "move"))
+        if phase == "Running":
+            for side, answer in both.items():
+                answers[side].append((answer.code, answer.message))
+        return phase
+
+    patience.eventually(
+        "it is over", asked, lambda phase: phase in moves.FINAL, within_s=patience.boots(3), every_s=1)
+    moves.check_moved(space, nodes, "vm", before, "move")
+    assert answers["source"], "it was over before anything was asked"
+    assert {code for each in answers.values() for code, _ in each} == {429}, answers
+    for _, message in answers["target"]:
+        assert "Eviction request for target Pod" in message or "Evacuation in progress" in message, message
+    assert evict(space, before.pod).code == 201
+
+
+@pytest.mark.case("DRN-011")
+@pytest.mark.demand(memory_mib=500, nodes=2, seconds=120)
+def test_failed_evacuations_wait_longer_and_longer(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+    """
+    Preconditions: a VMI with strategy LiveMigrate whose migrations fail.
+    Steps: evict its pod; let migrations succeed after the third.
+    Expected: the second begins 20 s after the first has failed, the third 40 s after the second; people are told; the
+        mark stays; no target's pod is marked for the descheduler; then the guest moves.
+    """
+    _, shell = space.boot(_strategy(build.kernel_boot_vmi(cluster, "vm"), "LiveMigrate"))
+    space.wait_condition("vm", "LiveMigratable", "True")
+    witness = Witness(shell)
+    before = moves.home(space, nodes, "vm")
+    path = kubevirt_path(VMI, space.name, "vm")
+    fails = "kubevirt.io/func-test-force-launcher-migration-failure"
+    space.rest.patch(path, {"metadata": {"annotations": {fails: ""}}}).ok()
+    assert evict(space, before.pod).code == 429
+
+    def failed() -> list[dict[str, Any]]:
+        found = [dict(each) for each in moves.migrations(space) if moves.phase(each) == "Failed"]
+        return sorted(found, key=lambda each: each["metadata"]["creationTimestamp"])
+
+    seen = patience.eventually(
+        "three have failed", failed, lambda found: len(found) == 3, within_s=60 + patience.boots(3))
+    space.rest.patch(path, {"metadata": {"annotations": {fails: None}}}).ok()
+    pauses = [moves.seconds_between(moves.entered(one, "Failed"), other["metadata"]["creationTimestamp"])
+              for one, other in itertools.pairwise(seen)]
+    assert pauses[0] >= 19, pauses
+    assert pauses[1] >= 39, pauses
+    assert "MigrationBackoff" in space.reasons("vm")
+    assert space.vmi("vm")["status"]["evacuationNodeName"] == before.node
+    marked = [pod["metadata"]["name"] for pod in space.pods(space.vmi("vm"))
+              if IN_PROGRESS in pod["metadata"].get("annotations", {})]
+    assert marked == [before.pod]
+    witness.check(still_s=1)
+    last = patience.eventually(
+        "a fourth was made", lambda: moves.migrations(space),
+        lambda found: any(moves.phase(each) != "Failed" for each in found), within_s=120)
+    name = next(each["metadata"]["name"] for each in last if moves.phase(each) != "Failed")
+    moves.reach(space, name, "Succeeded")
+    moves.check_moved(space, nodes, "vm", before, name)
