@@ -39,7 +39,8 @@ class Job:
 def job(text: str, wall_s: float) -> Job:
     """From ``virsh domjobinfo --completed --rawstats``."""
     found = {name: int(value) for name, value in re.findall(r"^(\w+)\s*:?\s+(\d+)$", text, re.MULTILINE)}
-    return Job(found["time_elapsed"], found["downtime"], found.get("memory_processed", found["data_processed"]), wall_s)
+    sent = found["memory_processed"] + found.get("disk_processed", 0)
+    return Job(found["time_elapsed"], found["downtime"], sent, wall_s)
 
 
 def domain(boot: str, *, cpu: str, disk: str) -> str:

@@ -133,7 +133,7 @@ def compared(cluster: Cluster, nodes: Nodes, chosen: argparse.Namespace) -> dict
         written = records.check(space.shell("vm")) if not chosen.disk else 0
         shell.close()
     us, them = p50(ours), p50(theirs)
-    sent = sum(job.bytes_sent for job in ours) + chosen.count * (chosen.disk << 20)
+    sent = sum(job.bytes_sent for job in ours)
     return {
         "benchmark": "migration", "guest": "busy" if chosen.busy else "idle", "disk_mib": chosen.disk,
         "count": chosen.count, "vmi": us, "bare": them,
