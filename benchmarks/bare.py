@@ -20,6 +20,7 @@ mkdir -p /tmp/c/libvirt /common/{me}
 printf 'unix_sock_dir = "/common/{me}"\\nauth_unix_rw = "none"\\nhost_uuid = "{uuid}"\\n' > /tmp/c/libvirt/libvirtd.conf
 printf 'stdio_handler = "file"\\nremember_owner = 0\\nnamespaces = []\\ncgroup_controllers = []\\n' \\
   > /tmp/c/libvirt/qemu.conf
+printf 'shared_filesystems = ["/common"]\\n' >> /tmp/c/libvirt/qemu.conf
 export XDG_RUNTIME_DIR=/tmp/r XDG_CONFIG_HOME=/tmp/c XDG_CACHE_HOME=/tmp/c HOME=/tmp/c
 mkdir -p /tmp/r
 exec /usr/lib/virt/launcher-init /usr/sbin/libvirtd --config /tmp/c/libvirt/libvirtd.conf
