@@ -138,8 +138,8 @@ def _cut(nodes: Nodes, stack: Stack, one: str, other: str) -> Iterator[None]:
     ranges = [_address(stack, other), str(stack.node(other)["spec"]["podCIDR"])]
     among = f"{{ {', '.join(ranges)} }}"
     rules = (
-        f"table {table} {{ chain in {{ type filter hook prerouting priority -400; ip saddr {among} drop; }} "
-        f"chain out {{ type filter hook postrouting priority 400; ip daddr {among} drop; }} }}")
+        f"table {table} {{ chain arriving {{ type filter hook prerouting priority -400; ip saddr {among} drop; }} "
+        f"chain leaving {{ type filter hook postrouting priority 400; ip daddr {among} drop; }} }}")
     nodes[one].run(f"echo '{rules}' | nft -f -")
     try:
         yield
