@@ -43,6 +43,7 @@ PAGE = 500                    # objects per list request
 REQUEST_TIMEOUT_S = 30.0
 WATCH_S = 300                 # the server is asked to end a watch after this time (plus up to as much again)
 WATCH_SILENCE_S = 100.0       # bookmarks come about once a minute; a longer silence is a dead connection
+_NO_SEGMENT = frozenset("/%?#")
 
 _logger = log.get("virt.kube.client")
 
@@ -208,6 +209,10 @@ def connect(kubeconfig: str | os.PathLike[str] | None = None) -> LightkubeClient
 
 
 def _path(kind: Kind[Any], namespace: str | None, name: str = "", subresource: str = "") -> str:
+    for part in (namespace or "", name):
+        # A name may be a user's word (a migration's vmiName): it must not lead to another object with our rights.
+        if part in (".", "..") or not part.isprintable() or not _NO_SEGMENT.isdisjoint(part):
+            raise NotFoundError(404, "NotFound", f"{kind.plural} {part!r} not found: no object can have this name")
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     scope = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
     tail = "".join(f"/{part}" for part in (name, subresource) if part)
