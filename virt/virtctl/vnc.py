@@ -42,8 +42,11 @@ def screenshot(server: Server, name: str, file: str) -> int:
     picture = server.call("GET", server.subresource(VMI, name, "vnc/screenshot"))
     if file == "-":
         sys.stdout.buffer.write(picture)
-    else:
+        return 0
+    try:
         Path(file).write_bytes(picture)
+    except OSError as error:
+        raise CommandError(f"cannot write {file}: {error.strerror}") from error
     return 0
 
 
