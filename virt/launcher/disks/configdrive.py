@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from virt.api import names
 from virt.api.v1 import CloudInitConfigDriveSource, VirtualMachineInstance
 from virt.launcher.disks import cloudinit, iso
-from virt.launcher.disks.errors import DiskError
 
 LABEL = "config-2"
 _FOLDER = "openstack/latest"
@@ -27,19 +27,14 @@ def prepare(
     vmi: VirtualMachineInstance, volume: str, source: CloudInitConfigDriveSource, secrets: Path, path: Path
 ) -> int:
     """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
-    if not path.exists():
-        try:
-            iso.write(path, files(vmi, source, secrets), LABEL)
-        except (OSError, ValueError) as error:
-            raise DiskError(f"volume {volume}: {error}") from error
-    return path.stat().st_size
+    return iso.prepare(volume, path, LABEL, lambda: files(vmi, source, secrets))
 
 
 def _meta_data(vmi: VirtualMachineInstance) -> dict[str, str]:
     firmware = vmi.spec.domain.firmware
     found = {
         "instance_id": f"{vmi.metadata.name}.{vmi.metadata.namespace}",
-        "hostname": vmi.spec.hostname or vmi.metadata.name,
+        "hostname": names.hostname(vmi.metadata.name, vmi.spec.hostname),
         "uuid": firmware.uuid if firmware else "",
     }
     return {name: value for name, value in found.items() if value}
