@@ -1,5 +1,4 @@
 import pytest
-from msgspec.structs import replace
 
 from tests.virt.handler.world import vmi
 from virt.api import v1
