@@ -41,10 +41,10 @@ unit: $(READY)  ## unit tests
 	$(PYTHON) -m pytest tests -q -n 2
 
 functest: $(READY)  ## functional tests on a running cluster; LANE=tier1 FILTER=expression WORKERS=4
-	$(PYTHON) -m pytest functests $(PARALLEL) $(if $(LANE),--lane $(LANE)) $(if $(FILTER),-k '$(FILTER)')
+	$(PYTHON) -m pytest functests $(PARALLEL) $(if $(LANE),--lane '$(LANE)') $(if $(FILTER),-k '$(FILTER)')
 
 functest-flake: $(READY)  ## one test many times: TEST=functests/console/test_console.py N=20
-	$(PYTHON) -m pytest $(TEST) $(PARALLEL) --repeat $(N)
+	$(PYTHON) -m pytest $(or $(TEST),$(error TEST is missing: make functest-flake TEST=functests/console/test_console.py N=20)) $(PARALLEL) --repeat '$(N)'
 
 functest-changed: $(READY)  ## tests that a change touches or affects, five times in random order; BASE=main
 	$(PYTHON) -m functests.scheduling.changed $(if $(BASE),--base $(BASE)) -- $(PARALLEL)

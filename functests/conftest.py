@@ -6,8 +6,23 @@ from functests.fixtures.ledger import book, ledger
 from functests.fixtures.space import closed, evidence, space
 from functests.fixtures.stack import stack
 from functests.fixtures.volumes import node_volumes
+from functests.fixtures.warm import nobody_else, pool, warm_vm
 
 __all__ = [
-    "admin", "book", "calibrated", "can", "capable", "closed", "cluster", "evidence", "ledger", "node_volumes", "nodes",
-    "space", "stack",
+    "admin",
+    "book",
+    "calibrated",
+    "can",
+    "capable",
+    "closed",
+    "cluster",
+    "evidence",
+    "ledger",
+    "nobody_else",
+    "node_volumes",
+    "nodes",
+    "pool",
+    "space",
+    "stack",
+    "warm_vm",
 ]

@@ -2,22 +2,21 @@
 
 import pytest
 
-from functests.libs import build, roles
-from functests.libs.cluster import Cluster
-from functests.libs.kube import Space
+from functests.fixtures.warm import WarmVm
+from functests.libs import roles
 from functests.libs.rest import VMI, kubevirt_path
 
 CONTROLLER = "system:serviceaccount:kubevirt:kubevirt-controller"
 
 
 @pytest.mark.case("ADM-031")
-def test_only_the_components_change_a_running_vmi(space: Space, cluster: Cluster) -> None:
+def test_only_the_components_change_a_running_vmi(warm_vm: WarmVm) -> None:
     """
     Preconditions: a running VMI; a user with the role admin in its namespace.
     Steps: the user patches its spec, then its phase; the controller's account patches the phase (dry run).
     Expected: 422 for the spec; 200 without effect for the phase, the guest goes on; the controller's change is taken.
     """
-    _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, shell = warm_vm.space, warm_vm.shell
     same = shell.succeed("cat /proc/sys/kernel/random/boot_id")
     path = kubevirt_path(VMI, space.name, "vm")
     _, user = roles.user_with(space, "admin")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from functests.fixtures.warm import WarmVm
 from functests.libs import build, commands, patience
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
@@ -22,15 +23,14 @@ def _terminal(cluster: Cluster, space: Space, name: str, *flags: str) -> Termina
 
 @pytest.mark.demand(seconds=20)
 @pytest.mark.case("CLI-008")
-def test_the_console_serves_a_person_and_a_pipe(space: Space, cluster: Cluster, tmp_path: Path) -> None:
+def test_the_console_serves_a_person_and_a_pipe(warm_vm: WarmVm, cluster: Cluster, tmp_path: Path) -> None:
     """
     Preconditions: a running guest.
     Steps: open its console in a terminal: type a command, interrupt another, leave; then feed it through a pipe.
     Expected: the banner; the guest's answer; Ctrl-C reaches the guest; Ctrl-] ends with 0 and the settings of before.
     """
-    space.create(build.kernel_boot_vmi(cluster, "vm"))
-    space.wait_running("vm")
-    space.shell("vm").close()
+    space = warm_vm.space
+    warm_vm.shell.close()
     with _terminal(cluster, space, "vm") as terminal:
         terminal.wait_for(BANNER, within_s=20)
         terminal.wait_raw(within_s=5)

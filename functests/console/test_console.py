@@ -5,6 +5,7 @@ import secrets
 
 import pytest
 
+from functests.fixtures.warm import WarmVm
 from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console, ConsoleRefused
@@ -13,13 +14,13 @@ from functests.libs.nodes import Nodes
 
 
 @pytest.mark.case("CON-001")
-def test_console_carries_commands_and_their_results(space: Space, cluster: Cluster) -> None:
+def test_console_carries_commands_and_their_results(warm_vm: WarmVm) -> None:
     """
     Preconditions: a running guest.
     Steps: compute something, fail a command, send a long command.
     Expected: the guest's own answers and exit statuses; the long command arrives whole.
     """
-    _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    shell = warm_vm.shell
     nonce = secrets.token_hex(8)
 
     assert shell.succeed(f"echo $((6*7))-{nonce}") == f"42-{nonce}"
@@ -29,13 +30,13 @@ def test_console_carries_commands_and_their_results(space: Space, cluster: Clust
 
 
 @pytest.mark.case("CON-003")
-def test_a_second_console_takes_over_from_the_first(space: Space, cluster: Cluster) -> None:
+def test_a_second_console_takes_over_from_the_first(warm_vm: WarmVm) -> None:
     """
     Preconditions: a running guest with an open console.
     Steps: open a second console, then a third.
     Expected: each new one ends the one before cleanly within 5 s, and has the shell.
     """
-    _, first = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, first = warm_vm.space, warm_vm.shell
 
     second = space.shell("vm")
     first.wait_closed(within_s=5)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from functests.fixtures.warm import WarmVm
 from functests.libs import build, hardware, launcher, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import SUBPROTOCOL, Console, ConsoleRefused
@@ -140,13 +141,13 @@ def _settled(shell: Console) -> int:
 
 @pytest.mark.demand(seconds=110)
 @pytest.mark.case("CON-011")
-def test_an_idle_session_stays(space: Space, cluster: Cluster) -> None:
+def test_an_idle_session_stays(warm_vm: WarmVm) -> None:
     """
     Preconditions: a shell on the console.
     Steps: send and receive nothing for 90 s.
     Expected: the connection is open all the time, and answers the next command.
     """
-    _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    shell = warm_vm.shell
     since = _settled(shell)
     patience.quiet("the console spoke or closed", lambda: (shell.position, shell.closed),
                    lambda seen: seen != (since, False), for_s=90, every_s=3)  # fmt: skip

@@ -7,6 +7,7 @@ import secrets
 
 import pytest
 
+from functests.fixtures.warm import WarmVm
 from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console, open_socket
@@ -114,7 +115,7 @@ def test_all_that_is_said_arrives(space: Space, cluster: Cluster) -> None:
     assert (status["ready"], status["restartCount"]) == (True, 0), status
 
 
-@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2, seconds=45)
+@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2, pinned=2, seconds=45)
 @pytest.mark.case("CON-018")
 def test_two_guests_are_not_mixed_up(space: Space, cluster: Cluster) -> None:
     """
@@ -155,17 +156,15 @@ def _memory_kib(stack: Stack, node: str) -> dict[str, int]:
 
 @pytest.mark.demand(seconds=60)
 @pytest.mark.case("CON-010")
-def test_a_client_that_does_not_read_costs_nothing(
-    space: Space, cluster: Cluster, nodes: Nodes
-) -> None:
+def test_a_client_that_does_not_read_costs_nothing(warm_vm: WarmVm, cluster: Cluster, nodes: Nodes) -> None:
     """
     Preconditions: a guest that prints without end.
     Steps: hold its console for 30 s without reading; take it over with another client and send Ctrl-C.
     Expected: virt-api and virt-handler grow by less than 32 MiB; the other client has a prompt 10 s after Ctrl-C.
     """
-    vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, shell = warm_vm.space, warm_vm.shell
     stack = Stack(space.rest, nodes, cluster)
-    node = vmi["status"]["nodeName"]
+    node = warm_vm.vmi["status"]["nodeName"]
     shell.send("yes this line is printed again and again\n")
     shell.wait_for("\nthis line is printed", within_s=patience.boots(1))
     before = _memory_kib(stack, node)

@@ -8,6 +8,7 @@ by side, each item on its own (artifacts_folder).
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,18 +35,35 @@ _LIBVIRT_LOG = (
     " '(' -name '*.log' -o -name 'libvirtd.conf' -o -name 'qemu.conf' ')' -not -path '*/qemu/*' 2>/dev/null);"
     " do echo \"== $f\"; cat \"$f\"; done"
 )
+# Where XDG_CACHE_HOME is. /var/run is a link in the launcher's image, and find does not follow one that it is given.
+_QEMU_LOG = (
+    "f=$(find /var/run/kubevirt-private/libvirt/qemu /var/log/libvirt -name '*.log' 2>/dev/null);"
+    " [ -n \"$f\" ] && cat $f"
+)
 # What else decides how a test runs.
-_SETTINGS = ("FUNCTEST_BOOT_S", "PYTHONHASHSEED")
+_SETTINGS = ("FUNCTEST_BOOT_S", "FUNCTEST_BOOTS", "FUNCTEST_LEDGER", "FUNCTEST_WARM", "PYTHONHASHSEED")
+_OF_THE_CLUSTER = {
+    "nodes.json": "/api/v1/nodes",
+    "kubevirt.json": "/apis/kubevirt.io/v1/kubevirts",
+    "volumes.json": "/api/v1/persistentvolumes",
+}
+_OF_THE_SPACE = ("pods", "events", "services", "persistentvolumeclaims")
 
 
 def collect(
-    test_id: str, failure: str, started: datetime, *, cluster: Cluster, rest: Rest, space: Space | None = None
+    test_id: str, failure: str, started: datetime, *, cluster: Cluster, rest: Rest, space: Space | None = None,
+    options: Sequence[str] = (),
 ) -> Path:
-    """Write everything known about a failed test; returns its folder. ``space``: the test's namespace, if any."""
+    """Write everything known about a failed test; returns its folder. ``space``: the test's namespace, if any;
+    ``options``: pytest's, as this run had them."""
     folder = Folder(ROOT, test_id, DEADLINE_S)
-    again = rerun(cluster, test_id)
+    again = rerun(cluster, test_id, options)
     folder.item("failure.txt", lambda: failure)
     folder.item("rerun.txt", lambda: again)
+    images = {"guests": cluster.images, "stack": cluster.component_images}
+    folder.item("images.json", lambda: json.dumps(images, indent=1))
+    for name, path in _OF_THE_CLUSTER.items():
+        folder.item(name, lambda p=path: json.dumps(rest.get(p).ok(), indent=1))  # type: ignore[misc]
     folder.job("component logs", lambda: _components(folder, rest, started))
     with folder.noted("nodes"):
         nodes = Nodes(cluster)
@@ -65,11 +83,11 @@ def collect(
     return folder.path
 
 
-def rerun(cluster: Cluster, test_id: str) -> str:
-    """One line that runs exactly that test, with the cluster and the measured boot of this run."""
+def rerun(cluster: Cluster, test_id: str, options: Sequence[str] = ()) -> str:
+    """One line that runs exactly that test, with the cluster, the settings and the measured boot of this run."""
     words = [f"VIRT_CLUSTER_NAME={shlex.quote(cluster.name)}"]
     words += [f"{name}={shlex.quote(os.environ[name])}" for name in _SETTINGS if name in os.environ]
-    return f"{' '.join(words)} .venv/bin/python -m pytest {shlex.quote(test_id)}\n"
+    return f"{' '.join(words)} .venv/bin/python -m pytest {shlex.join([test_id, *options])}\n"
 
 
 def _of_a_node(age_s: int) -> dict[str, str]:
@@ -102,9 +120,9 @@ def _space(folder: Folder, space: Space, nodes: Nodes) -> None:
     for number, console in enumerate(space.opened):
         folder.item(f"console-{number}-{console.name}.txt", lambda c=console: c.transcript)  # type: ignore[misc]
     folder.item("events.txt", lambda: _event_story(space))
-    for plural in (VM, VMI):
+    for plural in (VM, VMI, "virtualmachineinstancemigrations"):
         folder.item(f"{plural}.json", lambda p=plural: _pretty(space, kubevirt_path(p, space.name)))  # type: ignore[misc]
-    for plural in ("pods", "events", "persistentvolumeclaims"):
+    for plural in _OF_THE_SPACE:
         folder.item(f"{plural}.json", lambda p=plural: _pretty(space, core_path(p, space.name)))  # type: ignore[misc]
     folder.job("launcher pods", lambda: _pods(folder, space, nodes))
     folder.job("screenshots", lambda: _screens(folder, space))
@@ -142,12 +160,12 @@ def _inside(folder: Folder, node: Node, pod: Object) -> None:
         folder.item(f"qemu-command-{name}.txt", lambda q=qemu: "\n".join(q.argv) + "\n")  # type: ignore[misc]
     own = [p.pid for p in processes if "launcher" in " ".join(p.argv) or p.is_qemu]
     if not own:
-        return
+        raise LookupError("neither launcher nor QEMU is left; the console is in the log of guest-console-log")
     inside = INSIDE.format(own[0])
     for item, script in {
         f"domain-{name}.xml": _DOMAIN_XML,
         f"serial-{name}.txt": "cat /var/run/kubevirt-private/*/virt-serial0-log",
-        f"qemu-log-{name}.txt": "cat $(find /var/run /var/log -path '*qemu*' -name '*.log' 2>/dev/null)",
+        f"qemu-log-{name}.txt": _QEMU_LOG,
         f"libvirt-log-{name}.txt": _LIBVIRT_LOG,
     }.items():
         folder.item(item, lambda s=script: node.run(inside + shlex.quote(s)))  # type: ignore[misc]

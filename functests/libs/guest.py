@@ -5,8 +5,9 @@ import re
 from functests.libs import patience
 from functests.libs.console import Console
 
-# Ten numbers a second on the console, for ever: the shell is the ticker's until it is interrupted.
-_TICKER = "i=0; while :; do echo tick-$i; i=$((i+1)); sleep 0.1; done\n"
+# Ten numbers a second on the console, for ever: the shell is the ticker's until it is interrupted. In a shell below it,
+# so that it does not keep the variable.
+_TICKER = "(i=0; while :; do echo tick-$i; i=$((i+1)); sleep 0.1; done)\n"
 
 
 def boot_id(shell: Console) -> str:

@@ -25,6 +25,11 @@ def serve(shell: Console, *ports: int) -> None:
         shell.succeed(f"until netstat -tln | grep -q ':{port} '; do usleep 50000; done")
 
 
+def serve_no_more(shell: Console) -> None:
+    """The guest is as it was before :func:`serve`."""
+    shell.succeed("killall witness; rm /tmp/echo-*.log")
+
+
 def peers(shell: Console, port: int) -> list[str]:
     """Addresses of those who connected to :func:`serve`."""
     lines = shell.succeed(f"cat /tmp/echo-{port}.log").splitlines()

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from functests.fixtures.warm import WarmVm
 from functests.libs import build, launcher, patience, pods
 from functests.libs.cluster import Cluster
 from functests.libs.guest import Ticker, addressed, boot_id
@@ -16,17 +17,17 @@ def _is_paused(vmi: Object) -> bool:
     return condition(vmi, "Paused").get("status") == "True"
 
 
-@pytest.mark.demand(vcpus=1, memory_mib=400, boots=1, seconds=60)
+@pytest.mark.demand(seconds=60)
 @pytest.mark.case("LIF-034")
 @pytest.mark.case("LIF-037")
-def test_pause_and_unpause_a_hundred_ways(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+def test_pause_and_unpause_a_hundred_ways(warm_vm: WarmVm, cluster: Cluster, nodes: Nodes) -> None:
     """
     Preconditions: a running VMI whose guest ticks; a VMI that no node takes.
     Steps: pause verbs that do not fit the state; pause and unpause 20 times in a row; 10 pairs at once.
     Expected: 409 with the reason for what does not fit, and the guest ticks or rests as before; else only 200 and 409;
         at the end API, libvirt and guest agree; no tick is lost or repeated.
     """
-    vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, vmi, shell = warm_vm.space, warm_vm.vmi, warm_vm.shell
     boot, inside = boot_id(shell), launcher.of(space, vmi, nodes)
     space.create(build.on_node(build.kernel_boot_vmi(cluster, "far"), "no-such-node"))
     wrong: list[str] = []

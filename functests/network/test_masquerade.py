@@ -5,6 +5,7 @@ import secrets
 
 import pytest
 
+from functests.fixtures.warm import WarmVm
 from functests.libs import build, pods
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
@@ -95,14 +96,14 @@ def test_clients_keep_their_address_on_the_way_in(space: Space, cluster: Cluster
 
 
 @pytest.mark.case("NET-004")
-def test_the_guest_reaches_the_cluster_as_its_pod(space: Space, cluster: Cluster) -> None:
+def test_the_guest_reaches_the_cluster_as_its_pod(warm_vm: WarmVm, cluster: Cluster) -> None:
     """
     Preconditions: a running VMI and an echo pod.
     Steps: the guest resolves the API server's name and asks it for /version; then it dials the echo pod.
     Expected: an HTTP answer, 200, 401 or 403; the echo pod saw the VMI's pod address, never 10.0.2.2.
     """
+    space, vmi, shell = warm_vm.space, warm_vm.vmi, warm_vm.shell
     server = pods.start(space, pods.python_pod(cluster, "echo", pods.ECHO_SERVER, "7000"))
-    vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     addressed(shell)
     service = space.rest.get("/api/v1/namespaces/default/services/kubernetes").ok()["spec"]["clusterIP"]
     assert service in shell.succeed("nslookup kubernetes.default.svc.cluster.local", within_s=30)

@@ -8,6 +8,7 @@ import threading
 import pytest
 import websocket
 
+from functests.fixtures.warm import WarmVm
 from functests.libs import build, channels, guestnet, patience, pods
 from functests.libs.cluster import Cluster
 from functests.libs.console import ConsoleRefused, open_socket
@@ -75,6 +76,7 @@ def test_a_list_of_ports_opens_these_and_no_others(space: Space, cluster: Cluste
     nonce = secrets.token_hex(8)
     assert channels.ask_port(space, pod, 8080, nonce) == nonce
     assert guestnet.peers(shell, 8080)[-1] == "10.0.2.1"
+    guestnet.serve_no_more(shell)
     assert channels.ask_port(space, pod, 8081, nonce) == ""
     assert guestnet.peers(shell, 8081) == []
 
@@ -101,7 +103,7 @@ def _echoed(socket: websocket.WebSocket, data: bytes, *, within_s: float) -> byt
 
 @pytest.mark.case("NET-018")
 @pytest.mark.case("NET-020")
-def test_port_forward_carries_bytes_both_ways(space: Space, cluster: Cluster) -> None:
+def test_port_forward_carries_bytes_both_ways(warm_vm: WarmVm) -> None:
     """
     Preconditions: a VMI without a list of ports, an echo server on 8080 in its guest.
     Steps: send 1 MiB of random bytes through the portforward subresource and read it back; close; port-forward to the
@@ -109,7 +111,7 @@ def test_port_forward_carries_bytes_both_ways(space: Space, cluster: Cluster) ->
     Expected: the same bytes; the guest saw a peer that is not loopback; its connection ends within 5 s; the pod's
         port-forward comes from the gateway.
     """
-    vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, vmi, shell = warm_vm.space, warm_vm.vmi, warm_vm.shell
     addressed(shell)
     guestnet.serve(shell, 8080)
     data = secrets.token_bytes(MIB)

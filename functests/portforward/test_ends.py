@@ -5,8 +5,8 @@ import hashlib
 import pytest
 import websocket
 
-from functests.libs import build, patience
-from functests.libs.cluster import Cluster
+from functests.fixtures.warm import WarmVm
+from functests.libs import patience
 from functests.libs.console import ConsoleRefused, open_socket
 from functests.libs.kube import Space
 from functests.libs.rest import VMI, subresource_path
@@ -25,13 +25,13 @@ def _tunnel(space: Space) -> websocket.WebSocket | None:
 
 
 @pytest.mark.case("PFW-009")
-def test_what_was_sent_before_the_end_arrives(space: Space, cluster: Cluster) -> None:
+def test_what_was_sent_before_the_end_arrives(warm_vm: WarmVm) -> None:
     """
     Preconditions: a guest that sends 256 KiB to whoever connects, and closes at once.
     Steps: connect through the portforward subresource and only read.
     Expected: all bytes, then the regular close (1000).
     """
-    _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, shell = warm_vm.space, warm_vm.shell
     shell.succeed(f"head -c {SIZE} /dev/urandom > /tmp/data")
     digest = shell.succeed("sha256sum < /tmp/data").split()[0]
     shell.succeed(f"{{ setsid nc -ll -p {PORT} -e cat /tmp/data > /dev/null 2>&1 < /dev/null & }}")
@@ -50,3 +50,4 @@ def test_what_was_sent_before_the_end_arrives(space: Space, cluster: Cluster) ->
     assert len(got) == SIZE
     assert hashlib.sha256(got).hexdigest() == digest
     assert code == _REGULAR
+    shell.succeed("killall nc; rm /tmp/data")

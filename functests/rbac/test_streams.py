@@ -2,8 +2,8 @@
 
 import pytest
 
-from functests.libs import build, patience, roles
-from functests.libs.cluster import Cluster
+from functests.fixtures.warm import WarmVm
+from functests.libs import patience, roles
 from functests.libs.console import ConsoleRefused, open_socket
 from functests.libs.kube import Space
 from functests.libs.rest import VMI, Rest, kubevirt_path, subresource_path
@@ -41,15 +41,14 @@ def _picture(rest: Rest, space: Space) -> tuple[int, bytes]:
 
 
 @pytest.mark.case("RBAC-005")
-def test_streams_open_to_those_whose_role_has_them(space: Space, cluster: Cluster) -> None:
+def test_streams_open_to_those_whose_role_has_them(warm_vm: WarmVm) -> None:
     """
     Preconditions: a running guest; a user each with view, edit and admin.
     Steps: each opens console, VNC and a forwarded port, and takes a screenshot.
     Expected: view is refused before any upgrade; edit opens all three and gets no screenshot; admin gets a PNG too.
     """
-    space.boot(build.kernel_boot_vmi(cluster, "vm"))
-    for console in space.opened:
-        console.close()
+    space = warm_vm.space
+    warm_vm.shell.close()
     _reachable(space)
     users = {role: roles.user_with(space, role)[1] for role in ("view", "edit", "admin")}
     seen = {role: [_opened(rest, space, stream) for stream in STREAMS] for role, rest in users.items()}
@@ -64,7 +63,7 @@ def test_streams_open_to_those_whose_role_has_them(space: Space, cluster: Cluste
 @pytest.mark.case("RBAC-007")
 @pytest.mark.case("RBAC-008")
 @pytest.mark.case("RBAC-017")
-def test_a_stream_needs_its_own_right_and_no_other(space: Space, cluster: Cluster) -> None:
+def test_a_stream_needs_its_own_right_and_no_other(warm_vm: WarmVm) -> None:
     """
     Preconditions: a running guest; users with one right each: the console; reading VMIs; forwarding ports; forwarding
         "portforward/22", which is no subresource.
@@ -73,7 +72,7 @@ def test_a_stream_needs_its_own_right_and_no_other(space: Space, cluster: Cluste
     Expected: a right gives what it says and nothing else; a port or protocol needs no right of its own; a new binding
         opens the console within 5 s and its removal closes it to new connections within 5 s; the same guest goes on.
     """
-    vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, vmi, shell = warm_vm.space, warm_vm.vmi, warm_vm.shell
     same = shell.succeed("cat /proc/sys/kernel/random/boot_id")
     shell.close()
     _reachable(space)

@@ -13,17 +13,19 @@ from dataclasses import dataclass, field
 from functests.scheduling.demand import Demand
 
 OVERTAKEN = 4
-RESOURCES = ("vcpus", "memory_mib", "vfs")
-_UNITS = {"vcpus": "vCPUs", "memory_mib": "MiB", "vfs": "VFs"}
+RESOURCES = ("vcpus", "memory_mib", "vfs", "warm")
+_UNITS = {"vcpus": "vCPUs", "memory_mib": "MiB", "vfs": "VFs", "warm": "warm guests"}
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What may be taken at once. ``vcpus`` may be more than the machine has cores: guests mostly wait."""
+    """What may be taken at once. ``vcpus`` may be more than the machine has cores: guests mostly wait. The memory of
+    ``warm`` guests is not in ``memory_mib``: they stay."""
 
     vcpus: int
     memory_mib: int
     vfs: int = 0
+    warm: int = 0
 
     def amounts(self) -> dict[str, int]:
         return {name: int(getattr(self, name)) for name in RESOURCES}
@@ -79,11 +81,14 @@ class Admission:
         shares = [self.share(job) for job in self.running.values()]
         return {name: sum(share[name] for share in shares) for name in RESOURCES}
 
-    def admit(self, workers: int, *, available_mib: int | None = None) -> tuple[list[Job], list[Refusal]]:
+    def admit(
+        self, workers: int, *, available_mib: int | None = None, node_vcpus: int | None = None
+    ) -> tuple[list[Job], list[Refusal]]:
         """Starts up to ``workers`` jobs; those that were passed over come with the reason.
 
-        ``available_mib``: what the machine has free just now. While anything runs, no job is started that asks for
-        more; when nothing runs it starts all the same, since waiting would change nothing.
+        ``available_mib``: what the machine has free just now; ``node_vcpus``: how many vCPUs of guests the fullest node
+        still takes. While anything runs, no job is started that asks for more; when nothing runs it starts all the
+        same, since waiting would change nothing.
         """
         started: list[Job] = []
         refused: list[Refusal] = []
@@ -92,7 +97,7 @@ class Admission:
         for job in list(self.waiting):
             if len(started) >= workers:
                 break
-            lacks = self._lacks(job, available_mib)
+            lacks = self._lacks(job, available_mib, node_vcpus)
             behind = sorted(name for name in kept if self.share(job)[name])
             if lacks or behind:
                 reason = lacks or f"its turn: a job in front waits for {', '.join(_UNITS[name] for name in behind)}"
@@ -122,7 +127,7 @@ class Admission:
         self.running[job.key] = job
         self.overtaken.pop(job.key, None)
 
-    def _lacks(self, job: Job, available_mib: int | None) -> str:
+    def _lacks(self, job: Job, available_mib: int | None, node_vcpus: int | None) -> str:
         """Why the job cannot start beside those that run; "" when it can."""
         loners = [other.key for other in self.running.values() if other.demand.alone]
         if loners:
@@ -137,7 +142,16 @@ class Admission:
                 return f"{_UNITS[name]}: wants {wanted}, {free} of {limit} are free"
         if available_mib is not None and self.running and max(available_mib, 0) < self.share(job)["memory_mib"]:
             return f"memory: wants {self.share(job)['memory_mib']} MiB, the machine has {available_mib} free now"
-        return ""
+        return self._lacks_on_a_node(job, node_vcpus)
+
+    def _lacks_on_a_node(self, job: Job, free: int | None) -> str:
+        """Guests of others go where room is; those of the running jobs that are pinned may be still to come."""
+        if free is None or not self.running or not job.demand.pinned:
+            return ""
+        free -= sum(other.demand.pinned for other in self.running.values())
+        if job.demand.pinned <= free:
+            return ""
+        return f"a node: wants {job.demand.pinned} vCPUs on one, the fullest has {max(free, 0)} free"
 
 
 def ideal_s(jobs: Iterable[Job], workers: int, durations: Mapping[str, float]) -> float:

@@ -1,12 +1,13 @@
 """``python -m functests.scheduling.changed``: the tests that a change touches or affects, five times in random order.
 
-A changed test file counts itself; a changed helper all test files that import it, over any number of steps; a changed
-part of the product the areas that it is seen in, by the table below.
+A changed test file counts itself; a changed helper all test files that import it, over any number of steps, and every
+test when only the fixtures do; a changed part of the product the areas that it is seen in, by the table below.
 """
 
 import argparse
 import ast
 import random
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cluster_up import exec as host
 ROOT = Path(__file__).parents[2]
 TIMES = 5
 ALL = ("",)
+FIXTURES = "functests.conftest"
 _GUEST = ("agent", "boot", "console", "lifecycle", "network", "recovery", "security", "storage", "vnc")
 
 # Where code is -> areas (folders of functests) that show what it does. The first prefix that fits counts.
@@ -37,10 +39,10 @@ AREAS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-def imports(source: str) -> set[str]:
+def imports(source: str, path: str = "") -> set[str]:
     """Names of modules that a source imports; ``from a import b`` counts as a and a.b."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(ast.parse(source, path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -66,9 +68,16 @@ def affected(changed: Iterable[str], sources: Mapping[str, str]) -> list[str]:
             areas.update(fits[0])
         elif path in sources:
             modules.add(_module(path))
-    graph = {_module(path): imports(text) for path, text in sources.items()}
-    hit = importers(modules, graph) if modules else set()
+        elif path.startswith("functests/") and not path.endswith(".py"):    # tests of its folder read it
+            areas.add(Path(path).parts[1])
+    graph = {_module(path): imports(text, path) for path, text in sources.items()}
     tests = [path for path in sources if Path(path).name.startswith("test_")]
+    hit: set[str] = set()
+    for module in modules:
+        found = importers({module}, graph)
+        if FIXTURES in found and not found & {_module(path) for path in tests}:
+            areas.update(ALL)
+        hit |= found
     return sorted(
         path for path in tests if _module(path) in hit or "" in areas or Path(path).parts[1] in areas
     )
@@ -78,27 +87,48 @@ def _module(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def changed_files(base: str) -> list[str]:
-    """Changed since the work left ``base``, also what is not committed or not even added."""
-    def ask(*words: str) -> list[str]:
-        return host.run(["git", *words], deadline_s=30, cwd=ROOT).stdout.splitlines()
+class Unknown(Exception):
+    """What has changed cannot be told; the text says why, in one line."""
 
-    (start,) = ask("merge-base", base, "HEAD")
+
+def changed_files(base: str) -> list[str]:
+    """Changed since the work left ``base``, also what is not committed or not even added. Raises Unknown."""
+    def ask(*words: str) -> list[str]:
+        done = host.run(["git", *words], deadline_s=30, cwd=ROOT, check=False)
+        if done.code != 0:
+            said = (done.stderr.strip().splitlines() or ["there is no common commit"])[0]
+            raise Unknown(f"git cannot tell what has changed since BASE={base}: {said}")
+        return done.stdout.splitlines()
+
+    start = ask("merge-base", base, "HEAD")[0]
     return sorted({*ask("diff", "--name-only", start), *ask("ls-files", "--others", "--exclude-standard")})
+
+
+def chosen(base: str) -> list[str]:
+    """Test files to run. Raises Unknown."""
+    sources = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "functests").rglob("*.py")}
+    try:
+        return affected(changed_files(base), sources)
+    except SyntaxError as error:
+        raise Unknown(f"{error.filename}:{error.lineno}: {error.msg}") from error
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="functests.scheduling.changed")
     parser.add_argument("--base", default="main", help="what the change is measured against")
-    parser.add_argument("--times", type=int, default=TIMES)
+    parser.add_argument("--times", type=int, default=TIMES, help="how often each test runs")
     parser.add_argument("arguments", nargs="*", help="for pytest, behind --")
     options = parser.parse_args()
-    sources = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "functests").rglob("*.py")}
-    tests = affected(changed_files(options.base), sources)
+    try:
+        tests = chosen(options.base)
+    except Unknown as error:
+        print(error, file=sys.stderr)
+        return 2
     if not tests:
         print(f"nothing that the functional tests see has changed since {options.base}")
         return 0
     seed = random.SystemRandom().randrange(10_000)
+    print(f"{len(tests)} files of tests are affected, each test {options.times} times, random order {seed}", flush=True)
     repeat = ["--repeat", str(options.times), "--shuffle", str(seed)]
     return int(pytest.main([*tests, *repeat, *options.arguments], plugins=[]))
 

@@ -11,20 +11,24 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 ASSUMED_BOOT_S = 8.0        # only the order depends on it
+GUEST_MIB = 400             # of the machine, for the guest of most tests
 OVERHEAD_S = 3.0            # namespace, teardown
 
 
 @dataclass(frozen=True)
 class Demand:
     """``vcpus``, ``memory_mib`` and ``vfs`` are taken while the test runs. ``boots`` counts all boots of its guests,
-    also of the same guest again. ``nodes`` is how many workers it needs. ``exclusive`` has the cluster for itself;
-    ``disruptive`` too, after all others. ``seconds`` is said only by tests that wait by design."""
+    also of the same guest again. ``nodes`` is how many workers it needs; ``pinned`` how many vCPUs of guests it puts on
+    one of them. ``warm`` counts guests that it borrows. ``exclusive`` has the cluster for itself; ``disruptive`` too,
+    after all others. ``seconds`` is said only by tests that wait by design."""
 
     vcpus: int = 0
     memory_mib: int = 0
     vfs: int = 0
     boots: int = 0
     nodes: int = 0
+    pinned: int = 0
+    warm: int = 0
     exclusive: bool = False
     disruptive: bool = False
     seconds: float = 0
@@ -65,6 +69,8 @@ def summed(parts: Iterable[Demand]) -> Demand:
             vfs=total.vfs + part.vfs,
             boots=total.boots + part.boots,
             nodes=max(total.nodes, part.nodes),
+            pinned=max(total.pinned, part.pinned),
+            warm=total.warm + part.warm,
             exclusive=total.exclusive or part.exclusive,
             disruptive=total.disruptive or part.disruptive,
             seconds=total.seconds + part.seconds,

@@ -35,7 +35,8 @@ class Record:
 
 
 class Dispatch:
-    """``log`` gets one line per event. ``available_mib`` tells what the machine has free just now."""
+    """``log`` gets one line per event. ``available_mib`` tells what the machine has free just now, ``node_vcpus`` what
+    the fullest node has."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Dispatch:
         seed: int | None = None,
         log: Callable[[str], None],
         available_mib: Callable[[], int | None] = lambda: None,
+        node_vcpus: Callable[[], int | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.entries = entries
@@ -58,6 +60,7 @@ class Dispatch:
         self._indices: dict[str, list[int]] = {}
         self._index = {one.id: index for index, one in enumerate(entries)}
         self._log, self._available, self._clock = log, available_mib, clock
+        self._node_vcpus = node_vcpus
         self.began = clock()
         made = plan.jobs(entries, durations, seed=seed)
         for job, indices in made:
@@ -78,7 +81,11 @@ class Dispatch:
         """Work for idle workers: (worker, indices of tests)."""
         if not idle or not self.admission.waiting:
             return []
-        started, refused = self.admission.admit(len(idle), available_mib=self._available())
+        # Nodes are asked only when the answer may matter: that takes a moment.
+        ask = self.running and any(job.demand.pinned for job in self.admission.waiting)
+        started, refused = self.admission.admit(
+            len(idle), available_mib=self._available(), node_vcpus=self._node_vcpus() if ask else None
+        )
         now = self.now()
         self._note(refused, now)
         given = []

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from functests.scheduling.admission import Capacity
+from functests.scheduling.demand import GUEST_MIB
 
 GUESTS_PER_CORE = 2             # guests that run at once: most of their time they idle
 RESERVE_MIB = 1024              # stays free for the cluster's own services
@@ -43,10 +44,11 @@ def _number(file: Path) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def capacity(vfs: int = 0) -> Capacity:
-    return Capacity(
-        vcpus=cores() * GUESTS_PER_CORE, memory_mib=max(available_mib() - RESERVE_MIB, RESERVE_MIB), vfs=vfs
-    )
+def capacity(vfs: int = 0, *, warm: bool = False) -> Capacity:
+    """``warm``: some tests borrow running guests; of these there is one for each core, with its memory set aside."""
+    guests = cores() if warm else 0
+    memory = available_mib() - RESERVE_MIB - guests * GUEST_MIB
+    return Capacity(cores() * GUESTS_PER_CORE, max(memory, RESERVE_MIB), vfs, guests)
 
 
 def workers(count: int | None = None) -> int:

@@ -55,7 +55,7 @@ def corrected(entries: Sequence[Entry], booted: Mapping[str, int]) -> list[Entry
 
     def correct(one: Entry) -> Entry:
         count = booted.get(one.id)
-        if one.declared or count is None or count == one.demand.boots:
+        if one.declared or one.demand.warm or count is None or count == one.demand.boots:
             return one
         if count:
             return replace(one, demand=replace(one.demand, boots=count))
@@ -89,4 +89,8 @@ def jobs(
 
 def report(entries: Sequence[Entry]) -> dict[str, Any]:
     """Sums that a run is judged by."""
-    return {"tests": len(entries), "boots": sum(one.demand.boots for one in entries)}
+    return {
+        "tests": len(entries),
+        "boots": sum(one.demand.boots for one in entries),
+        "warm": sum(bool(one.demand.warm) for one in entries),
+    }

@@ -10,7 +10,8 @@ import pytest
 
 from functests.libs import activity
 from functests.libs.slots import SLOTS
-from functests.scheduling import machine, plan, run, selection, view, xdist_compat
+from functests.scheduling import arguments, machine, plan, run, selection, view, xdist_compat
+from functests.verdict.plugin import hand_over
 
 FOLDER = "functests"
 _BOOTS = pytest.StashKey[int]()
@@ -24,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("functests", "functional tests")
     group.addoption("--lane", help="only the tests of this lane; fails when there are fewer than it must have")
     group.addoption("--shuffle", type=int, metavar="SEED", help="random order instead of the longest first")
-    group.addoption("--repeat", type=int, default=1, metavar="N", help="each functional test so often")
+    group.addoption("--repeat", default="1", metavar="N", help="each functional test so often")
     group.addoption("--plain", action="store_true", help="plain lines also on a terminal")
 
 
@@ -35,11 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
         if folder:
             os.environ[activity.VARIABLE] = str(Path(folder) / f"{xdist_compat.worker_name(config)}.doing")
     else:
+        arguments.check(config)
         config.pluginmanager.register(Controller(config), "functests-run")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    count = metafunc.config.getoption("repeat")
+    count = int(metafunc.config.getoption("repeat"))
     if count > 1 and is_functional(metafunc.definition):
         metafunc.fixturenames.append("repetition")
         metafunc.parametrize("repetition", range(1, count + 1), ids=lambda number: f"run{number}")
@@ -75,10 +77,23 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        item.user_properties.append((run.BOOTED, SLOTS.taken - item.stash.get(_BOOTS, SLOTS.taken)))
+        if "warm_vm" not in getattr(item, "fixturenames", ()):       # what that booted is for other tests too
+            item.user_properties.append((run.BOOTED, SLOTS.taken - item.stash.get(_BOOTS, SLOTS.taken)))
 
 
 # --- on the controller ---
+
+
+def swept(folder: Path) -> list[tuple[str, str]]:
+    """Running guests that nobody took away go, which happens only when a worker died: (test, what stayed of its)."""
+    if not any(folder.glob("*.json")):
+        return []
+    from functests.fixtures import warm  # only here: it brings in clients of clusters and engines
+
+    try:
+        return warm.sweep(folder)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the cluster, the run is judged
+        return [("", f"running guests of {', '.join(file.stem for file in folder.glob('*.json'))}: {error}")]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -129,7 +144,8 @@ class Controller:
             self.run.ran(report.nodeid)
         if report.when == "teardown" and report.passed:
             counts = [value for name, value in report.user_properties if name == run.BOOTED]
-            self.run.booted[report.nodeid] = int(str(counts[-1])) if counts else 0
+            if counts:
+                self.run.booted[report.nodeid] = int(str(counts[-1]))
         if self.view is not None:
             self.view.report(report)
 
@@ -138,6 +154,7 @@ class Controller:
         """A run whose account does not hold has failed, whatever its tests say."""
         if self.view is not None:
             self.view.stop()
+        hand_over(self.config, leaks=swept(self.run.folder / run.POOL))
         self.run.finish()
         if self.run.faults() and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

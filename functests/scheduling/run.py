@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from functests.scheduling import durations, lanes, machine, plan, xdist_compat
+from functests.scheduling import durations, lanes, machine, plan, rooms, xdist_compat
 from functests.scheduling.dispatch import Dispatch
 
 LOG = "scheduling.log"
 BOOTED = "booted"               # user property of a report: guests that the test booted
+POOL = "warm"                   # in the run's folder: guests that tests borrow, a file each
 
 
 class Run:
@@ -42,11 +43,12 @@ class Run:
         (self.artifacts / LOG).write_text("")
         made = Dispatch(
             entries,
-            machine.capacity(),
+            machine.capacity(warm=any(one.demand.warm for one in entries)),
             durations.known(self.artifacts),
             seed=self.config.getoption("shuffle"),
             log=self.log,
             available_mib=lambda: machine.available_mib() - machine.RESERVE_MIB,
+            node_vcpus=rooms.node_vcpus,
         )
         amounts = ", ".join(f"{name} {amount}" for name, amount in made.admission.capacity.amounts().items())
         self.log(f"{0:8.1f} capacity: {amounts}; {len(entries)} tests, {made.expected_s:.0f} s of work expected")
@@ -80,6 +82,11 @@ class Run:
         if self.dispatch is not None and not self.config.getoption("maxfail"):
             found += self.dispatch.audit()
         name = self.config.getoption("lane")
+        if self.dispatch is not None and not self.dispatch.entries:
+            ids = " ".join(str(argument) for argument in self.config.args if "::" in str(argument))
+            asked = {"LANE": name, "FILTER": self.config.getoption("keyword"), "TEST": ids}
+            words = " and ".join(f"{key}={text}" for key, text in asked.items() if text)
+            found.append(f"no test fits {words or 'what was asked for'}")
         if name and not self.config.getoption("collectonly"):
             lane = lanes.LANES[name]
             found += lanes.shrunk(lane, len(self.passed), filtered=is_filtered(self.config))

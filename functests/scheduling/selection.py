@@ -11,9 +11,7 @@ def apply(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The lane's tests only; in random order when asked; those alone last, the disruptive ones at the very end."""
     name = config.getoption("lane")
     if name:
-        lane = LANES.get(name)
-        if lane is None:
-            raise pytest.UsageError(f"there is no lane {name}; there are {', '.join(LANES)}")
+        lane = LANES[name]
         dropped = [item for item in items if not belongs(item, lane)]
         items[:] = [item for item in items if belongs(item, lane)]
         if dropped:

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from functests.libs import build, pods
+from functests.fixtures.warm import WarmVm
+from functests.libs import pods
 from functests.libs.cluster import Cluster
-from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
 from functests.libs.rest import core_path
 from functests.libs.stack import NAMESPACE, Stack
@@ -63,7 +63,7 @@ def _foreign() -> tuple[bytes, bytes]:
 
 
 @pytest.mark.case("SEC-013")
-def test_only_virt_api_may_ask_a_handler(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+def test_only_virt_api_may_ask_a_handler(warm_vm: WarmVm, cluster: Cluster, nodes: Nodes) -> None:
     """
     Preconditions: a running VMI; a pod with certificates: the right one, others of the kubevirt CA, one of a foreign CA
         with the right name.
@@ -72,7 +72,7 @@ def test_only_virt_api_may_ask_a_handler(space: Space, cluster: Cluster, nodes: 
     Expected: an answer only to the right one (101, the control); nothing to all others; 8443 tells its health
         and nothing of the guests.
     """
-    vmi, _ = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, vmi = warm_vm.space, warm_vm.vmi
     handler = Stack(space.rest, nodes, cluster).handler(vmi["status"]["nodeName"])
     address = handler["status"]["podIP"]
     data: dict[str, str] = {}

@@ -149,7 +149,7 @@ def _state(vmi: Object) -> tuple[object, ...]:
     return vmi["status"]["phase"], vmi["status"].get("interfaces"), sorted(conditions)
 
 
-@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2)
+@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2, pinned=2)
 @pytest.mark.case("SEC-008")
 @pytest.mark.case("SEC-027")
 def test_a_taken_launcher_changes_only_its_own_vmi(space: Space, cluster: Cluster) -> None:
@@ -192,7 +192,7 @@ def test_a_taken_launcher_changes_only_its_own_vmi(space: Space, cluster: Cluste
     assert space.shell("victim").succeed("hostname") == "victim"
 
 
-@pytest.mark.demand(vcpus=2, memory_mib=800, boots=3)
+@pytest.mark.demand(vcpus=3, memory_mib=1200, boots=3, pinned=3)
 @pytest.mark.case("SEC-009")
 def test_noise_at_the_handlers_socket_is_shut_out(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
@@ -234,7 +234,7 @@ def test_noise_at_the_handlers_socket_is_shut_out(space: Space, cluster: Cluster
     witness.check()
 
 
-@pytest.mark.demand(vcpus=2, memory_mib=800, boots=3, seconds=60)
+@pytest.mark.demand(vcpus=3, memory_mib=1200, boots=3, pinned=3, seconds=60)
 @pytest.mark.case("SEC-010")
 def test_a_flood_of_connections_hurts_only_its_own_pod(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from functests.fixtures.warm import WarmVm
 from functests.libs import build, patience
 from functests.libs.build import Manifest
 from functests.libs.cluster import Cluster
@@ -140,13 +141,13 @@ done
 
 
 @pytest.mark.case("SEC-004")
-def test_processes_of_a_guest_have_nothing_to_give(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+def test_processes_of_a_guest_have_nothing_to_give(warm_vm: WarmVm, nodes: Nodes) -> None:
     """
     Preconditions: a running VMI.
     Steps: read /proc of every process in its pod's containers, on the node.
     Expected: uid and gid 107, no capability in any set, no new privileges, seccomp filter, no namespace of the node.
     """
-    vmi, _ = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, vmi = warm_vm.space, warm_vm.vmi
     node = nodes[vmi["status"]["nodeName"]]
     processes = node.processes(space.pod(vmi)["metadata"]["uid"])
     # The sandbox's own process is the runtime's: it runs nothing of the pod and keeps the runtime's bounding set.

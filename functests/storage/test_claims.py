@@ -62,7 +62,7 @@ def test_a_disk_of_another_user_is_left_alone(node_volumes: NodeVolumes, space: 
     assert space.shell("vm").succeed("sha256sum < /dev/vda").split()[0] == before[1]
 
 
-@pytest.mark.demand(boots=3)
+@pytest.mark.demand(boots=3, pinned=2)
 @pytest.mark.case("STO-014")
 @pytest.mark.case("SEC-016")
 def test_a_link_in_a_claim_is_not_followed(
@@ -104,7 +104,7 @@ def test_a_link_in_a_claim_is_not_followed(
     assert space.shell("file").succeed("sha256sum < /dev/vda").split()[0] == volumes["file"].sha()
 
 
-@pytest.mark.demand(boots=2)
+@pytest.mark.demand(boots=2, pinned=2)
 @pytest.mark.case("STO-015")
 @pytest.mark.case("SEC-018")
 @pytest.mark.case("SEC-019")
@@ -141,7 +141,7 @@ def test_a_claims_disk_is_raw_whatever_is_in_it(
     assert "qcow2" not in words, words
 
 
-@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2)
+@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2, pinned=2)
 @pytest.mark.case("STO-017")
 def test_a_little_less_room_is_tolerated(node_volumes: NodeVolumes, space: Space, cluster: Cluster) -> None:
     """
@@ -167,7 +167,7 @@ def test_a_little_less_room_is_tolerated(node_volumes: NodeVolumes, space: Space
     assert "volume much" in said, said
 
 
-@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2)
+@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2, pinned=2)
 @pytest.mark.case("STO-018")
 def test_two_guests_cannot_write_one_claim(node_volumes: NodeVolumes, space: Space, cluster: Cluster) -> None:
     """
@@ -215,7 +215,7 @@ def test_a_deleted_claim_stays_as_long_as_its_guest(space: Space, cluster: Clust
     space.wait_vm_status("vm", "ErrorPvcNotFound")
 
 
-@pytest.mark.demand(vcpus=2, memory_mib=800, boots=3)
+@pytest.mark.demand(vcpus=2, memory_mib=800, boots=3, pinned=3)
 @pytest.mark.case("STO-024")
 def test_ephemeral_volumes_share_a_base_and_forget(node_volumes: NodeVolumes, space: Space, cluster: Cluster) -> None:
     """
@@ -246,7 +246,7 @@ def test_ephemeral_volumes_share_a_base_and_forget(node_volumes: NodeVolumes, sp
     assert base.sha() == before
 
 
-@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2)
+@pytest.mark.demand(vcpus=2, memory_mib=800, boots=2, pinned=2)
 @pytest.mark.case("STO-060")
 def test_a_shareable_disk_is_seen_by_two_guests(
     node_volumes: NodeVolumes, space: Space, cluster: Cluster, nodes: Nodes

@@ -13,7 +13,7 @@ from functests.libs.volumes import NodeVolumes
 _PREPARE = "truncate -s 64M disk.img; chown 107:107 disk.img; head -c 8M /dev/urandom > ballast"
 
 
-@pytest.mark.demand(vcpus=2, memory_mib=900, boots=2, seconds=60)
+@pytest.mark.demand(vcpus=2, memory_mib=900, boots=2, pinned=2, seconds=60)
 @pytest.mark.case("STO-039")
 @pytest.mark.case("STO-040")
 @pytest.mark.case("SEC-032")

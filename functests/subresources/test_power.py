@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from functests.fixtures.warm import WarmVm
 from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console, ConsoleRefused, open_socket
@@ -32,14 +33,14 @@ def _ticks(console: Console) -> int:
 
 
 @pytest.mark.case("SUB-008")
-def test_both_versions_reach_the_guest(space: Space, cluster: Cluster) -> None:
+def test_both_versions_reach_the_guest(warm_vm: WarmVm) -> None:
     """
     Preconditions: a running guest with its agent and an address.
     Steps: in v1 and in v1alpha3: read guestosinfo, open VNC, a forwarded port, a console; let the guest count on that
         console; pause, unpause.
     Expected: the same codes in both; the count stands still for 5 s of the pause and goes on afterwards.
     """
-    space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space = warm_vm.space
     space.wait_condition("vm", "AgentConnected", "True")
     patience.eventually(
         "the guest's port 22 can be reached", lambda: _opens(space, "portforward/22", "v1"), lambda code: code == 101
@@ -49,7 +50,7 @@ def test_both_versions_reach_the_guest(space: Space, cluster: Cluster) -> None:
         codes = [space.rest.get(subresource_path(VMI, space.name, "vm", "guestosinfo", version=version)).code]
         codes += [_opens(space, stream, version) for stream in ("vnc", "portforward/22", "console")]
         console = space.console("vm", version=version).login(within_s=patience.boots(1))
-        console.send("i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.3; done\n")
+        console.send("(i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.3; done)\n")
         patience.eventually("the guest counts", lambda console=console: _ticks(console), lambda count: count > 2)  # type: ignore[misc]
         codes.append(space.act_on_vmi("vm", "pause", version=version).code)
         space.wait_condition("vm", "Paused", "True")

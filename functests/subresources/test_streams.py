@@ -7,6 +7,7 @@ import time
 import pytest
 import websocket
 
+from functests.fixtures.warm import WarmVm
 from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import SUBPROTOCOL, ConsoleRefused, open_socket
@@ -45,15 +46,14 @@ def _first_bytes(socket: websocket.WebSocket, wanted: bytes, typed: str = "", *,
 
 @pytest.mark.case("SUB-012")
 @pytest.mark.parametrize("stream", ["console", "vnc"])
-def test_a_subprotocol_is_echoed_when_it_is_offered(space: Space, cluster: Cluster, stream: str) -> None:
+def test_a_subprotocol_is_echoed_when_it_is_offered(warm_vm: WarmVm, stream: str) -> None:
     """
     Preconditions: a running guest.
     Steps: open the stream without a subprotocol; with [fantasy, plain.kubevirt.io] and an Origin.
     Expected: both open; only the second answer names plain.kubevirt.io; the shell answers, or RFB begins.
     """
-    space.boot(build.kernel_boot_vmi(cluster, "vm"))
-    for console in space.opened:
-        console.close()
+    space = warm_vm.space
+    warm_vm.shell.close()
     path = subresource_path(VMI, space.name, "vm", stream)
     for offered, echoed in (((), None), (("fantasy", SUBPROTOCOL), SUBPROTOCOL)):
         socket = open_socket(space.rest, path, subprotocols=offered)    # the library sends an Origin of its own
@@ -114,13 +114,13 @@ def test_guests_that_cannot_serve_a_stream_refuse_it(space: Space, cluster: Clus
 
 
 @pytest.mark.case("SUB-014")
-def test_a_vnc_session_is_kept_or_given_up(space: Space, cluster: Cluster) -> None:
+def test_a_vnc_session_is_kept_or_given_up(warm_vm: WarmVm) -> None:
     """
     Preconditions: a running guest with an open VNC session. (The console's side of it is CON-003.)
     Steps: connect again with preserveSession=true, then without.
     Expected: refused, and the first still answers with a picture; connected, and the first is closed within 5 s.
     """
-    space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space = warm_vm.space
     path = subresource_path(VMI, space.name, "vm", "vnc")
     with Vnc(space.rest, space.name, "vm") as first:
         before = first.screen()
@@ -180,13 +180,13 @@ def test_dropped_sessions_leave_nothing_open(space: Space, cluster: Cluster, sta
 
 @pytest.mark.demand(seconds=140)
 @pytest.mark.case("SUB-015")
-def test_a_silent_stream_stays_open(space: Space, cluster: Cluster) -> None:
+def test_a_silent_stream_stays_open(warm_vm: WarmVm) -> None:
     """
     Preconditions: a running guest with an open console and an open VNC session.
     Steps: say nothing for 120 s; then type a command, and ask for a picture.
     Expected: the console was not closed meanwhile; both answer on the connection that was opened first.
     """
-    _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, shell = warm_vm.space, warm_vm.shell
     with Vnc(space.rest, space.name, "vm") as vnc:
         before = vnc.screen()
         patience.quiet("the console is closed", lambda: shell.closed, bool, for_s=120)
@@ -195,7 +195,7 @@ def test_a_silent_stream_stays_open(space: Space, cluster: Cluster) -> None:
 
 
 @pytest.mark.case("SUB-018")
-def test_a_forwarded_port_carries_bytes_or_says_why_not(space: Space, cluster: Cluster) -> None:
+def test_a_forwarded_port_carries_bytes_or_says_why_not(warm_vm: WarmVm) -> None:
     """
     Preconditions: a running guest with an echo server on one port and nothing on another.
     Steps: forward ports abc, 0, 70000 and protocol sctp; the closed port; send 1 MiB through the open one and wait;
@@ -203,7 +203,7 @@ def test_a_forwarded_port_carries_bytes_or_says_why_not(space: Space, cluster: C
     Expected: 400 or 404; 500 "dialing VM"; the same MiB comes back and a ping every second; the silent one is dropped
         after about a minute.
     """
-    _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space, shell = warm_vm.space, warm_vm.shell
     shell.succeed(f"(witness tcp-echo {ECHO_PORT} > /tmp/echo.log 2>&1 &)")
     path = f"portforward/{ECHO_PORT}"
 
@@ -240,6 +240,7 @@ def test_a_forwarded_port_carries_bytes_or_says_why_not(space: Space, cluster: C
     finally:
         socket.close()
         silent.close()
+    shell.succeed("killall witness; rm /tmp/echo.log")
 
 
 def _pings(socket: websocket.WebSocket, *, for_s: float) -> int:

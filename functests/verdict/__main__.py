@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parents[2] / "artifacts"
 def main() -> int:
     page = FOLDER / "verdict.html"
     if not page.exists():
-        print(f"no run was judged yet: there is no {page}", file=sys.stderr)
+        print(f"no functional run was judged here yet, there is no {page}: make functest", file=sys.stderr)
         return 1
     print((FOLDER / "summary.md").read_text())
     print(page)

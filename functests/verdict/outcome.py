@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from functests.verdict.fingerprint import fingerprint, headline
-from functests.verdict.records import CRASHED, FAILED, LEAKED, LOST, PASSED, SKIPPED, Orphan, Test
+from functests.verdict.records import BOOTED, BORROWED, CRASHED, FAILED, LEAKED, LOST, PASSED, SKIPPED, Orphan, Test
 
 
 class Report(Protocol):
@@ -65,6 +65,7 @@ def record_of(test_id: str, reports: Sequence[Report]) -> Test:
     bad = [report for report in last if report.outcome == "failed"]
     skipped = [report for report in last if report.outcome == "skipped"]
     leak = str(known.get("leak", ""))
+    warm = dict(known.get("warm") or {})
     if any(report.when not in ("setup", "call", "teardown") for report in bad):
         outcome = CRASHED
     elif bad:
@@ -90,6 +91,8 @@ def record_of(test_id: str, reports: Sequence[Report]) -> Test:
         runs=_runs(reports),
         evidence=str(known.get("evidence", "")),
         boots=tuple(known.get("boots_s", ())),
+        warm="" if not warm else BOOTED if warm["booted"] else BORROWED,
+        changed=str(warm.get("changed", "")),
         ledger_s=float(known.get("ledger_s", 0.0)),
         settled_s=float(known.get("settled_s", 0.0)),
     )

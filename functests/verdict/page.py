@@ -8,7 +8,7 @@ from pathlib import Path
 
 from functests.verdict import charts
 from functests.verdict.records import BAD, PASSED, SKIPPED, Test, Verdict
-from functests.verdict.summary import age, counts, minutes
+from functests.verdict.summary import age, counts, minutes, pool, thrown
 
 SLOWEST = 10
 STYLE = Path(__file__).with_name("page.css").read_text()
@@ -105,6 +105,9 @@ def document(verdict: Verdict) -> str:
             (("test", ""), ("rate", "n"), ("bad / runs", "n"), ("same source", "n")),
             ((escape(flake.test), f"{flake.rate:.1%}", f"{flake.bad} / {flake.runs}", "yes" if flake.mixed else "")
              for flake in verdict.flakes)) if verdict.flakes else ""),
+        _section("Warm guests", f"<p>{escape(pool(verdict))}</p>" + _list(
+            f"<code>{escape(name)}</code><pre>{escape(how)}</pre>" for name, how in thrown(verdict)
+        ) if pool(verdict) else ""),
         _section("Notes", _list(escape(note) for note in verdict.notes)),
         _section("Skipped", _list(f"{count} × {escape(reason)}" for reason, count in skipped.most_common())),
         _section("Slowest", _table(

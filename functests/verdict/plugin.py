@@ -112,10 +112,14 @@ class Recorder:
         there = still_there([item for item, _, _ in self._orphans])     # now that no test runs any more
         self._orphans = [orphan for orphan in self._orphans if orphan[0] in there]
         verdict = self._verdict(int(exitstatus))
-        if verdict.exit_status == 0 and (verdict.orphans or verdict.of(LOST, LEAKED)):
+        if verdict.exit_status == 0 and (verdict.orphans or verdict.of(LOST, LEAKED) or self._strays()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             verdict = self._verdict(int(session.exitstatus))
         self._written = write.all_of(verdict, self._config.rootpath / "artifacts")
+
+    def _strays(self) -> list[str]:
+        """What was left and is no test's of this run."""
+        return [item for test, item in self._leaks if test not in self._reports]
 
     def _verdict(self, status: int) -> Verdict:
         stopped = status in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
@@ -127,7 +131,7 @@ class Recorder:
         told = {item for _, item in self._leaks}
         tests = tuple(record for record in records if not (early and record.outcome == LOST))
         not_run = len(names) - len(tests)
-        notes = outcome.notes_of(tests, self._dead)
+        notes = outcome.notes_of(tests, self._dead) + [f"left behind: {item}" for item in self._strays()]
         if not_run:
             notes.append(f"{not_run} tests did not run to their end, because the run was stopped early")
         return Verdict(

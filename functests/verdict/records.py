@@ -9,6 +9,7 @@ import msgspec
 
 PASSED, FAILED, SKIPPED, LEAKED, CRASHED, LOST = "passed", "failed", "skipped", "leaked", "crashed", "lost"
 BAD = (FAILED, LEAKED, CRASHED, LOST)
+BORROWED, BOOTED = "borrowed", "booted"
 
 
 class Test(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,8 @@ class Test(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 1                   # how often it was really run
     evidence: str = ""              # folder, relative to the verdict's
     boots: tuple[float, ...] = ()   # seconds from creating a guest to its shell
+    warm: str = ""                  # BORROWED or BOOTED: its guest came from the pool, or it filled the pool
+    changed: str = ""               # how it left that guest, which nobody had after it
     ledger_s: float = 0.0
     settled_s: float = 0.0
 
@@ -94,6 +97,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     def of(self, *outcomes: str) -> list[Test]:
         return [test for test in self.tests if test.outcome in outcomes]
+
+    @property
+    def saved(self) -> int:
+        """Boots that the pool saved: each test that borrowed a guest would have booted one."""
+        return sum(test.warm == BORROWED for test in self.tests)
 
     @property
     def good(self) -> bool:

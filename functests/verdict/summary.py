@@ -23,6 +23,20 @@ def minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{int(seconds) // 60} min {int(seconds) % 60:02} s"
 
 
+def pool(verdict: Verdict) -> str:
+    """One line on the guests that tests borrowed; "" when none did."""
+    used = [test for test in verdict.tests if test.warm]
+    if not used:
+        return ""
+    boots = len(used) - verdict.saved
+    return f"warm guests: tests {len(used)}, boots {boots}, saved {verdict.saved}, thrown away {len(thrown(verdict))}"
+
+
+def thrown(verdict: Verdict) -> list[tuple[str, str]]:
+    """Tests that left their guest otherwise than they found it, and how."""
+    return [(test.id, test.changed) for test in verdict.tests if test.changed]
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")[:200]
 
@@ -50,7 +64,8 @@ def document(verdict: Verdict) -> str:
             f"`{flake.test}`: {flake.bad} of {flake.runs}" + (", at the same source too" if flake.mixed else "")
             for flake in verdict.flakes
         ],
-        "Notes": list(verdict.notes),
+        "Guests thrown away": [f"`{name}`: {_cell(how)}" for name, how in thrown(verdict)],
+        "Notes": [*filter(None, [pool(verdict)]), *verdict.notes],
     }.items():
         if entries:
             lines += ["", f"**{title}**", "", *(f"- {entry}" for entry in entries)]

@@ -28,6 +28,8 @@ VERDICT = Verdict(
              headline="worker 'gw1' crashed", fingerprint="cccccccccccc"),
         Test(id=PATH + "test_lost", outcome="lost", error="collected, and never reported",
              headline="collected, and never reported", fingerprint="dddddddddddd", runs=0),
+        Test(id=PATH + "test_borrows", outcome="passed", seconds=3.0, started=T0 + 90, warm="borrowed",
+             changed="files:\n  +/tmp/left 5"),
         Test(id=PATH + "test_skipped", outcome="skipped", reason="cluster dev lacks: kvm", seconds=0.1),
         Test(id=PATH + "test_retried", outcome="passed", seconds=9.0, started=T0 + 100, runs=2,
              retries=("node-restarting: dev-worker was not ready",)),

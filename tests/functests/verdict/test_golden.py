@@ -74,7 +74,7 @@ def test_an_empty_run_has_a_page_too() -> None:
 
 def test_junit_counts_each_bad_thing_once() -> None:
     suite = ElementTree.fromstring(junit.document(VERDICT).encode())[0]
-    assert suite.attrib["tests"] == "7"
+    assert suite.attrib["tests"] == "8"
     assert suite.attrib["failures"] == "1"
     assert suite.attrib["errors"] == "5"        # leaked, crashed, lost, not collected, orphan
     assert len(suite.findall(".//error")) == 5

@@ -119,6 +119,23 @@ def test_what_is_left_at_the_end_makes_the_run_fail_and_is_told_by_name(planted:
     check_left(*planted.run(LEFT))
 
 
+STRAY = """
+from functests.verdict.plugin import hand_over
+@pytest.fixture(scope="session")
+def kept(pytestconfig):
+    yield
+    hand_over(pytestconfig, leaks=[("", "guest of ns-1: refused")])
+def test_one(kept): pass
+"""
+
+
+def test_what_is_no_tests_makes_the_run_fail_too(planted: Planted) -> None:
+    result, verdict = planted.run(STRAY)
+    assert by_name(verdict)["test_one"].outcome == "passed"
+    assert verdict.notes == ("left behind: guest of ns-1: refused",)
+    assert result.ret == verdict.exit_status == 1
+
+
 CRASH = """
 import os
 @pytest.mark.parametrize("number", range(6))
