@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import websocket
 
-from functests.libs.console import open_socket
+from functests.libs.console import frames, open_socket
 from functests.libs.kube import Object, Space
 from functests.libs.rest import core_path
 
@@ -39,15 +39,8 @@ class Running:
         self._reader.start()
 
     def _read(self) -> None:
-        self._socket.settimeout(None)
-        while True:
-            try:
-                opcode, data = self._socket.recv_data()
-            except (websocket.WebSocketException, OSError):
-                return
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                return
-            if data and data[0] in self._parts:
+        for opcode, data in frames(self._socket):
+            if opcode != websocket.ABNF.OPCODE_CLOSE and data and data[0] in self._parts:
                 self._parts[data[0]] += data[1:]
 
     @property

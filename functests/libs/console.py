@@ -10,6 +10,7 @@ import secrets
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,19 @@ def open_socket(
         raise ConsoleRefused(refused.status_code, body.decode(errors="replace")) from refused
 
 
+def frames(opened: websocket.WebSocket) -> Iterator[tuple[int, bytes]]:
+    """Opcode and content of each frame until the other side goes away; its close frame, if it sends one, comes last."""
+    opened.settimeout(None)
+    while True:
+        try:
+            opcode, data = opened.recv_data()
+        except (websocket.WebSocketException, OSError):
+            return
+        yield opcode, data
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            return
+
+
 def chosen_protocol(opened: websocket.WebSocket) -> str:
     """The subprotocol that the server named when it upgraded, "" for none."""
     return str((opened.getheaders() or {}).get("sec-websocket-protocol", ""))
@@ -106,17 +120,12 @@ class Console:
         self._reader.join(timeout=10)
 
     def _read(self) -> None:
-        self._socket.settimeout(None)
-        while True:
-            try:
-                opcode, data = self._socket.recv_data()
-            except (websocket.WebSocketException, OSError):
-                break
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                self.close_code = int.from_bytes(data[:2], "big") if len(data) >= 2 else 1005
-                break
+        for opcode, data in frames(self._socket):
             with self._news:
-                self._received += data
+                if opcode == websocket.ABNF.OPCODE_CLOSE:
+                    self.close_code = int.from_bytes(data[:2], "big") if len(data) >= 2 else 1005
+                else:
+                    self._received += data
                 self._news.notify_all()
         with self._news:
             self.closed = True

@@ -14,6 +14,11 @@ def boot_id(shell: Console) -> str:
     return shell.succeed("cat /proc/sys/kernel/random/boot_id")
 
 
+def load(shell: Console, driver: str) -> None:
+    """A driver that nothing in the guest asks for by itself; tiny's own kernel has all of them built in."""
+    shell.succeed(f"[ ! -e /lib/modules ] || modprobe {driver}")
+
+
 def addressed(shell: Console) -> None:
     """Until the guest's eth0 has its lease: the route is what the DHCP client sets last."""
     patience.eventually(

@@ -188,17 +188,8 @@ class Vnc:
 
     def wait_closed(self, *, within_s: float) -> None:
         """Until the server ends the session; updates that still come are thrown away."""
-        deadline = time.monotonic() + within_s
-        while True:
-            self._socket.settimeout(max(0.01, deadline - time.monotonic()))
-            try:
-                opcode, _ = self._socket.recv_data()
-            except websocket.WebSocketTimeoutException as error:
-                raise VncError(f"the session was still open after {within_s:.0f} s") from error
-            except (websocket.WebSocketException, OSError):
-                return
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                return
+        if not self.ended(within_s=within_s):
+            raise VncError(f"the session was still open after {within_s:.0f} s")
 
     def key(self, keysym: int) -> None:
         """Press and release a key, by its X11 keysym (for letters the character's code)."""

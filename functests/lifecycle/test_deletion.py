@@ -19,11 +19,12 @@ _FOREIGN = "example.com/keep"
 @pytest.mark.case("LIF-024")
 def test_an_orphaned_instance_goes_on(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
-    Preconditions: a running VM.
+    Preconditions: a running VM whose template has a word that Go's JSON escapes.
     Steps: delete the VM with propagation policy Orphan; then delete its VMI.
     Expected: the VM goes, the VMI has no owner and is the same boot; after the second deletion nothing is left.
     """
-    vmi, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
+    escaped = {"spec": {"template": {"metadata": {"annotations": {"word": "<a> & b"}}}}}
+    vmi, shell = space.boot(build.merged(build.vm_of(build.kernel_boot_vmi(cluster, "vm")), escaped))
     boot, pod = boot_id(shell), space.pod(vmi)["metadata"]["uid"]
     space.delete_vm("vm", {"propagationPolicy": "Orphan"}).ok()
     patience.eventually("the VM is gone", lambda: space.get_vm("vm"), lambda vm: vm is None, within_s=40)

@@ -163,7 +163,7 @@ def test_a_vm_that_cannot_start_is_tried_more_and_more_rarely(
 
 
 def _failure(vm: Object) -> Object:
-    return dict(vm["status"].get("startFailure") or {})
+    return dict(vm.get("status", {}).get("startFailure") or {})
 
 
 def _time(text: str) -> datetime:

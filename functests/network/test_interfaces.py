@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from functests.libs import build, channels, guestnet, patience
+from functests.libs import build, channels, guest, guestnet, patience
 from functests.libs.build import Manifest
 from functests.libs.cluster import Cluster
 from functests.libs.console import ConsoleRefused, open_socket
@@ -145,7 +145,9 @@ def test_what_an_agent_tells_of_interfaces_is_bounded(space: Space, cluster: Clu
         shell.succeed(f"{what}; agent start", within_s=40)
         space.wait_condition("vm", "AgentConnected", "True")
 
-    told_anew("modprobe dummy numdummies=0; for i in $(seq 15); do ip link add d$i type dummy; done")
+    guest.load(shell, "dummy numdummies=0")
+    guest.load(shell, "bridge")
+    told_anew("for i in $(seq 15); do ip link add d$i type dummy; done")
     many = space.wait_vmi("vm", lambda seen: bool(_guest_only(seen)), "tells of the guest's links")
     names = [entry.get("interfaceName") for entry in many["status"]["interfaces"]]
     assert len(_guest_only(many)) == 10, names
@@ -163,7 +165,7 @@ def test_what_an_agent_tells_of_interfaces_is_bounded(space: Space, cluster: Clu
     number = shell.succeed("cat /sys/class/net/eth0/ifindex")
     mac = shell.succeed("cat /sys/class/net/eth0/address")
     bridge = (
-        "killall udhcpc; modprobe bridge; (unshare -n sleep 3 & echo $! > /tmp/away); "
+        "killall udhcpc; (unshare -n sleep 3 & echo $! > /tmp/away); "
         "until [ $(readlink /proc/$(cat /tmp/away)/ns/net) != $(readlink /proc/self/ns/net) ]; do usleep 50000; done; "
         "ip link set eth0 netns $(cat /tmp/away) && "
         f"ip link add name br0 index {number} address {mac} type bridge && "

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from functests.libs import build, patience, png
+from functests.libs import build, guest, patience, png
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
 from functests.libs.kube import Space
@@ -104,8 +104,8 @@ def _clicks(events: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
 @pytest.mark.case("VNC-005")
 def test_keys_and_pointer_reach_the_guest(space: Space, cluster: Cluster) -> None:
     """
-    Preconditions: a guest with a tablet on virtio (its kernel has no USB), a reader on the virtual terminal that is
-        shown, and one on the tablet.
+    Preconditions: a guest with a tablet on virtio, a reader on the virtual terminal that is shown, and one on the
+        tablet.
     Steps: type letters of both cases, digits, signs and Return, each when the one before has arrived; click at four
         corners and the centre.
     Expected: the reader gets exactly that line; the tablet reports each place within 1 %, with one press and one
@@ -114,7 +114,7 @@ def test_keys_and_pointer_reach_the_guest(space: Space, cluster: Cluster) -> Non
     tablet = {"inputs": [{"name": "pen", "type": "tablet", "bus": "virtio"}]}
     manifest = build.merged(build.disk_boot_vmi(cluster, "vm"), {"spec": {"domain": {"devices": tablet}}})
     _, shell = space.boot(manifest)
-    shell.succeed("modprobe evdev")
+    guest.load(shell, "evdev")
     shell.succeed("grep -l 'Virtio Tablet' /sys/class/input/event*/device/name | cut -d/ -f5 > /run/pen")
     shell.succeed("test -s /run/pen && { cat /dev/input/$(cat /run/pen) > /run/pointer & }")
     # Not tty1: a shell reads there. Without lines, so that each key arrives by itself.

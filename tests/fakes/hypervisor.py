@@ -25,7 +25,8 @@ PPM = b"P6\n2 1\n255\n" + bytes(6)
 
 
 class FakeHypervisor:
-    """``obeys_power_button`` False: a guest that ignores it. ``agent``: answers by command, None for no agent."""
+    """``obeys_power_button`` False: a guest that ignores it. ``agent``: answers by command, None for no agent.
+    ``silence``: raised instead of a state."""
 
     def __init__(self) -> None:
         self.states: dict[str, tuple[DomainState, str]] = {}
@@ -33,6 +34,7 @@ class FakeHypervisor:
         self.calls: list[str] = []
         self.obeys_power_button = True
         self.refusal: Exception | None = None
+        self.silence: Exception | None = None
         self.agent: dict[str, Any] | None = None
         self.migrations: list[MigrationRequest] = []
         self.job: JobProgress | None = None
@@ -65,6 +67,9 @@ class FakeHypervisor:
         return name[1]
 
     async def state(self, domain: str) -> tuple[DomainState, str]:
+        if self.silence is not None:
+            self.calls.append("state")
+            raise self.silence
         return self.states.get(domain, (DomainState.NONE, ""))
 
     async def describe(self, domain: str) -> str:

@@ -16,6 +16,7 @@ import msgspec
 
 from tests.fakes import patches
 from tests.fakes.patches import Json
+from virt.api import jsonpatch
 from virt.api.kinds import Kind
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.kube.client import (
@@ -183,7 +184,7 @@ class FakeKube:
         await self._meet("patch", kind)
         known = self._of(kind).get((namespace or "", name))
         if known is None and isinstance(patch, ApplyPatch):
-            created = msgspec.convert(patches.merged(patch.document, {"metadata": {"name": name}}), kind.type)
+            created = msgspec.convert(jsonpatch.merged(patch.document, {"metadata": {"name": name}}), kind.type)
             return await self.create(kind, created, namespace, dry_run=dry_run)
         known = self._found(kind, name, namespace)
         after, body = _patched(known, patch)
@@ -321,7 +322,7 @@ def _patched(known: Json, patch: Patch) -> tuple[Json, Any]:
             except patches.PatchRefusedError as error:
                 raise ApiError(422, "Invalid", str(error)) from error
         case MergePatch(document) | ApplyPatch(document):
-            return patches.merged(known, document), dict(document)
+            return jsonpatch.merged(known, document), dict(document)
 
 
 def _selects(kind: Kind[Any], namespace: str | None, selector: Selector, document: Mapping[str, Any] | None) -> bool:

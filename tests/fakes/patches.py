@@ -1,4 +1,4 @@
-"""JSON Patch and JSON Merge Patch on plain JSON, and label and field selectors, for the fake API server."""
+"""JSON Patch on plain JSON, and label and field selectors, for the fake API server."""
 
 import copy
 import re
@@ -10,19 +10,6 @@ Json = dict[str, Any]
 
 class PatchRefusedError(Exception):
     """The patch does not fit the document (a failed test, a missing path)."""
-
-
-def merged(document: Any, patch: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
-    result = dict(document) if isinstance(document, Mapping) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
-    return result
 
 
 def patched(document: Json, operations: Sequence[Mapping[str, Any]]) -> Json:

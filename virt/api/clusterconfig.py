@@ -1,6 +1,7 @@
 """The configuration in force: spec.configuration of the KubeVirt CR with every default filled in.
 
-What users write is in ``virt.api.v1``; code reads this. Components build it anew whenever the CR changes.
+What users write is in ``virt.api.v1``; code reads this. Components build it anew whenever the CR changes. Settings that
+have no effect so far are not here but in ``virt.api.unbuilt``.
 """
 
 from collections.abc import Mapping
@@ -21,16 +22,15 @@ class Architecture:
 
     machine_type: str
     emulated_machines: tuple[str, ...]
-    ovmf_path: str
 
     def allows_machine(self, machine_type: str) -> bool:
         return any(fnmatchcase(machine_type, glob) for glob in self.emulated_machines)
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "amd64": Architecture("q35", ("q35*", "pc-q35*"), "/usr/share/edk2/ovmf"),
-    "arm64": Architecture("virt", ("virt*",), "/usr/share/AAVMF"),
-    "s390x": Architecture("s390-ccw-virtio", ("s390-ccw-virtio*",), ""),
+    "amd64": Architecture("q35", ("q35*", "pc-q35*")),
+    "arm64": Architecture("virt", ("virt*",)),
+    "s390x": Architecture("s390-ccw-virtio", ("s390-ccw-virtio*",)),
 }
 
 
@@ -54,26 +54,6 @@ class Migrations:
 
 
 @dataclass(frozen=True)
-class Rate:
-    """Requests to the API server: ``qps`` on average, ``burst`` at once."""
-
-    qps: float
-    burst: int
-
-
-@dataclass(frozen=True)
-class LogVerbosity:
-    """2 is the normal level; ``nodes`` overrides the handler's by node name."""
-
-    api: int = 2
-    controller: int = 2
-    handler: int = 2
-    launcher: int = 2
-    operator: int = 2
-    nodes: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class ClusterConfig:
     """``default_network_interface``: bridge or masquerade. ``rollout_strategy``: LiveUpdate or Stage."""
 
@@ -83,9 +63,6 @@ class ClusterConfig:
     cpu_allocation_ratio: int = 10
     memory_overcommit: int = 100
     node_selectors: Mapping[str, str] = field(default_factory=dict)
-    pvc_tolerate_less_space_percent: int = 10
-    minimum_reserve_pvc_bytes: int = 131072
-    log_verbosity: LogVerbosity = LogVerbosity()
     image_pull_policy: str = "IfNotPresent"
     cpu_model: str = ""
     cpu_request: Quantity = "100m"
@@ -102,17 +79,10 @@ class ClusterConfig:
     smbios_sku: str = ""
     support_container_resources: Mapping[str, ResourceRequirements] = field(default_factory=dict)
     mem_balloon_stats_period_s: int = 10
-    max_hotplug_ratio: int = 4
-    max_cpu_sockets: int | None = None
-    max_guest: Quantity | None = None
     rollout_strategy: str = "LiveUpdate"
     free_page_reporting: bool = True
     serial_console_log: bool = True
     additional_guest_memory_overhead_ratio: str = "1"
-    api_rate: Rate = Rate(200, 400)
-    webhook_rate: Rate = Rate(200, 400)
-    controller_rate: Rate = Rate(200, 400)
-    handler_rate: Rate = Rate(50, 100)
 
     def is_enabled(self, gate: str) -> bool:
         return featuregates.is_enabled(gate, self.enabled_gates, self.disabled_gates)
@@ -130,7 +100,6 @@ def effective(cr: v1.KubeVirt | None) -> ClusterConfig:
     developer = written.developer_configuration or v1.DeveloperConfiguration()
     network = written.network or v1.NetworkConfiguration()
     smbios = written.smbios or v1.SMBiosConfiguration()
-    live_update = written.live_update_configuration or v1.LiveUpdateConfiguration()
     options = written.virtual_machine_options or v1.VirtualMachineOptions()
     default = ClusterConfig()
     return ClusterConfig(
@@ -140,10 +109,6 @@ def effective(cr: v1.KubeVirt | None) -> ClusterConfig:
         cpu_allocation_ratio=max(1, developer.cpu_allocation_ratio or default.cpu_allocation_ratio),
         memory_overcommit=max(10, developer.memory_overcommit or default.memory_overcommit),
         node_selectors=developer.node_selectors,
-        pvc_tolerate_less_space_percent=_given(
-            developer.pvc_tolerate_less_space_up_to_percent, default.pvc_tolerate_less_space_percent),
-        minimum_reserve_pvc_bytes=_given(developer.minimum_reserve_pvc_bytes, default.minimum_reserve_pvc_bytes),
-        log_verbosity=_log_verbosity(developer.log_verbosity or v1.LogVerbosity()),
         image_pull_policy=written.image_pull_policy or default.image_pull_policy,
         cpu_model=written.cpu_model,
         cpu_request=_given(written.cpu_request, default.cpu_request),
@@ -161,17 +126,10 @@ def effective(cr: v1.KubeVirt | None) -> ClusterConfig:
         smbios_sku=smbios.sku,
         support_container_resources={entry.type: entry.resources for entry in written.support_container_resources},
         mem_balloon_stats_period_s=_given(written.mem_balloon_stats_period, default.mem_balloon_stats_period_s),
-        max_hotplug_ratio=live_update.max_hotplug_ratio or default.max_hotplug_ratio,
-        max_cpu_sockets=live_update.max_cpu_sockets,
-        max_guest=live_update.max_guest,
         rollout_strategy=written.vm_rollout_strategy or default.rollout_strategy,
         free_page_reporting=options.disable_free_page_reporting is None,
         serial_console_log=options.disable_serial_console_log is None,
         additional_guest_memory_overhead_ratio=written.additional_guest_memory_overhead_ratio or "1",
-        api_rate=_rate(written.api_configuration, default.api_rate),
-        webhook_rate=_rate(written.webhook_configuration, default.webhook_rate),
-        controller_rate=_rate(written.controller_configuration, default.controller_rate),
-        handler_rate=_rate(written.handler_configuration, default.handler_rate),
     )
 
 
@@ -217,23 +175,4 @@ def _architecture(written: v1.ArchSpecificConfiguration | None, default: Archite
     return Architecture(
         machine_type=written.machine_type or default.machine_type,
         emulated_machines=written.emulated_machines or default.emulated_machines,
-        ovmf_path=written.ovmf_path or default.ovmf_path,
     )
-
-
-def _log_verbosity(written: v1.LogVerbosity) -> LogVerbosity:
-    normal = LogVerbosity()
-    return LogVerbosity(
-        api=written.virt_api or normal.api,
-        controller=written.virt_controller or normal.controller,
-        handler=written.virt_handler or normal.handler,
-        launcher=written.virt_launcher or normal.launcher,
-        operator=written.virt_operator or normal.operator,
-        nodes=written.node_verbosity,
-    )
-
-
-def _rate(written: v1.ReloadableComponentConfiguration | None, default: Rate) -> Rate:
-    limiter = written.rest_client.rate_limiter if written and written.rest_client else None
-    bucket = limiter.token_bucket_rate_limiter if limiter else None
-    return default if bucket is None else Rate(bucket.qps or default.qps, bucket.burst or default.burst)

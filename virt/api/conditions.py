@@ -16,12 +16,8 @@ def find(conditions: Iterable[C], type_: str) -> C | None:
 
 def is_true(conditions: Iterable[C], type_: str) -> bool:
     """Whether the condition is there with status "True"."""
-    return _has(conditions, type_, "True")
-
-
-def is_false(conditions: Iterable[C], type_: str) -> bool:
-    """Whether the condition is there with status "False"; an absent condition is neither true nor false."""
-    return _has(conditions, type_, "False")
+    condition = find(conditions, type_)
+    return condition is not None and condition.status == "True"
 
 
 def with_condition(conditions: tuple[C, ...], new: C, now: str) -> tuple[C, ...]:
@@ -45,8 +41,3 @@ def with_condition(conditions: tuple[C, ...], new: C, now: str) -> tuple[C, ...]
 
 def without(conditions: tuple[C, ...], type_: str) -> tuple[C, ...]:
     return tuple(condition for condition in conditions if condition.type != type_)
-
-
-def _has(conditions: Iterable[C], type_: str, status: str) -> bool:
-    condition = find(conditions, type_)
-    return condition is not None and condition.status == status

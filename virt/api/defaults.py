@@ -65,11 +65,9 @@ def instance(
     return replace(vmi, metadata=replace(vmi.metadata, finalizers=finalizers), spec=spec, status=status)
 
 
-def instance_update(
-    old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance, *, by_component: bool
-) -> v1.VirtualMachineInstance:
-    """An updated VMI as stored: status has no subresource, so what others than our components write to it is undone."""
-    return new if by_component else replace(new, status=old.status)
+def instance_update(old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> v1.VirtualMachineInstance:
+    """A VMI that others than our components have updated, as stored: its status, which has no subresource, stays."""
+    return replace(new, status=old.status)
 
 
 def migration(migration: v1.VirtualMachineInstanceMigration) -> v1.VirtualMachineInstanceMigration:

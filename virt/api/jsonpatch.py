@@ -1,5 +1,7 @@
-"""JSON Patch documents (RFC 6902): the answer of a mutating webhook and the guarded writes of the API server."""
+"""JSON Patch documents (RFC 6902), the answer of a mutating webhook and the guarded writes of the API server; and the
+merge of RFC 7386. Pure."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +25,19 @@ def add(path: str, value: Any) -> Operation:
 
 def remove(path: str) -> Operation:
     return {"op": "remove", "path": path}
+
+
+def merged(document: Any, patch: Any) -> Any:
+    """RFC 7386: null removes, maps are merged, anything else replaces. Both arguments are left as they are."""
+    if not isinstance(patch, Mapping):
+        return copy.deepcopy(patch)
+    result = dict(document) if isinstance(document, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
 
 
 def pointer(*parts: str | int) -> str:

@@ -28,7 +28,6 @@ LAUNCHER: Final = "virt-launcher"                                 # its value on
 HANDLER: Final = "virt-handler"
 LAUNCHER_SELECTOR: Final = f"{APP_LABEL}={LAUNCHER}"
 CREATED_BY_LABEL: Final = "kubevirt.io/created-by"                # pod: uid of the VMI
-DOMAIN_LABEL: Final = "kubevirt.io/domain"                        # users select Services and pods by it
 VM_NAME_LABEL: Final = "vm.kubevirt.io/name"
 VMI_ID_LABEL: Final = "vmi.kubevirt.io/id"
 NODE_NAME_LABEL: Final = "kubevirt.io/nodeName"                   # VMI: where it runs
@@ -41,9 +40,7 @@ MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "virt-operator"
 
 SCHEDULABLE_LABEL: Final = "kubevirt.io/schedulable"              # node: "true" while its handler is alive
-CPU_MANAGER_LABEL: Final = "kubevirt.io/cpumanager"
-KSM_LABEL: Final = "kubevirt.io/ksm-enabled"
-KVM_LABEL: Final = "virt.kubevirt.io/kvm"                         # node: "true" where a probe guest booted on KVM
+KVM_LABEL: Final = "virt.kubevirt.io/kvm"                         # node: "true" where guests run on KVM
 CPU_MODEL_LABEL_PREFIX: Final = "cpu-model.node.kubevirt.io/"
 CPU_MODEL_MIGRATION_LABEL_PREFIX: Final = "cpu-model-migration.node.kubevirt.io/"
 CPU_FEATURE_LABEL_PREFIX: Final = "cpu-feature.node.kubevirt.io/"
@@ -93,12 +90,7 @@ COMPUTE_CONTAINER: Final = "compute"
 # --- folders and sockets: node and handler ---
 
 NODE_DIR: Final = "/var/run/kubevirt"
-NODE_LAUNCHER_DIR: Final = f"{NODE_DIR}/launcher"
-NODE_LAUNCHER_SOCKET: Final = f"{NODE_LAUNCHER_DIR}/handler.sock"
-NODE_CAPABILITIES_DIR: Final = f"{NODE_LAUNCHER_DIR}/capabilities"       # libvirt's cache about QEMU
-HANDLER_CAPABILITIES_DIR: Final = "/var/run/kubevirt-capabilities"       # the same, in the handler's pod
-NODE_DEVICES_DIR: Final = f"{NODE_DIR}/devices"
-NODE_BIN_DIR: Final = f"{NODE_DIR}/bin"
+HANDLER_CAPABILITIES_DIR: Final = "/var/run/kubevirt-capabilities"       # libvirt's cache about QEMU, in its pod
 IMAGE_BIN_DIR: Final = "/usr/lib/virt"                            # static helpers in the handler's image
 
 # --- folders and sockets: launcher pod ---
@@ -150,6 +142,15 @@ def account(namespace: str, name: str) -> str:
 def component_accounts(namespace: str) -> frozenset[str]:
     """User names that may write what only the components may: status and spec of VMIs, reserved labels."""
     return frozenset(account(namespace, name) for name in (API_ACCOUNT, CONTROLLER_ACCOUNT, HANDLER_ACCOUNT))
+
+
+def hostname(vmi_name: str, asked: str = "") -> str:
+    """What a guest and its pod are called: ``asked`` by the VMI's spec, else the first label of the VMI's name.
+
+    >>> hostname("web.shop"), hostname("web", "given")
+    ('web', 'given')
+    """
+    return asked or vmi_name.partition(".")[0][:63].rstrip("-")
 
 
 def domain_name(namespace: str, name: str) -> str:

@@ -90,25 +90,43 @@ MIGRATION_SPEC: tuple[Unbuilt, ...] = (
     Unbuilt("receive", "T3", "migration between clusters"),
 )
 
-# What the CR may hold has no effect; it is warned about, not refused: existing manifests shall install.
-KUBEVIRT_SPEC: tuple[Unbuilt, ...] = (Unbuilt("customizeComponents.flags", "T3", "flags of components"), *(
-    Unbuilt(f"configuration.{name}", "T3", topic)
-    for topic, fields in (
-        ("host devices", "permittedHostDevices mediatedDevicesConfiguration"),
-        ("instance types", "instancetype commonInstancetypesDeployment"),
-        ("confidential guests", "confidentialCompute"),
-        ("state of TPM and UEFI", "vmStateStorageClass"),
-        ("changed block tracking", "changedBlockTrackingLabelSelectors"),
-        ("choice of hypervisor", "hypervisors[]"),
-        ("KSM", "ksmConfiguration"),
-        ("own seccomp profiles", "seccompConfiguration"),
-        ("runtime class, SELinux type, devices of a node",
-         "defaultRuntimeClass selinuxLauncherType virtualMachineInstancesPerNode"),
-        ("automatic CPU limits", "autoCPULimitNamespaceLabelSelector"),
-        ("templates", "virtTemplateDeployment"),
+# Has no effect in the CR, which is warned about and not refused: existing manifests shall install.
+KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
+    Unbuilt(path, tier, topic)
+    for tier, topic, paths in (
+        ("T3", "flags of components", "customizeComponents.flags"),
+        ("T2", "workload updates", "workloadUpdateStrategy.workloadUpdateMethods"),
+        ("T3", "monitoring", "monitorNamespace monitorAccount serviceMonitorNamespace"),
+        ("T3", "migration between clusters", "synchronizationPort"),
+        ("T2", "room that a claim's disk may lack, and keeps free", "configuration.developerConfiguration."
+         "pvcTolerateLessSpaceUpToPercent configuration.developerConfiguration.minimumReservePVCBytes"),
+        ("T2", "log levels", "configuration.developerConfiguration.logVerbosity"),
+        ("T3", "limits of image inspection", "configuration.developerConfiguration.diskVerification"),
+        ("T3", "TSC frequencies", "configuration.developerConfiguration.minimumClusterTSCFrequency"),
+        ("T3", "profiler", "configuration.developerConfiguration.clusterProfiler"),
+        ("T2", "CPU and memory hotplug", "configuration.liveUpdateConfiguration"),
+        ("T2", "rates of requests", "configuration.apiConfiguration configuration.webhookConfiguration "
+         "configuration.controllerConfiguration configuration.handlerConfiguration"),
+        ("T3", "network binding plugins", "configuration.network.binding"),
+        ("T3", "paths of UEFI firmware",
+         " ".join(f"configuration.architectureConfiguration.{name}.ovmfPath" for name in ("amd64", "arm64", "s390x"))),
+        ("T3", "TLS settings", "configuration.tlsConfiguration"),
+        ("T3", "obsolete CPU models", "configuration.obsoleteCPUModels"),
+        ("T3", "host devices", "configuration.permittedHostDevices configuration.mediatedDevicesConfiguration"),
+        ("T3", "instance types", "configuration.instancetype configuration.commonInstancetypesDeployment"),
+        ("T3", "confidential guests", "configuration.confidentialCompute"),
+        ("T3", "state of TPM and UEFI", "configuration.vmStateStorageClass"),
+        ("T3", "changed block tracking", "configuration.changedBlockTrackingLabelSelectors"),
+        ("T3", "choice of hypervisor", "configuration.hypervisors[]"),
+        ("T3", "KSM", "configuration.ksmConfiguration"),
+        ("T3", "own seccomp profiles", "configuration.seccompConfiguration"),
+        ("T3", "runtime class, SELinux type, devices of a node", "configuration.defaultRuntimeClass "
+         "configuration.selinuxLauncherType configuration.virtualMachineInstancesPerNode"),
+        ("T3", "automatic CPU limits", "configuration.autoCPULimitNamespaceLabelSelector"),
+        ("T3", "templates", "configuration.virtTemplateDeployment"),
     )
-    for name in fields.split()
-))
+    for path in paths.split()
+)
 
 _REFUSED_BY_RULES = {f"domain.devices.interfaces[].{name}" for name in ("slirp", "macvtap", "passt")}
 

@@ -36,10 +36,6 @@ class Webhook:
     writes: bool = False
 
     @property
-    def is_mutating(self) -> bool:
-        return self.configuration == API_MUTATOR
-
-    @property
     def full_name(self) -> str:
         """What kube-apiserver calls it in messages: three parts at least."""
         return f"{self.name}.{names.GROUP}"

@@ -104,14 +104,14 @@ class HandlerDoor:
     def context(self) -> ssl.SSLContext:
         """The one for now. Raises OSError or ssl.SSLError when the files are missing or broken."""
         files = (*self._certificate, self._ca)
-        if self._current is None or _stamp(files) != self._seen:
-            self._seen = _stamp(files)
+        stamp = _stamp(files)
+        if self._current is None or stamp != self._seen:
             context = NamedPeerContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.allowed_names = frozenset({names.HANDLER_NAME})
             context.load_cert_chain(*self._certificate)
             context.load_verify_locations(self._ca)
-            self._current = context
+            self._current, self._seen = context, stamp
         return self._current
 
 

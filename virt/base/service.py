@@ -105,7 +105,7 @@ def run(name: str, tasks: Callable[[asyncio.Event], Awaitable[Mapping[str, Task]
     try:
         return asyncio.run(main())
     except VirtError as error:
-        logger.error("could not start", errors=[str(error)], hint=error.hint)
+        logger.error("could not start", errors=[str(error)], hint=error.hint, reference=error.reference)
         return error.exit_code
 
 

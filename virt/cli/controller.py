@@ -16,20 +16,13 @@ from aiohttp import web
 
 from virt.api import names
 from virt.base import service
-from virt.base.errors import VirtError
+from virt.base.errors import SettingMissingError
 from virt.controller.app import Controllers
 from virt.kube import http, lightkube_client
 from virt.kube.leader import Elector
 
 LEASE_NAME = "virt-controller"
 CERTS = "kubevirt-controller-certs"
-
-
-class SettingMissingError(VirtError):
-    """A variable of the environment that the daemon cannot do without is not set."""
-
-    reference = "setting-missing"
-    hint = "virt-operator sets it in the Deployment; on a foreign set-up, set it by hand"
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from virt.api import names
 from virt.api.kinds import KUBEVIRT, VMI
-from virt.base import log, service
+from virt.base import service
 from virt.base.clock import RealClock
-from virt.base.errors import VirtError
+from virt.base.errors import SettingMissingError
 from virt.handler.devices import files
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
 from virt.handler.migration.ports import SourcePorts, TargetPorts
@@ -36,13 +36,6 @@ from virt.kube.objects import key_of
 from virt.kube.workqueue import WorkQueue
 
 WORKERS = 16                  # a pass may wait for a launcher; waiting costs nothing
-
-
-class SettingMissingError(VirtError):
-    """An environment variable that the DaemonSet sets is not there."""
-
-    reference = "setting-missing"
-    hint = "run it as the DaemonSet virt-handler does, or give the flags (--help)"
 
 
 @dataclass(frozen=True)
@@ -159,15 +152,8 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        chosen = settings(sys.argv[1:] if argv is None else argv, os.environ)
-    except SettingMissingError as error:
-        log.setup("virt-handler")
-        log.get("virt.cli.handler").error(str(error), hint=error.hint)
-        return error.exit_code
-
     async def chosen_tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
-        return await tasks(chosen)
+        return await tasks(settings(sys.argv[1:] if argv is None else argv, os.environ))
 
     return service.run("virt-handler", chosen_tasks)
 

@@ -66,8 +66,10 @@ class Elector:
         Raises :class:`LeaseLostError` when the lease was lost, and whatever ``lead`` raises. When cancelled, ``lead``
         is ended first, then the lease is given back so that the next process need not wait for it to expire.
         """
-        while not await self._try_once():
+        asked = self._clock.monotonic()
+        while not await self._held_within(RENEW_DEADLINE_S):
             await self._clock.sleep(RETRY_S)
+            asked = self._clock.monotonic()
         self.is_leader = True
         _logger.info("leading", lease=self._name, identity=self._identity)
 
@@ -77,29 +79,32 @@ class Elector:
 
         try:
             async with asyncio.TaskGroup() as group:
-                renewing = group.create_task(self._renew(), name=f"renew {self._name}")
+                renewing = group.create_task(self._renew(asked), name=f"renew {self._name}")
                 group.create_task(leading(), name=f"lead {self._name}")
         finally:
             self.is_leader = False
             await asyncio.shield(self._release())
 
-    async def _renew(self) -> None:
-        renewed = self._clock.monotonic()
+    async def _renew(self, renewed: float) -> None:
+        """``renewed``: when the lease was asked for. From then on its time runs, however late the answer came."""
         while True:
             await self._clock.sleep(RETRY_S)
             left = renewed + RENEW_DEADLINE_S - self._clock.monotonic()
             if left <= 0:
                 raise LeaseLostError(f"lease {self._name} could not be renewed for {RENEW_DEADLINE_S:.0f} s")
             started = self._clock.monotonic()
-            try:
-                async with asyncio.timeout(left):
-                    held = await self._try_once()
-            except TimeoutError:
-                continue
-            if held:
+            if await self._held_within(left):
                 renewed = started
             elif self._observed is not None:
                 _logger.warning("lease not renewed", lease=self._name)
+
+    async def _held_within(self, seconds: float) -> bool:
+        """Take or renew the lease. An answer that comes later is no answer: the lease may be another's by then."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._try_once()
+        except TimeoutError:
+            return False
 
     async def _try_once(self) -> bool:
         """Take or renew the lease; False when another holds it or the API server cannot be asked."""

@@ -43,6 +43,7 @@ PAGE = 500                    # objects per list request
 REQUEST_TIMEOUT_S = 30.0
 WATCH_S = 300                 # the server is asked to end a watch after this time (plus up to as much again)
 WATCH_SILENCE_S = 100.0       # bookmarks come about once a minute; a longer silence is a dead connection
+_NO_SEGMENT = frozenset("/%?#")
 
 _logger = log.get("virt.kube.client")
 
@@ -144,7 +145,7 @@ class LightkubeClient:
 
     async def create(self, kind: Kind[T], obj: T, namespace: str | None = None, *, dry_run: bool = False) -> T:
         body = await self._send(
-            "POST", _path(kind, namespace), _dry(dry_run), content=msgspec.json.encode(obj),
+            "POST", _path(kind, namespace), _dry(dry_run), content=_as_go_writes(obj),
             content_type="application/json",
         )
         return _decode(body, kind.type)
@@ -208,6 +209,10 @@ def connect(kubeconfig: str | os.PathLike[str] | None = None) -> LightkubeClient
 
 
 def _path(kind: Kind[Any], namespace: str | None, name: str = "", subresource: str = "") -> str:
+    for part in (namespace or "", name):
+        # A name may be a user's word (a migration's vmiName): it must not lead to another object with our rights.
+        if part in (".", "..") or not part.isprintable() or not _NO_SEGMENT.isdisjoint(part):
+            raise NotFoundError(404, "NotFound", f"{kind.plural} {part!r} not found: no object can have this name")
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     scope = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
     tail = "".join(f"/{part}" for part in (name, subresource) if part)
@@ -233,6 +238,17 @@ def _patch_body(patch: Patch) -> tuple[bytes, str, dict[str, str]]:
             # The media type says YAML; JSON is YAML.
             params = {"fieldManager": manager, "force": "true"}
             return msgspec.json.encode(document), "application/apply-patch+yaml", params
+
+
+def _as_go_writes(obj: object) -> bytes:
+    """JSON with sorted keys and with Go's escapes.
+
+    The API server keeps a field without a schema as the bytes that were sent, and writes them in its own way when
+    anything of the object is patched. A ControllerRevision's data may not change: sent in another form it could never
+    lose its owner, and a VM deleted with policy Orphan would stay for ever.
+    """
+    plain = msgspec.json.encode(obj, order="sorted")
+    return plain.replace(b"&", rb"\u0026").replace(b"<", rb"\u003c").replace(b">", rb"\u003e")
 
 
 def _decode(body: bytes | msgspec.Raw, into: type[T]) -> T:

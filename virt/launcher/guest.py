@@ -25,6 +25,7 @@ from virt.rpc.messages import DiskError, DomainEvent, DomainState, DomainStatus,
 
 ENDED = (DomainState.SHUTOFF, DomainState.CRASHED)
 POWER_BUTTON_EVERY_S = 5.0      # as often as KubeVirt presses it
+LOOK_AGAIN_S = 1.0              # after libvirt did not tell the state
 _CLEAN_ENDS = ("Shutdown", "Destroyed", "Migrated", "Saved", "FromSnapshot")
 _logger = log.get("virt.launcher.guest")
 
@@ -76,9 +77,12 @@ class Guest:
             self._look.clear()
             try:
                 await self.refresh()
-            except HypervisorLost as error:
-                # The next connection says for every domain that it is to be looked at.
+            except HypervisorError as error:
                 _logger.warning("state is not known", error=str(error))
+                # Who does not look again never sees the guest's end. A lost connection is another matter: the next one
+                # says for every domain that it is to be looked at.
+                if not isinstance(error, HypervisorLost):
+                    asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look.set)
         self._stop_poll()
 
     async def refresh(self) -> DomainStatus:
@@ -97,8 +101,10 @@ class Guest:
         while self._outgoing:
             await self.tell(self._outgoing.pop(0))
         if changed:
-            heard = await self.tell(DomainEvent(status=status))
-            self.over_was_heard = heard and status.state in ENDED
+            # The newest one: another may have come while the others were told, and the last word counts.
+            newest = self.status
+            heard = await self.tell(DomainEvent(status=newest))
+            self.over_was_heard = heard and newest.state in ENDED
         if status.state in ENDED:
             self.ended.set()
 
@@ -195,13 +201,14 @@ class Guest:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
         while not self.ended.is_set() and (left := deadline - loop.time()) > 0:
-            try:
-                if by_button:
-                    await self.press_power_button()
-            except HypervisorError as error:
-                _logger.warning("power button", error=str(error))
             with contextlib.suppress(TimeoutError):
+                # The press too: it needs an answer of QEMU's, and one that is stuck gives none for ever.
                 async with asyncio.timeout(min(left, POWER_BUTTON_EVERY_S)):
+                    try:
+                        if by_button:
+                            await self.press_power_button()
+                    except HypervisorError as error:
+                        _logger.warning("power button", error=str(error))
                     await self.ended.wait()
         if not self.ended.is_set():
             _logger.warning("guest is still up after its grace period", grace_s=grace_s)

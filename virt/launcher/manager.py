@@ -7,7 +7,6 @@ word for programs and a text for people (virt.rpc.messages.Failed).
 
 import asyncio
 import contextlib
-import json
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -266,8 +265,6 @@ class Manager:
         match request:
             case messages.GuestInfo():
                 return Reply(Data(body=codec.encode(await guest.agent.everything())))
-            case messages.GuestExec(argv=argv, timeout_s=timeout_s):
-                return Reply(Data(body=json.dumps(await guest.agent.execute(argv, timeout_s)).encode()))
             case messages.Freeze(timeout_s=timeout_s):
                 if guest.status.state != DomainState.RUNNING:
                     raise RequestFailed("NotRunning", "a paused guest cannot be frozen")

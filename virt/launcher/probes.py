@@ -67,16 +67,15 @@ class Probes:
             server.close()
 
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(READ_S):
-                words = await _all(reader)
-            code, text = await self.answer(question(words))
-        except (ValueError, TimeoutError) as error:
-            code, text = 2, f"{error or 'the question did not end in time'}\n"
-        with contextlib.suppress(OSError):
+        with contextlib.closing(writer), contextlib.suppress(OSError):
+            try:
+                async with asyncio.timeout(READ_S):
+                    words = await _all(reader)
+                code, text = await self.answer(question(words))
+            except (ValueError, TimeoutError) as error:
+                code, text = 2, f"{error or 'the question did not end in time'}\n"
             writer.write(f"{code}\n{text}".encode(errors="replace"))
             await writer.drain()
-        writer.close()
 
     async def answer(self, asked: Question) -> tuple[int, str]:
         """Exit status and text for virt-probe."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from virt.api import v1
+from virt.api import jsonpatch, v1
 from virt.operator import patching
 from virt.operator.patching import PatchError
 from virt.operator.resources import Json
@@ -43,7 +43,7 @@ def _applied(document: Json, patch: v1.CustomizeComponentsPatch) -> Json:
         case "json":
             changed = patching.patched(document, wanted)
         case "merge":
-            changed = patching.merged(document, wanted)
+            changed = jsonpatch.merged(document, wanted)
         case "strategic" | "":
             changed = patching.strategic(document, wanted)
         case other:

@@ -1,4 +1,5 @@
-"""The three kinds of patches of Kubernetes on plain JSON: RFC 6902, RFC 7386, and the strategic merge. Pure.
+"""Two kinds of patches of Kubernetes on plain JSON: RFC 6902 and the strategic merge. The third, RFC 7386, is
+:func:`virt.api.jsonpatch.merged`. Pure.
 
 The API server would do the same, but what the operator compares has to be known before it writes.
 https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/
@@ -24,19 +25,6 @@ class PatchError(VirtError):
 
     reference = "bad-component-patch"
     hint = "mend or remove the patch in spec.customizeComponents.patches of the KubeVirt object"
-
-
-def merged(document: Any, patch: Any) -> Any:
-    """RFC 7386: null removes, maps are merged, anything else replaces."""
-    if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
-    result = dict(document) if isinstance(document, Mapping) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
-    return result
 
 
 def strategic(document: Any, patch: Any, name: str = "") -> Any:

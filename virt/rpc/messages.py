@@ -55,14 +55,17 @@ class WiredInterface(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the launcher cannot see for itself. ``kvm``: /dev/kvm is in the pod *and* a probe guest booted on it."""
+    """What the launcher cannot see for itself. ``kvm``: /dev/kvm is in the pod *and* guests are to use it."""
 
     kvm: bool
     cluster_cpu_model: str = ""
     smbios_manufacturer: str = "KubeVirt"
     smbios_family: str = "KubeVirt"
     smbios_product: str = "None"
+    smbios_version: str = ""
+    smbios_sku: str = ""
     balloon_stats_period_s: int = 10
+    free_page_reporting: bool = True
     serial_log: bool = True
 
 
@@ -120,13 +123,6 @@ class Screenshot(Message, frozen=True, kw_only=True):
 
 class GuestInfo(Message, frozen=True, kw_only=True):
     """Everything the guest agent tells. Answer: Data holding JSON of VirtualMachineInstanceGuestAgentInfo."""
-
-
-class GuestExec(Message, frozen=True, kw_only=True):
-    """Run a command in the guest through its agent. Answer: Data holding JSON {"exitCode", "out", "err"}."""
-
-    argv: tuple[str, ...]
-    timeout_s: int = 10
 
 
 class Freeze(Message, frozen=True, kw_only=True):
@@ -195,7 +191,7 @@ class CancelMigration(Message, frozen=True, kw_only=True):
 
 Request = (
     SyncVmi | Shutdown | Destroy | Pause | Unpause | Reset | SoftReboot | OpenSerial | OpenVnc | Screenshot | GuestInfo
-    | GuestExec | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
+    | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
 )
 
 

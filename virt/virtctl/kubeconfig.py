@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -117,7 +118,7 @@ def chosen(config: Json, flags: Flags) -> Chosen:
 
 
 def access(of: Chosen, flags: Flags, environment: Mapping[str, str]) -> Access:
-    server = (flags.server or of.cluster["server"]).rstrip("/")
+    server = _url(str(flags.server or of.cluster["server"]))
     user = of.user
     if "exec" in user and not flags.token:
         user = {**user, **_of_plugin(user["exec"], environment)}
@@ -134,6 +135,16 @@ def access(of: Chosen, flags: Flags, environment: Mapping[str, str]) -> Access:
     return Access(server, of.namespace, tls, headers, of.cluster.get("tls-server-name"))
 
 
+def _url(server: str) -> str:
+    try:
+        parts = urlsplit(server)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:     # port may raise
+            return server.rstrip("/")
+    except ValueError:
+        pass
+    raise AccessError(f"the server {server!r} is no URL: write it as https://HOST:PORT")
+
+
 def _read(path: Path) -> Json:
     """File names in it become absolute; what cannot be read names the file and no content."""
     try:
@@ -147,9 +158,11 @@ def _read(path: Path) -> Json:
         return {}
     if not isinstance(document, dict):
         raise AccessError(f"kubeconfig {path} is no kubeconfig")
-    for kind, names in (("cluster", ("certificate-authority",)),
+    for kind, names in (("cluster", ("certificate-authority",)), ("context", ()),
                         ("user", ("client-certificate", "client-key", "tokenFile"))):
-        for entry in document.get(f"{kind}s") or ():
+        for place, entry in enumerate(document.get(f"{kind}s") or ()):
+            if not isinstance(entry, dict) or "name" not in entry or not isinstance(entry.get(kind) or {}, dict):
+                raise AccessError(f"kubeconfig {path}: {kind}s[{place}] has to be a name and a {kind}")
             part = entry.get(kind) or {}
             part.update({name: str(path.parent / part[name]) for name in names if part.get(name)})
     return document
@@ -181,9 +194,9 @@ def _token(user: Json) -> str:
 def _tls(cluster: Json, user: Json, flags: Flags) -> ssl.SSLContext:
     skips = flags.insecure_skip_tls_verify or cluster.get("insecure-skip-tls-verify")
     authority, data = flags.certificate_authority or cluster.get("certificate-authority"), None
-    if not flags.certificate_authority and cluster.get("certificate-authority-data"):
-        authority, data = None, _decoded(cluster, "certificate-authority-data").decode()
     try:
+        if not flags.certificate_authority and cluster.get("certificate-authority-data"):
+            authority, data = None, _decoded(cluster, "certificate-authority-data").decode("ascii")
         context = ssl.create_default_context(cafile=authority, cadata=data)
         # Kubernetes' own certificate authorities do not follow the letter of RFC 5280 everywhere.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -192,7 +205,7 @@ def _tls(cluster: Json, user: Json, flags: Flags) -> ssl.SSLContext:
             context.verify_mode = ssl.CERT_NONE
         if user.get("client-certificate-data") or user.get("client-certificate"):
             _load_pair(context, user)
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ValueError) as error:            # ssl.SSLError is the former
         raise AccessError(f"the certificates of the kubeconfig cannot be used: {error}") from error
     return context
 
@@ -202,6 +215,8 @@ def _load_pair(context: ssl.SSLContext, user: Json) -> None:
     parts = []
     for name in ("client-certificate", "client-key"):
         inline = user.get(f"{name}-data")
+        if not inline and not user.get(name):
+            raise AccessError(f"the user of the kubeconfig has no {name} to its certificate")
         parts.append(_decoded(user, f"{name}-data") if inline else Path(user[name]).read_bytes())
     with tempfile.NamedTemporaryFile(prefix="virtctl-") as file:
         file.write(b"\n".join(parts))

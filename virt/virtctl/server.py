@@ -48,7 +48,12 @@ class Server:
 
     def read(self, path: str) -> Any:
         """The answer to a GET, parsed."""
-        return json.loads(self.call("GET", path))
+        answer = self.call("GET", path)
+        try:
+            return json.loads(answer)
+        except ValueError:
+            raise ServerError(200, f"the server {self.access.server} is no Kubernetes API server: it answered "
+                                   f"{answer[:80]!r}") from None
 
     def subresource(self, plural: str, name: str, action: str) -> str:
         return f"{_SUBRESOURCES}/namespaces/{quote(self.namespace)}/{plural}/{quote(name, safe='')}/{action}"

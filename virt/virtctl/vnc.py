@@ -42,8 +42,11 @@ def screenshot(server: Server, name: str, file: str) -> int:
     picture = server.call("GET", server.subresource(VMI, name, "vnc/screenshot"))
     if file == "-":
         sys.stdout.buffer.write(picture)
-    else:
+        return 0
+    try:
         Path(file).write_bytes(picture)
+    except OSError as error:
+        raise CommandError(f"cannot write {file}: {error.strerror}") from error
     return 0
 
 
@@ -87,12 +90,13 @@ async def proxied(server: Server, name: str, given: Namespace) -> int:
                 raise CommandError(f"no viewer connected within {LISTEN_S:.0f} s") from None
             listener.close()
             await _joined(socket, reader, writer)
+            viewer_left = not socket.closed     # the server need not answer our close: what follows says nothing
         finally:
             listener.close()
             if shown is not None:
                 shown.cancel()
                 await asyncio.gather(shown, return_exceptions=True)
-    return 1 if ended_badly(socket) else 0
+    return 1 if not viewer_left and ended_badly(socket) else 0
 
 
 async def _joined(socket: Socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

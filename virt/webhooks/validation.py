@@ -27,8 +27,10 @@ async def instance_create(request: AdmissionRequest, context: Context) -> Admiss
 
 
 async def instance_update(request: AdmissionRequest, context: Context) -> AdmissionReview:
+    if context.is_component(request):
+        return admission.allowed(request.uid)
     old, new = request.old(v1.VirtualMachineInstance), request.new(v1.VirtualMachineInstance)
-    return verdict(request, instance_rules.update(old, new, by_component=context.is_component(request)))
+    return verdict(request, instance_rules.update(old, new))
 
 
 async def migration_create(request: AdmissionRequest, context: Context) -> AdmissionReview:

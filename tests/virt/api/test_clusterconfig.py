@@ -16,20 +16,17 @@ def test_an_empty_cr_means_the_defaults() -> None:
 
 def test_what_is_written_wins_and_the_rest_keeps_its_default() -> None:
     config = effective(
-        developerConfiguration={"useEmulation": True, "logVerbosity": {"virtAPI": 5}},
+        developerConfiguration={"useEmulation": True},
         cpuModel="Nehalem",
         network={"defaultNetworkInterface": "masquerade", "permitBridgeInterfaceOnPodNetwork": False},
         architectureConfiguration={"amd64": {"machineType": "pc-q35-9.2"}},
-        handlerConfiguration={"restClient": {"rateLimiter": {"tokenBucketRateLimiter": {"qps": 7}}}},
     )
     assert config.use_emulation
-    assert (config.log_verbosity.api, config.log_verbosity.handler) == (5, 2)
     assert config.cpu_model == "Nehalem"
     assert config.default_network_interface == "masquerade"
     assert not config.permit_bridge_on_pod_network
     assert config.architecture("amd64").machine_type == "pc-q35-9.2"
     assert config.architecture("amd64").emulated_machines == ("q35*", "pc-q35*")
-    assert (config.handler_rate.qps, config.handler_rate.burst) == (7, 100)
 
 
 def test_post_copy_allows_disruption_unless_told_otherwise() -> None:

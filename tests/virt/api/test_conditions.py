@@ -30,10 +30,10 @@ def test_another_status_takes_the_time_and_the_same_place() -> None:
     assert [condition.last_transition_time for condition in after] == ["t2", "t1"]
 
 
-def test_absent_is_neither_true_nor_false() -> None:
+def test_absent_and_false_are_not_true() -> None:
     assert not conditions.is_true((), "Ready")
-    assert not conditions.is_false((), "Ready")
-    assert conditions.is_false((READY,), "Ready")
+    assert not conditions.is_true((READY,), "Ready")
+    assert conditions.is_true((v1.Condition(type="Ready", status="True"),), "Ready")
 
 
 def test_removing_leaves_the_others() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from msgspec.structs import replace
 
-from tests.fakes.patches import merged, patched
+from tests.fakes.patches import patched
 from tests.virt.api.generated import instance_document, objects
 from virt.api import codec, defaults, jsonpatch, names, v1
 from virt.api.clusterconfig import ClusterConfig
@@ -18,7 +18,7 @@ QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(Heal
 
 
 def defaulted(change: dict[str, Any] | None = None, config: ClusterConfig = CONFIG) -> v1.VirtualMachineInstance:
-    document = merged(instance_document(), change or {})
+    document = jsonpatch.merged(instance_document(), change or {})
     vmi = codec.from_json(document, v1.VirtualMachineInstance)
     return defaults.instance(vmi, config, now=NOW, uuid=UUID)
 
@@ -167,8 +167,7 @@ def test_a_users_status_is_dropped() -> None:
 def test_only_components_change_the_status() -> None:
     old = defaulted()
     new = replace(old, status=v1.VirtualMachineInstanceStatus(phase="Failed"))
-    assert defaults.instance_update(old, new, by_component=False) == old
-    assert defaults.instance_update(old, new, by_component=True) == new
+    assert defaults.instance_update(old, new) == old
 
 
 def test_a_vm_gets_an_identity_once() -> None:

@@ -1,6 +1,7 @@
 import pytest
 
-from virt.cli.controller import SettingMissingError, settings
+from virt.base.errors import SettingMissingError
+from virt.cli.controller import settings
 
 
 def test_settings() -> None:

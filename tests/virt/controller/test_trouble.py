@@ -9,7 +9,7 @@ from virt.api import conditions, core, names, v1
 from virt.api.kinds import CONTROLLER_REVISION, EVENT, NODE, POD, VM, VMI, Kind
 from virt.controller.vmi.apply import gate_patch
 from virt.controller.vmi.pod.naming import pod_name
-from virt.kube.client import ApiError
+from virt.kube.client import ApiError, Patch
 
 T = TypeVar("T")
 
@@ -216,3 +216,39 @@ def test_the_gate_is_written_only_when_it_changes() -> None:
     assert patch is not None
     assert [(operation["op"], operation["path"]) for operation in patch.operations] == [
         ("test", "/status/conditions/1/type"), ("replace", "/status/conditions/1")]
+
+
+class WatchingKube(AdmittingKube):
+    """Notes what the VM knew of failed starts whenever its VMI lost the finalizer that waits for the VM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: list[v1.VirtualMachineStartFailure | None] = []
+
+    async def patch(
+        self, kind: Kind[T], name: str, patch: Patch, *, namespace: str | None = None, subresource: str = "",
+        dry_run: bool = False,
+    ) -> T:
+        before = self.peek(VMI, name, namespace) if kind.plural == VMI.plural else None
+        after = await super().patch(kind, name, patch, namespace=namespace, subresource=subresource, dry_run=dry_run)
+        mine = names.VM_CONTROLLER_FINALIZER
+        if before is not None and mine in before.metadata.finalizers:
+            left = cast("v1.VirtualMachineInstance", after).metadata.finalizers
+            vm = self.peek(VM, name, namespace)
+            if mine not in left and vm is not None:
+                self.known.append(vm.status.start_failure)
+        return after
+
+
+async def test_a_vmi_is_let_go_when_the_vm_has_stored_how_it_ended() -> None:
+    """Else a lost race of that write would lose a failed start, and with it the back-off."""
+    kube = WatchingKube()
+    async with running(kube) as rig:
+        await rig.kube.create(VM, virtual_machine(run_strategy="Always"), NAMESPACE)
+        await rig.launcher()
+        await rig.phase("Scheduling")
+        await rig.kube.delete(VMI, "vm1", NAMESPACE)
+        await rig.until(lambda: kube.known)
+        failure = kube.known[0]
+        assert failure is not None
+        assert failure.consecutive_fail_count == 1

@@ -1,6 +1,7 @@
 """The node's loop as a whole: what launchers and objects do, and what becomes of VMIs."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,23 @@ async def test_a_pod_that_no_vmi_has_waits_and_is_served_at_once_when_it_has(tmp
         assert not fake.asked
         world.change(active_pods={world.pod: "node1"})
         await world.phase("Running")
+
+
+async def test_a_launcher_is_dropped_once(tmp_path: Path) -> None:
+    """Steps: drop one; have its descriptors' numbers given out anew; drop it again, as a pass may that still has it."""
+    async with World(tmp_path, vmi()).running() as world:
+        await world.launcher()
+        await world.phase("Running")
+        launcher = world.launchers.of(world.stored)
+        assert launcher is not None
+        numbers = (launcher.process.netns, launcher.process.death)
+        with Path(os.devnull).open() as other:
+            world.launchers.drop(launcher)
+            for number in numbers:
+                os.dup2(other.fileno(), number)
+            world.launchers.drop(launcher)
+            for number in numbers:
+                os.close(number)            # raises where somebody has closed it
 
 
 async def test_a_pod_of_another_node_is_turned_away(tmp_path: Path) -> None:

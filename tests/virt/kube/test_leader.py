@@ -1,14 +1,18 @@
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
 from virt.api import core
-from virt.api.kinds import LEASE
+from virt.api.kinds import LEASE, Kind
+from virt.kube import leader
 from virt.kube.client import ApiError
 from virt.kube.leader import DURATION_S, Elector, LeaseLostError, is_free
+
+T = TypeVar("T")
 
 
 async def forever() -> None:
@@ -83,6 +87,28 @@ async def test_a_dead_leader_is_followed_after_the_lease_ran_out() -> None:
     lease = kube.peek(LEASE, "virt-x", "n")
     assert lease is not None
     assert lease.spec.lease_transitions == 4
+
+
+async def test_who_hears_too_late_that_the_lease_is_taken_does_not_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps: the first request is never answered; the second at once."""
+    monkeypatch.setattr(leader, "RENEW_DEADLINE_S", 0.05)
+
+    class SlowKube(FakeKube):
+        asked = 0
+
+        async def create(self, kind: Kind[T], obj: T, namespace: str | None = None, *, dry_run: bool = False) -> T:
+            self.asked += 1
+            if self.asked == 1:
+                await asyncio.Event().wait()
+            return await super().create(kind, obj, namespace, dry_run=dry_run)
+
+    kube = SlowKube()
+    first = elector(kube, "one", FakeClock())
+    task = asyncio.create_task(first.run(forever))
+    await until(lambda: first.is_leader)
+    assert kube.asked == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_leader_that_cannot_renew_ends_before_another_may_start() -> None:

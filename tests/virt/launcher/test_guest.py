@@ -9,7 +9,7 @@ from tests.fakes.hypervisor import FakeHypervisor
 from virt.base.waiting import wait_for_async
 from virt.launcher import guest as guest_module
 from virt.launcher.guest import Guest
-from virt.launcher.libvirt_conn import AgentChanged, DiskFailed, Panicked
+from virt.launcher.libvirt_conn import AgentChanged, DiskFailed, HypervisorError, Panicked
 from virt.rpc.messages import DiskError, DomainEvent, DomainState, DomainStatus, Event, GuestPanicked
 
 NAME = "default_web"
@@ -76,6 +76,20 @@ async def test_each_change_is_told_once(guest: Guest, hypervisor: FakeHypervisor
     assert (guest.over_was_heard, guest.exit_code) == (True, 1)
 
 
+async def test_a_state_that_libvirt_does_not_tell_is_asked_for_again(
+    guest: Guest, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event of the guest's end comes once; who stops looking keeps its pod for ever."""
+    monkeypatch.setattr(guest_module, "LOOK_AGAIN_S", 0.01)
+    hypervisor.silence = HypervisorError("cannot acquire state change lock")
+    hypervisor.become(NAME, DomainState.SHUTOFF, "Shutdown")
+    await until(lambda: "state" in hypervisor.calls)
+    assert not guest.ended.is_set()
+    hypervisor.silence = None
+    await until(guest.ended.is_set)
+    assert guest.status.reason == "Shutdown"
+
+
 async def test_panics_and_disk_errors_are_told_before_the_state(
     guest: Guest, hypervisor: FakeHypervisor, told: list[Event]
 ) -> None:
@@ -86,6 +100,31 @@ async def test_panics_and_disk_errors_are_told_before_the_state(
     hypervisor.become(NAME, DomainState.PAUSED, "IOError")
     await until(lambda: states(told))
     assert told[:2] == [GuestPanicked(), DiskError(volume="data", reason="enospc")]
+
+
+async def test_the_last_word_is_the_newest_state(hypervisor: FakeHypervisor) -> None:
+    """Steps: the guest is paused by a panic; it ends while that is being told, and somebody looks."""
+    told: list[Event] = []
+    slow = asyncio.Event()
+
+    async def tell(event: Event) -> bool:
+        if isinstance(event, GuestPanicked):
+            await slow.wait()
+        told.append(event)
+        return True
+
+    await hypervisor.create(f"<domain><name>{NAME}</name></domain>")
+    guest = Guest(hypervisor, DomainStatus(state=DomainState.RUNNING, domain_name=NAME), tell)
+    hypervisor.say(Panicked(NAME))
+    hypervisor.states[NAME] = (DomainState.PAUSED, "Crashed")
+    pausing = asyncio.create_task(guest.refresh())
+    await until(lambda: guest.status.state == DomainState.PAUSED)
+    hypervisor.states[NAME] = (DomainState.SHUTOFF, "Destroyed")
+    await guest.refresh()
+    slow.set()
+    await pausing
+    assert states(told)[-1] == (DomainState.SHUTOFF, "Destroyed")
+    assert guest.over_was_heard
 
 
 async def test_what_the_agent_says_is_in_the_status_until_it_goes(guest: Guest, hypervisor: FakeHypervisor) -> None:
@@ -122,6 +161,18 @@ async def test_two_askers_press_the_button_once(guest: Guest, hypervisor: FakeHy
     hypervisor.obeys_power_button = False
     await asyncio.gather(guest.press_power_button(), guest.press_power_button())
     assert hypervisor.calls.count("press_power_button") == 1
+
+
+async def test_a_guest_whose_qemu_is_stuck_is_killed_after_its_grace_period(
+    guest: Guest, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(hypervisor, "press_power_button", never)
+    async with asyncio.timeout(10):
+        await guest.bring_down(0.12)
+    assert guest.status.reason == "Destroyed"
 
 
 async def test_no_grace_means_no_button(guest: Guest, hypervisor: FakeHypervisor) -> None:

@@ -105,3 +105,15 @@ async def test_the_socket_answers_and_refuses(owner: Owner, folder: Path) -> Non
     async with Probes(owner).serving(path):
         assert await ask(b"2\0ping\0") == b"0\n"
         assert (await ask(b"nonsense")).startswith(b"2\n")
+
+
+async def test_an_agents_nonsense_hangs_no_probe(owner: Owner, folder: Path) -> None:
+    _hypervisor(owner).agent = {"guest-exec": {"pid": 7}, "guest-exec-status": {"exited": True, "signal": [1]}}
+    path = folder / "probe.sock"
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    async with Probes(owner).serving(path), asyncio.timeout(5):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"2\0exec\0true\0")
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()

@@ -52,6 +52,15 @@ def test_flags_can_do_without_a_file(tmp_path: Path) -> None:
         ("- secret-a", Flags(), "is no kubeconfig"),
         ({}, Flags(), "no configuration has been provided"),
         ({**config("a"), "current-context": ""}, Flags(), "names no server"),
+        ({**config("a"), "users": [{"user": {"token": "secret-a"}}]}, Flags(), "users[0] has to be a name and a user"),
+        ({**config("a"), "clusters": {"a": {}}}, Flags(), "clusters[0] has to be a name and a cluster"),
+        ({**config("a"), "contexts": [{"name": "a", "context": "b"}]}, Flags(), "contexts[0] has to be a name and"),
+        ({**config("a"), "clusters": [{"name": "a", "cluster": {"server": "https://a"}}],
+          "users": [{"name": "a", "user": {"client-certificate-data": "eA=="}}]}, Flags(), "has no client-key"),
+        ({**config("a"), "clusters": [{"name": "a", "cluster": {
+            "server": "https://a", "certificate-authority-data": "/w=="}}]}, Flags(), "certificates of the kubeconfig"),
+        (config("a"), Flags(server="cluster:6443"), "'cluster:6443' is no URL: write it as https://HOST:PORT"),
+        (config("a"), Flags(server="https://a:port"), "'https://a:port' is no URL"),
     ],
 )
 def test_what_is_wrong_is_named_and_no_secret_is(tmp_path: Path, content: Any, flags: Flags, message: str) -> None:

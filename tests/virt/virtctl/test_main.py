@@ -163,3 +163,14 @@ async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
 def test_the_clients_version_is_the_projects() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     assert f"v{project['version']}" == VERSION
+
+
+def test_what_is_no_api_server_and_what_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(kubeconfig.Access("http://web", "ns"))
+    monkeypatch.setattr(server, "call", lambda *_: b"<html>hello")
+    with pytest.raises(CommandError, match="http://web is no Kubernetes API server: it answered b'<html>hello'"):
+        server.read("/version")
+    with pytest.raises(CommandError, match=r"cannot write .*/none/x\.png: No such file"):
+        vnc.screenshot(server, "vm1", str(tmp_path / "none" / "x.png"))

@@ -34,28 +34,24 @@ def create(
         yield from spec_causes("spec", vmi.spec, config)
         yield from resources.memory_given(vmi.spec)
         if not by_component:
-            yield from _reserved_labels({}, vmi.metadata.labels)
+            yield from reserved_labels("metadata.labels", {}, vmi.metadata.labels)
     return tuple(causes())
 
 
-def update(
-    old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance, *, by_component: bool
-) -> tuple[StatusCause, ...]:
-    """What a change of a VMI may not contain. Only our components change a spec, and only their labels are theirs."""
+def update(old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> tuple[StatusCause, ...]:
+    """What a change of a VMI by others than our components may not contain: the spec, and the components' labels."""
     def causes() -> Causes:
-        if by_component:
-            return
         if old.spec != new.spec:
             yield invalid("spec", "update of VMI object is restricted")
-        yield from _reserved_labels(old.metadata.labels, new.metadata.labels)
+        yield from reserved_labels("metadata.labels", old.metadata.labels, new.metadata.labels)
     return tuple(causes())
 
 
-def _reserved_labels(old: Mapping[str, str], new: Mapping[str, str]) -> Causes:
+def reserved_labels(field: str, old: Mapping[str, str], new: Mapping[str, str]) -> Causes:
+    """Refuses changes of labels by which the components know their own. ``field``: where the labels are."""
     for label in names.RESERVED_LABELS:
         if old.get(label) != new.get(label):
-            yield invalid("metadata.labels",
-                          f"modification of the following reserved {label} label on a VMI object is prohibited")
+            yield invalid(field, f"modification of the following reserved {label} label on a VMI object is prohibited")
 
 
 def _characters(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:

@@ -1,4 +1,6 @@
-"""VirtualMachines: rules 1 to 6 of the specification, and those of the VMI that the template describes."""
+"""VirtualMachines: rules 1 to 6 and 96 of the specification, and those of the VMI that the template describes."""
+
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
@@ -6,14 +8,18 @@ from virt.api import defaults, unbuilt, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.status import StatusCause
 from virt.api.validate.causes import Causes, invalid, not_supported, required
-from virt.api.validate.instance import spec_causes
+from virt.api.validate.instance import reserved_labels, spec_causes
 
 RUN_STRATEGIES = ("Always", "Halted", "Manual", "RerunOnFailure", "Once")
+_TEMPLATE_LABELS = "spec.template.metadata.labels"
 
 
 def create(vm: v1.VirtualMachine, config: ClusterConfig) -> tuple[StatusCause, ...]:
     """What is wrong with a new VM. Its template is judged as the VMI that it would become."""
-    return (*_strategy(vm.spec), *_contents(vm, config))
+    return (
+        *_strategy(vm.spec), *_contents(vm, config),
+        *reserved_labels(_TEMPLATE_LABELS, {}, _template_labels(vm)),
+    )
 
 
 def update(old: v1.VirtualMachine, new: v1.VirtualMachine, config: ClusterConfig) -> tuple[StatusCause, ...]:
@@ -26,6 +32,7 @@ def update(old: v1.VirtualMachine, new: v1.VirtualMachine, config: ClusterConfig
         # A template that today's rules would refuse must not keep anybody from switching the VM off.
         if replace(old.spec, run_strategy=None, running=None) != replace(new.spec, run_strategy=None, running=None):
             yield from _contents(new, config)
+        yield from reserved_labels(_TEMPLATE_LABELS, _template_labels(old), _template_labels(new))
         yield from _locks(old, new)
     return tuple(causes())
 
@@ -35,6 +42,11 @@ def warnings(vm: v1.VirtualMachine) -> tuple[str, ...]:
     if vm.spec.running is None:
         return ()
     return ("spec.running is deprecated, please use spec.runStrategy instead.",)
+
+
+def _template_labels(vm: v1.VirtualMachine) -> Mapping[str, str]:
+    """What the controller will put on the VMI, in its own name."""
+    return vm.spec.template.metadata.labels if vm.spec.template is not None else {}
 
 
 def _strategy(spec: v1.VirtualMachineSpec) -> Causes:

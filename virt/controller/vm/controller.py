@@ -60,13 +60,14 @@ class MachineReconciler:
         outcome = await self._instances.carry_out(chosen.actions, stored)
         if plan.SetRunning() in chosen.actions:
             return _after_change(outcome)
-        if world.vmi is not None and plan.lets_go(world.vmi):
-            await self._instances.release(world.vmi)
         reason = await self._compare(world)
         after = after_actions(world, outcome, rfc3339(now))
         new = status.updated(
             after, chosen, outcome.fault, now=now, chance=self._chance(), restart_required=reason)
         await self._store(stored, replace(stored, status=new))
+        if world.vmi is not None and plan.lets_go(world.vmi):
+            # Only now: how it ended counts for the back-off, and nobody can read it once the VMI is gone.
+            await self._instances.release(world.vmi)
         if outcome.error is not None:
             raise outcome.error
         return Result(requeue_after_s=None if chosen.wait_s is None else chosen.wait_s + 0.1)

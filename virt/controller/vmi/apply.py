@@ -1,6 +1,6 @@
 """Carries out a plan for a VMI's pods, and tells of it in events."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from virt.api import conditions, core, jsonpatch, names, v1
@@ -30,14 +30,14 @@ class PodWriter:
         self._pods = pods
         self._recorder = recorder
 
-    async def carry_out(self, actions: Iterable[Action], world: World, context: Context) -> Outcome:
+    async def carry_out(self, actions: Iterable[Action], world: World, context: Callable[[], Context]) -> Outcome:
         vmi = world.vmi
         created, deleted = None, set[str]()
         for action in actions:
             try:
                 match action:
                     case CreatePod():
-                        created = await self._create(vmi, context)
+                        created = await self._create(vmi, context())
                     case DeletePod(pod):
                         await self._delete(vmi, pod)
                         deleted.add(pod.metadata.uid)

@@ -87,7 +87,7 @@ class InstanceReconciler:
         now = self._clock.now()
         world = self._world(vmi)
         world = dataclasses.replace(world, unheard=self._is_unheard(key, world, now))
-        outcome = await self._pods.carry_out(plan.plan(world, now), world, self._context(world))
+        outcome = await self._pods.carry_out(plan.plan(world, now), world, lambda: self._context(world))
         after = replace_pods(world, outcome)
         updated = status.updated(after, outcome.fault, rfc3339(now), memory_overhead=self._overhead(outcome, vmi))
         await self._store(vmi, updated)

@@ -22,6 +22,9 @@ LINGER: Final = timedelta(seconds=30)
 KILL: Final = timedelta(seconds=5)
 # The kubelet may take a deleted pod away before the handler has written how its guest ended.
 LAST_WORDS: Final = timedelta(seconds=15)
+# While a handler that is away may still come back and say it. Whether it is lost only the time of its heartbeat tells,
+# and no change of an object does.
+HANDLER_AWAY: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ def look_again_s(world: World, now: datetime) -> float | None:
         return kill_left.total_seconds() + 0.1
     if is_podless(world.vmi, world.pods) and not world.unheard:
         return LAST_WORDS.total_seconds()
+    if world.vmi.status.phase in LIVE_PHASES and world.pod is not None and has_ended(world.pod):
+        return HANDLER_AWAY.total_seconds()
     if not is_final(world.vmi) or all(is_over(pod) for pod in world.pods):
         return None
     left = (final_since(world.vmi) + LINGER - now).total_seconds()

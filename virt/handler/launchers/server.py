@@ -75,9 +75,10 @@ class Launchers:
         return tuple(launcher for launcher in self._launchers.values() if launcher.key == key)
 
     def drop(self, launcher: Launcher) -> None:
-        """Forget a launcher whose process has ended."""
-        if self._launchers.get(launcher.pod_uid) is launcher:
-            del self._launchers[launcher.pod_uid]
+        """Forget a launcher whose process has ended. Once: its descriptors' numbers may be another's by now."""
+        if self._launchers.get(launcher.pod_uid) is not launcher:
+            return
+        del self._launchers[launcher.pod_uid]
         launcher.hang_up()
         asyncio.get_running_loop().remove_reader(launcher.process.death)
         launcher.process.close()

@@ -49,14 +49,19 @@ class PodNetworks:
         Raises NetworkPlanError when the VMI cannot have this network, and OSError, NetlinkError or RunError where
         another try may help.
         """
-        wirings = plan(nics, await self._links(pod_uid, netns_fd, nics), hostname)
-        await inside(netns_fd, lambda: _make(wirings))
-        rules = "".join(wiring.ruleset for wiring in wirings)
-        if rules:
-            # nsenter by a descriptor that we hold: a path with the launcher's pid might name another process by now.
-            namespace = f"--net=/proc/{os.getpid()}/fd/{netns_fd}"
-            await run(["nsenter", namespace, "nft", "-f", "-"], input=rules, deadline_s=NFT_DEADLINE_S)
-        sockets = await inside(netns_fd, lambda: _dhcp_sockets(wirings))
+        # A descriptor of our own: the launcher may end meanwhile, and the number be given out for another pod.
+        own_fd = os.dup(netns_fd)
+        try:
+            wirings = plan(nics, await self._links(pod_uid, own_fd, nics), hostname)
+            await inside(own_fd, lambda: _make(wirings))
+            rules = "".join(wiring.ruleset for wiring in wirings)
+            if rules:
+                # Not by the launcher's pid, which might be another process's by now.
+                namespace = f"--net=/proc/{os.getpid()}/fd/{own_fd}"
+                await run(["nsenter", namespace, "nft", "-f", "-"], input=rules, deadline_s=NFT_DEADLINE_S)
+            sockets = await inside(own_fd, lambda: _dhcp_sockets(wirings))
+        finally:
+            os.close(own_fd)
         return WiredPod(tuple(wired(wiring) for wiring in wirings), sockets)
 
     async def links(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic]) -> dict[str, PodLink]:

@@ -35,6 +35,9 @@ class Configuration:
             smbios_manufacturer=config.smbios_manufacturer,
             smbios_family=config.smbios_family,
             smbios_product=config.smbios_product,
+            smbios_version=config.smbios_version,
+            smbios_sku=config.smbios_sku,
             balloon_stats_period_s=config.mem_balloon_stats_period_s,
+            free_page_reporting=config.free_page_reporting,
             serial_log=config.serial_console_log,
         )

@@ -1,7 +1,5 @@
 """Interfaces and networks of a VMI's spec as the nodes' network code wants them. Pure."""
 
-import re
-
 from virt.api import v1
 from virt.handler.net.model import Binding, DhcpExtras, GuestNic, NetworkPlanError, PortRange
 
@@ -21,11 +19,6 @@ def guest_nics(vmi: v1.VirtualMachineInstance) -> tuple[GuestNic, ...]:
         for interface in vmi.spec.domain.devices.interfaces
         if interface.state != "absent" and interface.sriov is None
     )
-
-
-def hostname(vmi: v1.VirtualMachineInstance) -> str:
-    """The guest's name for DHCP: the spec's, else the first label of the VMI's name, as the pod has it."""
-    return vmi.spec.hostname or re.sub(r"[^a-z0-9-].*", "", vmi.metadata.name)[:63].rstrip("-")
 
 
 def queue_count(interface: v1.Interface, domain: v1.DomainSpec) -> int:

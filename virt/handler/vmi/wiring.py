@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from virt.api import v1
+from virt.api import names, v1
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.net.model import GuestNic, PodLink
 from virt.handler.net.network import WiredPod
 from virt.handler.net.plan import PRIMARY_LINK
-from virt.handler.vmi.nics import guest_nics, hostname
+from virt.handler.vmi.nics import guest_nics
 
 
 class Networks(Protocol):
@@ -24,7 +24,8 @@ class Networks(Protocol):
 async def wire(networks: Networks, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> WiredPod:
     """The caller closes what it gets. Raises as :meth:`virt.handler.net.network.PodNetworks.wire`."""
     nics = guest_nics(vmi)
-    pod = await networks.wire(launcher.pod_uid, launcher.process.netns, nics, hostname(vmi))
+    hostname = names.hostname(vmi.metadata.name, vmi.spec.hostname)
+    pod = await networks.wire(launcher.pod_uid, launcher.process.netns, nics, hostname)
     links = await networks.links(launcher.pod_uid, launcher.process.netns, nics)
     addresses = links[PRIMARY_LINK].addresses if PRIMARY_LINK in links else ()
     launcher.pod_addresses = tuple(address.partition("/")[0] for address in sorted(addresses, key=_ipv4_first))

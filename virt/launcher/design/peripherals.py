@@ -28,7 +28,8 @@ def balloon(request: Request) -> Domain:
     if request.devices.autoattach_mem_balloon is False:
         return Domain(devices=Devices(balloon=Balloon(model="none")))
     return Domain(devices=Devices(balloon=Balloon(
-        model=VIRTIO_MODEL, free_page_reporting=True, stats_period_s=request.facts.balloon_stats_period_s or None,
+        model=VIRTIO_MODEL, free_page_reporting=request.facts.free_page_reporting,
+        stats_period_s=request.facts.balloon_stats_period_s or None,
     )))
 
 

@@ -27,8 +27,10 @@ def identity(request: Request) -> Domain:
     entries = {
         "manufacturer": facts.smbios_manufacturer,
         "product": facts.smbios_product,
+        "version": facts.smbios_version,
         "serial": firmware.serial,
         "uuid": firmware.uuid.lower(),
+        "sku": facts.smbios_sku,
         "family": facts.smbios_family,
     }
     given = request.asked.chassis or v1.Chassis()

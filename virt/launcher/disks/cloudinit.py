@@ -43,7 +43,7 @@ def _meta_data(vmi: VirtualMachineInstance) -> dict[str, str]:
     firmware = vmi.spec.domain.firmware
     return {
         "instance-id": (firmware.uuid if firmware else "") or f"{vmi.metadata.name}.{vmi.metadata.namespace}",
-        "local-hostname": vmi.spec.hostname or vmi.metadata.name,
+        "local-hostname": names.hostname(vmi.metadata.name, vmi.spec.hostname),
     }
 
 

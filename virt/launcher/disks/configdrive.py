@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from virt.api import names
 from virt.api.v1 import CloudInitConfigDriveSource, VirtualMachineInstance
 from virt.launcher.disks import cloudinit, iso
 from virt.launcher.disks.errors import DiskError
@@ -39,7 +40,7 @@ def _meta_data(vmi: VirtualMachineInstance) -> dict[str, str]:
     firmware = vmi.spec.domain.firmware
     found = {
         "instance_id": f"{vmi.metadata.name}.{vmi.metadata.namespace}",
-        "hostname": vmi.spec.hostname or vmi.metadata.name,
+        "hostname": names.hostname(vmi.metadata.name, vmi.spec.hostname),
         "uuid": firmware.uuid if firmware else "",
     }
     return {name: value for name, value in found.items() if value}

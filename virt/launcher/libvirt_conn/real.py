@@ -49,6 +49,7 @@ _CLASSES: dict[int, type[errors.HypervisorError]] = {
     _AGENT_COMMAND_FAILED: errors.AgentError,
 }
 _LOST_CODES = (libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN)
+_LOST_THERE = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR)    # "client socket is closed" is internal
 _LOST_DOMAINS = (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
 
 
@@ -58,7 +59,7 @@ def _translated(default: type[errors.HypervisorError] = errors.HypervisorError) 
         yield
     except libvirt.libvirtError as error:
         code, text = error.get_error_code(), str(error)
-        if code in _LOST_CODES or (code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_error_domain() in _LOST_DOMAINS):
+        if code in _LOST_CODES or (code in _LOST_THERE and error.get_error_domain() in _LOST_DOMAINS):
             raise errors.HypervisorLost(text) from error
         raise _CLASSES.get(code, default)(text) from error
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from virt.api import names
 from virt.operator.resources import Json
 
-CA_SECRET = "kubevirt-ca"
 EXTERNAL_CA_CONFIG_MAP = "kubevirt-external-ca"
 DURATION = "kubevirt.io/duration"
 

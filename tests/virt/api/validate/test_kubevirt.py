@@ -6,6 +6,7 @@ import pytest
 
 from virt.api import codec, v1
 from virt.api.validate import kubevirt
+from virt.operator import static
 
 CONFIGURATION = "spec.configuration"
 SELF_SIGNED = "spec.certificateRotateStrategy.selfSigned"
@@ -89,6 +90,23 @@ def test_gates_without_effect_are_warned_about() -> None:
     )
 
 
-def test_settings_without_effect_are_warned_about() -> None:
-    (warning,) = kubevirt.warnings(written(**configuration(permittedHostDevices={"usb": []})))
-    assert warning.startswith("spec.configuration.permittedHostDevices is not supported yet")
+@pytest.mark.parametrize(("spec", "field"), [
+    (configuration(seccompConfiguration={"a": {}}), "configuration.seccompConfiguration"),
+    (configuration(developerConfiguration={"logVerbosity": {"virtAPI": 5}}),
+     "configuration.developerConfiguration.logVerbosity"),
+    (configuration(developerConfiguration={"minimumReservePVCBytes": 1}),
+     "configuration.developerConfiguration.minimumReservePVCBytes"),
+    (configuration(liveUpdateConfiguration={"maxHotplugRatio": 2}), "configuration.liveUpdateConfiguration"),
+    (configuration(architectureConfiguration={"amd64": {"ovmfPath": "/x"}}),
+     "configuration.architectureConfiguration.amd64.ovmfPath"),
+    ({"workloadUpdateStrategy": {"workloadUpdateMethods": ["Evict"]}}, "workloadUpdateStrategy.workloadUpdateMethods"),
+    ({"monitorNamespace": "m"}, "monitorNamespace"),
+])
+def test_settings_without_effect_are_warned_about(spec: dict[str, Any], field: str) -> None:
+    (warning,) = kubevirt.warnings(written(**spec))
+    assert warning.startswith(f"spec.{field} is not supported yet")
+
+
+def test_what_a_new_cluster_sets_is_no_reason_to_warn() -> None:
+    spec = static.kubevirt(emulation=True, cpu_model="Nehalem")["spec"]
+    assert kubevirt.warnings(written(**spec)) == ()

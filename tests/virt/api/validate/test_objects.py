@@ -34,6 +34,21 @@ def test_vm(spec: dict[str, Any], fields: list[str]) -> None:
     assert [cause.field for cause in machine.create(vm(**spec), CONFIG)] == fields
 
 
+@pytest.mark.parametrize("label", names.RESERVED_LABELS)
+def test_a_template_may_not_bring_the_components_labels(label: str) -> None:
+    """The controller creates the VMI in its own name, so nobody asks again there."""
+    def labelled(**labels: str) -> v1.VirtualMachine:
+        return codec.from_json({"spec": {"runStrategy": "Halted", "template": {
+            "metadata": {"labels": labels}, "spec": instance_document()["spec"]}}}, v1.VirtualMachine)
+
+    plain, forged = labelled(app="x"), labelled(app="x", **{label: "y"})
+    assert machine.create(plain, CONFIG) == ()
+    for causes in (machine.create(forged, CONFIG), machine.update(plain, forged, CONFIG)):
+        (cause,) = causes
+        assert (cause.field, label in cause.message) == ("spec.template.metadata.labels", True)
+    assert machine.update(forged, replace(forged, metadata=core.ObjectMeta(labels={"a": "b"})), CONFIG) == ()
+
+
 def test_a_vm_without_memory_is_admitted_and_its_vmi_is_not() -> None:
     document = instance_document()
     del document["spec"]["domain"]["resources"]
@@ -89,25 +104,23 @@ def test_a_migration_to_another_cluster_is_not_built() -> None:
 def test_only_components_change_the_spec_of_a_vmi() -> None:
     old = instance()
     new = replace(old, spec=replace(old.spec, hostname="other"))
-    (cause,) = rules.update(old, new, by_component=False)
+    (cause,) = rules.update(old, new)
     assert (cause.field, cause.message) == ("spec", "update of VMI object is restricted")
-    assert rules.update(old, new, by_component=True) == ()
 
 
 @pytest.mark.parametrize("label", names.RESERVED_LABELS)
 def test_reserved_labels_are_for_components(label: str) -> None:
     old = instance()
     new = replace(old, metadata=replace(old.metadata, labels={label: "x"}))
-    for causes in (rules.create(new, CONFIG), rules.update(old, new, by_component=False),
-                   rules.update(new, old, by_component=False)):
+    for causes in (rules.create(new, CONFIG), rules.update(old, new), rules.update(new, old)):
         assert "metadata.labels" in [cause.field for cause in causes]
         assert any(label in cause.message for cause in causes)
-    assert rules.update(old, new, by_component=True) == ()
+    assert "metadata.labels" not in [cause.field for cause in rules.create(new, CONFIG, by_component=True)]
 
 
 def test_other_labels_of_a_vmi_are_free() -> None:
     old = instance()
-    assert rules.update(old, replace(old, metadata=core.ObjectMeta(labels={"a": "b"})), by_component=False) == ()
+    assert rules.update(old, replace(old, metadata=core.ObjectMeta(labels={"a": "b"}))) == ()
 
 
 def vmim(name: str = "m", phase: str = "", **spec: Any) -> v1.VirtualMachineInstanceMigration:

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.fakes.patches import merged
 from tests.virt.api.generated import instance_document, objects
 from tests.virt.api.validate.changes import IMAGE, TCP, disk, domain, interface, kernel, probe, volume
 from tests.virt.api.validate.compute_faults import COMPUTE_FAULTS
 from tests.virt.api.validate.device_faults import DEVICE_FAULTS
 from virt.api import codec, defaults, v1
 from virt.api.clusterconfig import ClusterConfig
+from virt.api.jsonpatch import merged
 from virt.api.status import DUPLICATE, INVALID, NOT_SUPPORTED, REQUIRED, StatusCause
 from virt.api.validate import instance, machine
 
@@ -108,7 +108,7 @@ def test_no_vmi_breaks_the_rules_themselves(vmi: v1.VirtualMachineInstance) -> N
     whole = defaults.instance(vmi, CONFIG, now="", uuid=UUID)
     assert complete(instance.create(vmi, CONFIG))
     assert complete(instance.create(whole, CONFIG))
-    changed = instance.update(vmi, whole, by_component=False)
+    changed = instance.update(vmi, whole)
     assert complete(changed)
     assert ("spec" in [cause.field for cause in changed]) == (vmi.spec != whole.spec)
 

@@ -121,6 +121,13 @@ def test_a_handler_has_time_to_say_how_a_guest_ended_whose_pod_is_gone() -> None
     assert look_again_s(World(vmi("Running"), (UP,)), NOW) is None
 
 
+def test_a_pod_that_ended_without_a_word_of_the_handler_is_looked_at_again() -> None:
+    """Whether the handler is lost the passing of time decides; the node may show nothing new by then."""
+    for given in (vmi("Running"), vmi("Scheduled")):
+        assert look_again_s(World(given, (ENDED,)), NOW) == 60.0
+        assert look_again_s(World(given, (pod("Failed"),)), NOW) == 60.0
+
+
 def test_a_guest_of_a_lost_node_says_why_it_failed() -> None:
     lost = updated(World(vmi("Running"), (ENDED,), node_lost=True), None, STAMP).status
     assert (lost.phase, lost.reason) == ("Failed", "NodeUnresponsive")
@@ -186,7 +193,7 @@ def test_only_own_words_are_taken_back() -> None:
             status=v1.VirtualMachineInstanceStatus(phase="Scheduled", conditions=(known,))), (UP,))
 
     handlers = updated(with_reason("Synchronizing with the Domain failed."), None, STAMP)
-    assert conditions.is_false(handlers.status.conditions, "Synchronized")
+    assert conditions.find(handlers.status.conditions, "Synchronized") is not None
     ours = updated(with_reason("ImagePullBackOff"), None, STAMP)
     assert conditions.find(ours.status.conditions, "Synchronized") is None
 

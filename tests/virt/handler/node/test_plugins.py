@@ -28,6 +28,17 @@ def test_kvm_is_offered_where_the_device_is_and_emulation_is_not_asked_for(tmp_p
     assert told == [True]
 
 
+def test_a_launcher_is_told_what_the_cluster_says_of_every_guest() -> None:
+    configuration = Configuration()
+    configuration.changed(None, v1.KubeVirt(spec=v1.KubeVirtSpec(configuration=v1.KubeVirtConfiguration(
+        smbios=v1.SMBiosConfiguration(version="1.2", sku="k"), mem_balloon_stats_period=0,
+        virtual_machine_options=v1.VirtualMachineOptions(disable_free_page_reporting=v1.EmptySwitch()),
+    ))))
+    facts = configuration.facts()
+    assert (facts.smbios_manufacturer, facts.smbios_version, facts.smbios_sku) == ("KubeVirt", "1.2", "k")
+    assert (facts.balloon_stats_period_s, facts.free_page_reporting) == (0, False)
+
+
 async def test_the_kvm_plugin_comes_and_goes_with_the_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

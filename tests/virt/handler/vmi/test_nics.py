@@ -1,10 +1,9 @@
 import pytest
-from msgspec.structs import replace
 
 from tests.virt.handler.world import vmi
 from virt.api import v1
 from virt.handler.net.model import Binding, DhcpExtras, GuestNic, NetworkPlanError, PortRange
-from virt.handler.vmi.nics import guest_nics, hostname
+from virt.handler.vmi.nics import guest_nics
 
 
 def with_interfaces(
@@ -60,11 +59,3 @@ def test_a_default_multus_network_is_the_pods_own_card() -> None:
 def test_what_cannot_be_made_is_said(interface: v1.Interface) -> None:
     with pytest.raises(NetworkPlanError):
         guest_nics(with_interfaces(interface, networks=(v1.Network(name="a", pod=v1.PodNetwork()),)))
-
-
-@pytest.mark.parametrize(("name", "spec", "expected"), [
-    ("vm", "", "vm"), ("vm.a.b", "", "vm"), ("vm", "given", "given"), ("x" * 62 + "-y", "", "x" * 62),
-])
-def test_the_guest_has_the_pods_name(name: str, spec: str, expected: str) -> None:
-    found = vmi(hostname=spec)
-    assert hostname(replace(found, metadata=replace(found.metadata, name=name))) == expected

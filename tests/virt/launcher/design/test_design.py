@@ -51,6 +51,18 @@ def test_no_memory_is_refused(domain: dict[str, Any]) -> None:
         designed(domain)
 
 
+def test_what_the_cluster_says_of_every_guest_is_in_its_domain() -> None:
+    facts = HostFacts(kvm=True, smbios_version="1.2", smbios_sku="k", free_page_reporting=False)
+    for told, entries, reporting in ((facts, {"version": "1.2", "sku": "k"}, False), (KVM, {}, True)):
+        domain = designed({}, told)
+        assert domain.sysinfo is not None
+        assert domain.devices is not None
+        assert domain.devices.balloon is not None
+        system = {entry.name: entry.value for entry in domain.sysinfo.system}
+        assert {name: value for name, value in system.items() if name in ("version", "sku")} == entries
+        assert domain.devices.balloon.free_page_reporting is reporting
+
+
 def ports(domain: Domain) -> int:
     return sum(each.model == "pcie-root-port" for each in (domain.devices or Devices()).controllers)
 

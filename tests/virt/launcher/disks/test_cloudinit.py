@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from pycdlib import PyCdlib
 
 from virt.api import core, v1
@@ -28,6 +29,12 @@ def test_inline_data_and_meta_data(tmp_path: Path) -> None:
     assert json.loads(files["meta-data"]) == {
         "instance-id": "5d307ca9-b3ef-428c-8861-06e72d69f223", "local-hostname": 'we"b\n',
     }  # fmt: skip
+
+
+def test_the_guests_name_is_its_pods() -> None:
+    dotted = replace(VMI, metadata=core.ObjectMeta(name=f"{'w' * 70}.shop", namespace="default"))
+    files = cloudinit.files(dotted, v1.CloudInitNoCloudSource(user_data="x"), Path())
+    assert json.loads(files["meta-data"])["local-hostname"] == "w" * 63
 
 
 @pytest.mark.parametrize("key", ["userdata", "userData"])

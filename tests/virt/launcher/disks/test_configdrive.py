@@ -33,6 +33,13 @@ def test_the_files_stand_where_openstack_has_them(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_guests_name_is_its_pods() -> None:
+    dotted = v1.VirtualMachineInstance(metadata=core.ObjectMeta(name="web.shop", namespace="team"))
+    files = configdrive.files(dotted, v1.CloudInitConfigDriveSource(user_data="x"), Path())
+    found = json.loads(files["openstack/latest/meta_data.json"])
+    assert (found["hostname"], found["instance_id"]) == ("web", "web.shop.team")
+
+
 def test_what_is_not_given_is_left_out(tmp_path: Path) -> None:
     files = configdrive.files(v1.VirtualMachineInstance(), v1.CloudInitConfigDriveSource(network_data="{}"), tmp_path)
     assert "openstack/latest/user_data" not in files

@@ -48,13 +48,6 @@ def bounded(name: str) -> str:
     return f"{name[:54]}-{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]}"
 
 
-def hostname(vmi: v1.VirtualMachineInstance) -> str:
-    """What the guest and the pod are called: the spec's word, else the first label of the VMI's name."""
-    if vmi.spec.hostname:
-        return vmi.spec.hostname
-    return vmi.metadata.name.partition(".")[0][:LABEL_MAX].rstrip("-")
-
-
 def disk_container(volume: str) -> str:
     """The container that passes a containerDisk to the launcher."""
     return bounded(f"volume{volume}")

@@ -1,7 +1,7 @@
 """VMI and cluster configuration -> launcher pod. Pure: the same input gives the same pod, name included.
 
 What ``compute`` is told (docs/architecture.md, "Launcher pod"): VMI_NAME, VMI_NAMESPACE, VMI_UID, GRACE_PERIOD_S,
-POD_NAME, POD_UID, LOG_VERBOSITY, and the XDG folders that libvirt's session mode uses.
+POD_NAME, POD_UID, and the XDG folders that libvirt's session mode uses.
 """
 
 from collections.abc import Collection, Mapping
@@ -62,7 +62,7 @@ def _metadata(vmi: v1.VirtualMachineInstance) -> core.ObjectMeta:
             **{key: value for key, value in vmi.metadata.labels.items() if key not in _OF_ITS_PLACE},
             names.APP_LABEL: names.LAUNCHER,
             names.CREATED_BY_LABEL: vmi.metadata.uid,
-            names.VM_NAME_LABEL: naming.hostname(vmi),
+            names.VM_NAME_LABEL: names.hostname(vmi.metadata.name, vmi.spec.hostname),
             names.VMI_ID_LABEL: naming.bounded(vmi.metadata.name),
         },
         annotations={
@@ -97,7 +97,7 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
         automount_service_account_token=False,
         image_pull_secrets=sidecars.pull_secrets(spec),
         enable_service_links=False,
-        hostname=naming.hostname(vmi),
+        hostname=names.hostname(vmi.metadata.name, spec.hostname),
         subdomain=spec.subdomain,
         dns_policy=spec.dns_policy,
         dns_config=_dns_config(spec.dns_config),
@@ -127,7 +127,7 @@ def _compute(
         image=context.launcher_image,
         image_pull_policy=config.image_pull_policy,
         command=(names.LAUNCHER_INIT_HELPER, "python3", "-m", "virt.cli.launcher"),
-        env=_environment(vmi, config),
+        env=_environment(vmi),
         resources=resources.compute(spec, config, limited=context.limited),
         volume_mounts=tuple(entry.mount for entry in mounted if entry.mount is not None),
         volume_devices=tuple(entry.device for entry in mounted if entry.device is not None),
@@ -138,13 +138,12 @@ def _compute(
     )
 
 
-def _environment(vmi: v1.VirtualMachineInstance, config: ClusterConfig) -> tuple[core.EnvVar, ...]:
+def _environment(vmi: v1.VirtualMachineInstance) -> tuple[core.EnvVar, ...]:
     plain = {
         "VMI_NAME": vmi.metadata.name,
         "VMI_NAMESPACE": vmi.metadata.namespace,
         "VMI_UID": vmi.metadata.uid,
         "GRACE_PERIOD_S": str(grace_s(vmi)),
-        "LOG_VERBOSITY": str(config.log_verbosity.launcher),
         "XDG_CACHE_HOME": names.PRIVATE_DIR,
         "XDG_CONFIG_HOME": names.PRIVATE_DIR,
         "XDG_RUNTIME_DIR": "/var/run",
