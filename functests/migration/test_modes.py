@@ -187,7 +187,7 @@ def test_bandwidth_is_kept(space: Space, cluster: Cluster, nodes: Nodes, policy:
     Steps: migrate it with 4 MiB/s, back with 64 MiB/s.
     Expected: the first takes more than twice as long, and no less than its memory in use takes at that rate.
     """
-    _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"))
     # At least this much cannot be sent as zeros, and is not changed any more.
     shell.succeed("head -c 33554432 /dev/urandom > /run/blob", within_s=30)
     took: dict[str, float] = {}
