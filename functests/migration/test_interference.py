@@ -185,7 +185,8 @@ def test_one_whose_target_does_not_get_ready_is_cancelled(space: Space, cluster:
         space.rest.delete(kubevirt_path(moves.VMIM, space.name, "move")).ok()
         patience.eventually(
             "the migration is gone", lambda: moves.get(space, "move"), lambda found: found is None, within_s=30)
-        kinds = {each["type"] for _, found in watch.seen("move") for each in found.get("status", {}).get("conditions", [])}
+        seen = [found.get("status", {}) for _, found in watch.seen("move")]
+    kinds = {each["type"] for status in seen for each in status.get("conditions", [])}
     assert "migrationAbortRequested" in kinds
     assert moves.check_stayed(space, nodes, "vm", before) == "Live migration has been aborted"
     _annotated(space, BLOCK, None)

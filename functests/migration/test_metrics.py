@@ -28,11 +28,11 @@ def _scraped(stack: Stack, nodes: Nodes, component: str, *, node: str = "") -> d
     return found
 
 
-def _of(samples: dict[str, float], name: str, **labels: str) -> list[float]:
-    """Values of the samples of this name that have at least these labels."""
+def _of(samples: dict[str, float], metric: str, /, **labels: str) -> list[float]:
+    """Values of the samples of this metric that have at least these labels."""
     return [
         value for key, value in samples.items()
-        if key.partition("{")[0] == name
+        if key.partition("{")[0] == metric
         and labels.items() <= dict(re.findall(r'(\w+)="([^"]*)"', key)).items()
     ]
 
