@@ -112,6 +112,8 @@ def pair(files: Path, common: Path, image: str) -> Iterator[Pair]:
     """``common``: an empty folder for both, that uid 107 may write to."""
     made = Pair(files, common, image)
     common.chmod(0o777)
+    for path in (files, *files.rglob("*")):
+        path.chmod(0o755)               # uid 107 reads them
     try:
         for number, me in enumerate("ab"):
             made.begin(me, number)
