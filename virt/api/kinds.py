@@ -41,6 +41,7 @@ PVC = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True, co
 RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota", True, core.ResourceQuota)
 STORAGE_CLASS = Kind("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, core.StorageClass)
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease", True, core.Lease)
+DISRUPTION_BUDGET = untyped("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True)
 CONTROLLER_REVISION = Kind("apps", "v1", "controllerrevisions", "ControllerRevision", True, core.ControllerRevision)
 SUBJECT_ACCESS_REVIEW = Kind(
     "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False, core.SubjectAccessReview,

@@ -1,4 +1,5 @@
-"""The device plugins that this node serves now: tun and container-disk always, kvm where guests run on it."""
+"""The device plugins that this node serves now: tun and container-disk always, kvm where guests run on it, userfaultfd
+where the kernel has it."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,14 +15,18 @@ _logger = log.get("virt.handler.devices")
 class DevicePlugins:
     """``node_dir`` is /var/run/kubevirt, the same path on the node; ``kubelet_dir`` the kubelet's plugin folder.
 
-    Tell :meth:`reconsider` when ``kvm()`` may answer differently.
+    Tell :meth:`reconsider` when ``kvm()`` may answer differently. ``userfaultfd``: the device's minor number.
     """
 
-    def __init__(self, node_dir: Path, kubelet_dir: Path, helpers: Path, kvm: Callable[[], bool]) -> None:
+    def __init__(
+        self, node_dir: Path, kubelet_dir: Path, helpers: Path, kvm: Callable[[], bool], *,
+        userfaultfd: int | None = None,
+    ) -> None:
         self._node_dir = node_dir
         self._kubelet_dir = kubelet_dir
         self._helpers = helpers
         self._kvm = kvm
+        self._userfaultfd = userfaultfd
         self._again = asyncio.Event()
         self._plugins: dict[str, Plugin] = {}
 
@@ -55,8 +60,9 @@ class DevicePlugins:
             await asyncio.gather(*running.values(), return_exceptions=True)
 
     def _adjust(self, running: dict[str, asyncio.Task[None]], *, kvm: bool) -> None:
-        files.make_nodes(resources.character_devices(self._node_dir, kvm=kvm))
-        wanted = {resource.name: resource for resource in resources.resources(self._node_dir, kvm=kvm)}
+        files.make_nodes(resources.character_devices(self._node_dir, kvm=kvm, userfaultfd=self._userfaultfd))
+        wanted = {resource.name: resource for resource in resources.resources(
+            self._node_dir, kvm=kvm, userfaultfd=self._userfaultfd)}
         for name in [name for name in running if name not in wanted]:
             running.pop(name).cancel()
             del self._plugins[name]
