@@ -263,8 +263,11 @@ async def _noted(troubles: set[str], work: Awaitable[None]) -> None:
 
 
 async def _on_node(work: Callable[[], T]) -> T:
-    namespace = os.open(NODE_NETNS, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return await inside(namespace, work)
-    finally:
-        os.close(namespace)
+        namespace = os.open(NODE_NETNS, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return await inside(namespace, work)
+        finally:
+            os.close(namespace)
+    except OSError as error:
+        raise netlink.CardError(f"the node's network namespace cannot be looked into: {error}") from error
