@@ -19,7 +19,7 @@ $(READY): requirements.lock scripts/bootstrap
 cluster-up: $(READY)  ## bring the dev cluster up
 	$(PYTHON) -m cluster_up up
 
-cluster-down: $(READY)  ## take it away
+cluster-down: $(READY)  ## take the dev cluster away; the cache stays
 	$(PYTHON) -m cluster_up down
 
 cluster-sync: $(READY)  ## roll out what changed in the source
@@ -28,7 +28,7 @@ cluster-sync: $(READY)  ## roll out what changed in the source
 cluster-logs: $(READY)  ## collect logs into artifacts/logs
 	$(PYTHON) -m cluster_up logs
 
-status: $(READY)  ## what runs
+status: $(READY)  ## what runs in the dev cluster, and whether it is well
 	$(PYTHON) -m cluster_up status
 
 doctor: $(READY)  ## what this machine has and lacks
@@ -64,4 +64,4 @@ test: lint unit cluster-up  ## lint, unit tests, cluster, the functional tests t
 	$(PYTHON) -m pytest functests $(PARALLEL) --lane tier1
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 18

@@ -255,20 +255,26 @@ def test_random_faults_never_break_the_webhook(space: Space, cluster: Cluster) -
 def test_labels_of_the_product_are_not_a_tenants(space: Space, cluster: Cluster) -> None:
     """
     Preconditions: a user with the role admin.
-    Steps: the user creates a VMI with each label that the product itself sets; the controller's account does the same.
-    Expected: 422 at metadata.labels, "reserved"; the controller's is admitted (dry run).
+    Steps: the user creates a VMI with each label that the product itself sets, and a VM with it in its template; the
+        controller's account creates the VMI.
+    Expected: 422 where the label stands, "reserved"; the controller's is admitted (dry run).
     """
     _, user = roles.user_with(space, "admin")
-    path = f"{kubevirt_path(VMI, space.name)}?dryRun=All"
+    path, machines = (f"{kubevirt_path(kind, space.name)}?dryRun=All" for kind in (VMI, VM))
     control = build.disk_boot_vmi(cluster, "vm")
     assert user.post(path, control).code == 201
     misses = []
     for label in ("created-by", "nodeName", "schedulable"):
-        marked = merged(control, {"metadata": {"labels": {f"kubevirt.io/{label}": "x"}}})
-        answer = user.post(path, marked)
-        fields = [cause.get("field") for cause in answer.causes]
-        if (answer.code, fields) != (422, ["metadata.labels"]) or "reserved" not in answer.message:
-            misses.append(f"{label}: {answer.code} at {fields}: {answer.message[:300]}")
+        labels = {"metadata": {"labels": {f"kubevirt.io/{label}": "x"}}}
+        marked = merged(control, labels)
+        for where, manifest, place in (
+            (path, marked, "metadata.labels"),
+            (machines, build.vm_of(marked, "Halted"), "spec.template.metadata.labels"),
+        ):
+            answer = user.post(where, manifest)
+            fields = [cause.get("field") for cause in answer.causes]
+            if (answer.code, fields) != (422, [place]) or "reserved" not in answer.message:
+                misses.append(f"{label} at {place}: {answer.code} at {fields}: {answer.message[:300]}")
         own = space.rest.as_user("system:serviceaccount:kubevirt:kubevirt-controller").post(path, marked)
         if own.code != 201:
             misses.append(f"{label} by the controller: {own.code} {own.message[:300]}")

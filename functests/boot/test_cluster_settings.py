@@ -14,7 +14,9 @@ MODEL_LABEL = "cpu-model.node.kubevirt.io/"
 # Models that are neither the cluster's nor the default; what the first calls itself.
 MODEL, NAME, OTHER = "Penryn", "Intel Core 2 Duo P9xxx (Penryn Class Core 2)", "Westmere"
 DEFAULT = {"sys_vendor": "KubeVirt", "product_name": "None", "product_family": "KubeVirt"}
-SMBIOS = {"manufacturer": "Acme", "product": "Anvil", "family": "Tools & more"}
+SMBIOS = {"manufacturer": "Acme", "product": "Anvil", "family": "Tools & more", "version": "7.1", "sku": "AN-71"}
+SHOWN_AS = {"manufacturer": "sys_vendor", "product": "product_name", "family": "product_family",
+            "version": "product_version", "sku": "product_sku"}  # fmt: skip
 CHASSIS = {"manufacturer": "Coyote", "serial": "chassis-17", "asset": "shelf 4"}
 
 def _model(space: Space, vmi: build.Manifest) -> str:
@@ -50,7 +52,7 @@ def test_settings_of_the_cluster_reach_the_next_guest(space: Space, cluster: Clu
     with settings.changed(space.rest, {"configuration": {"smbios": SMBIOS, "cpuModel": MODEL}}):
         patience.eventually("admission knows the model", lambda: _model(space, second), lambda model: model == MODEL)
         vmi, shell = space.boot(second)
-        texts = dict(zip(DEFAULT, (SMBIOS["manufacturer"], SMBIOS["product"], SMBIOS["family"]), strict=True))
+        texts = {SHOWN_AS[setting]: text for setting, text in SMBIOS.items()}
         own = build.merged(second, {"metadata": {"name": "own"}, "spec": {"domain": {"cpu": {"model": OTHER}}}})
         found: list[Claim] = [
             ("texts of the second guest", _dmi(shell, texts), texts),

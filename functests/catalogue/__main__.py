@@ -1,5 +1,6 @@
 """``python -m functests.catalogue [AREA] [--no-missing]``: ends with 1 when a test's id does not exist."""
 
+import argparse
 import sys
 
 from functests.catalogue import listing
@@ -7,10 +8,17 @@ from functests.verdict.history import History, file
 
 
 def main(argv: list[str]) -> int:
-    areas = [word.upper() for word in argv if not word.startswith("-")]
-    cases, existing = listing.catalogue(), listing.tested(listing.TESTS)
+    cases = listing.catalogue()
+    areas = list(dict.fromkeys(case.area for case in cases.values()))
+    parser = argparse.ArgumentParser(
+        prog="python -m functests.catalogue", description="Functional cases: tested, missing, last red.")
+    parser.add_argument(
+        "area", nargs="?", type=str.upper, choices=areas, metavar="AREA", help=f"one of {', '.join(areas)}; else all")
+    parser.add_argument("--no-missing", action="store_true", help="only the cases that have a test")
+    given = parser.parse_args(argv)
+    existing = listing.tested(listing.TESTS)
     good, red = History(file()).cases()
-    text = listing.lines(cases, existing, good, red, area="".join(areas[:1]), missing="--no-missing" not in argv)
+    text = listing.lines(cases, existing, good, red, area=given.area or "", missing=not given.no_missing)
     print("\n".join(text))
     unknown = listing.strangers(cases, existing)
     print("\n".join(unknown), file=sys.stderr, end="\n" if unknown else "")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from functests.libs.cluster import Cluster
+from virt.api import jsonpatch
 
 Manifest = dict[str, Any]
 
@@ -74,14 +75,7 @@ def vm_of(vmi: Manifest, run_strategy: str | None = "Always") -> Manifest:
 
 def merged(document: Manifest, changes: Mapping[str, Any]) -> Manifest:
     """``document`` with ``changes`` laid over it, as a JSON merge patch would (None removes, lists are replaced)."""
-    result = copy.deepcopy(document)
-    for key, value in changes.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(result.get(key), dict):
-            result[key] = merged(result[key], value)
-        else:
-            result[key] = copy.deepcopy(value) if not isinstance(value, Mapping) else merged({}, value)
+    result: Manifest = jsonpatch.merged(copy.deepcopy(document), changes)
     return result
 
 

@@ -96,7 +96,7 @@ def look(space: Space, shell: Console, *, within_s: float = ANSWERS_S) -> State:
     """The state now. Raises ConsoleError when the shell does not answer."""
     told = {"console": _enter(shell, within_s)}
     told |= {name: shell.run(question, within_s=within_s).out for name, question in _QUESTIONS.items()}
-    return told | of_api(space)
+    return {**told, **of_api(space)}
 
 
 def of_api(space: Space) -> State:

@@ -95,7 +95,7 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
         "kubevirts": kubevirts.run,
         "front proxy": proxies.run,
         "certificate": door.follow,
-        "http": lambda: http.serve(app, port=names.API_PORT, context=door.context),
+        "http": lambda: http.serve(app, port=names.API_PORT, context=door.context, drain_s=http.DRAIN_S),
     }
 
 

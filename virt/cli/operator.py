@@ -46,7 +46,8 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
         "certificate": certificate.informer.run,
         "metrics": lambda: http.serve(http.health_app(), port=names.API_PORT, context=certificate.context),
         "webhooks": lambda: http.serve(
-            KubeVirtAdmission(client).app(), port=OPERATOR_WEBHOOK_PORT, context=certificate.context
+            KubeVirtAdmission(client).app(), port=OPERATOR_WEBHOOK_PORT, context=certificate.context,
+            drain_s=http.DRAIN_S,
         ),
         "events": events.run,
         "leader": lambda: elector.run(lead),

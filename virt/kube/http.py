@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from virt.base import log
 
+DRAIN_S = 5.0                 # until kube-proxy on every node knows that a pod leaves, requests to its Service come
 LOOK_S = 5.0                  # how often the mounted files are looked at; the kubelet itself needs up to a minute
 
 _logger = log.get("virt.kube.http")
@@ -92,16 +93,21 @@ def health_app(
 
 async def serve(
     app: web.Application, *, port: int, certs: Certificates | None = None, context: ssl.SSLContext | None = None,
-    host: str | None = None,
+    host: str | None = None, drain_s: float = 0.0,
 ) -> None:
-    """Serve until cancelled; then open requests have three seconds to end. ``certs`` are followed while it runs.
+    """Serve until cancelled, and new requests for ``drain_s`` more; then open ones have three seconds to end.
 
-    Give ``context`` instead of ``certs`` for one that somebody else keeps up to date. ``host`` None: all addresses.
+    ``certs`` are followed while it runs. Give ``context`` instead for one that somebody else keeps up to date. ``host``
+    None: all addresses. What stands behind a Service gives ``DRAIN_S``.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=certs.server if certs else context).start()
-        await (certs.follow() if certs else asyncio.Event().wait())
+        try:
+            await (certs.follow() if certs else asyncio.Event().wait())
+        except asyncio.CancelledError:
+            await asyncio.sleep(drain_s)
+            raise
     finally:
         await runner.cleanup()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from functests.catalogue import listing
+from functests.catalogue.__main__ import main
 from functests.verdict.history import Red
 
 
@@ -46,3 +47,12 @@ def test_the_report_says_what_exists_what_is_red_and_what_is_missing() -> None:
     assert "title VNC-002: RED; last red" in text
     assert "title VNC-003: never run here" in text
     assert text.index("VNC-004") < text.index("VNC-005"), "missing ones of tier 1 come first"
+
+
+def test_an_area_that_is_none_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["xyz"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "'XYZ'" in said
+    assert "LIF" in said

@@ -1,7 +1,9 @@
 """Differences as patches, against an independent implementation that applies them."""
 
+import copy
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +42,22 @@ def test_a_longer_list_is_added_to() -> None:
 
 def test_pointers_are_escaped() -> None:
     assert jsonpatch.pointer("metadata", "labels", "a/b~c", 0) == "/metadata/labels/a~1b~0c/0"
+
+
+@pytest.mark.parametrize(("document", "patch", "result"), [
+    ({"a": "b"}, {"a": "c", "b": "d"}, {"a": "c", "b": "d"}),
+    ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+    ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+    ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+    ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+    (["a", "b"], ["c", "d"], ["c", "d"]),
+    ({"a": "foo"}, None, None),
+    ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+    ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+    ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+])
+def test_a_merge_is_that_of_the_rfc(document: Any, patch: Any, result: Any) -> None:
+    """The examples of RFC 7386, appendix A."""
+    before = copy.deepcopy((document, patch))
+    assert jsonpatch.merged(document, patch) == result
+    assert (document, patch) == before

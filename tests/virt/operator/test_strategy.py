@@ -107,15 +107,6 @@ def test_pods_mount_their_certificates_where_the_components_look() -> None:
         assert pod["priorityClassName"] == workloads.PRIORITY_CLASS
 
 
-def test_the_api_goes_on_for_a_moment_and_the_controller_delays_no_update() -> None:
-    found = made()
-    api, controller = pod_of(found.api[0]), pod_of(found.controller[0])
-    stop = api["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-    assert stop[0] == "sleep"
-    assert 0 < int(stop[1]) < api["terminationGracePeriodSeconds"] - 20       # a component gives itself 20 s
-    assert "lifecycle" not in controller["containers"][0]
-
-
 def test_only_the_node_agent_is_privileged() -> None:
     found = made()
     for wanted in (found.api[0], found.controller[0]):

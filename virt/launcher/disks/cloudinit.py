@@ -13,7 +13,6 @@ from virt.api import names
 from virt.api.v1 import CloudInitNoCloudSource, VirtualMachineInstance
 from virt.api.v1.volume import CloudInitSource
 from virt.launcher.disks import iso
-from virt.launcher.disks.errors import DiskError
 
 LABEL = "cidata"
 
@@ -63,9 +62,4 @@ def _content(field: str, plain: str, encoded: str, reference: object, secret: Pa
 
 def prepare(vmi: VirtualMachineInstance, volume: str, source: CloudInitNoCloudSource, secrets: Path, path: Path) -> int:
     """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
-    if not path.exists():
-        try:
-            iso.write(path, files(vmi, source, secrets), LABEL)
-        except (OSError, ValueError) as error:
-            raise DiskError(f"volume {volume}: {error}") from error
-    return path.stat().st_size
+    return iso.prepare(volume, path, LABEL, lambda: files(vmi, source, secrets))

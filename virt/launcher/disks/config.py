@@ -7,7 +7,6 @@ from pathlib import Path
 
 from virt.api.v1 import Volume
 from virt.launcher.disks import iso
-from virt.launcher.disks.errors import DiskError
 
 LABEL = "cfgdata"
 
@@ -38,9 +37,4 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def prepare(volume: Volume, folder: Path, path: Path) -> int:
     """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
-    if not path.exists():
-        try:
-            iso.write(path, files(folder), label(volume))
-        except (OSError, ValueError) as error:
-            raise DiskError(f"volume {volume.name}: {error}") from error
-    return path.stat().st_size
+    return iso.prepare(volume.name, path, label(volume), lambda: files(folder))

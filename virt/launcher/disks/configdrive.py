@@ -11,7 +11,6 @@ import msgspec
 from virt.api import names
 from virt.api.v1 import CloudInitConfigDriveSource, VirtualMachineInstance
 from virt.launcher.disks import cloudinit, iso
-from virt.launcher.disks.errors import DiskError
 
 LABEL = "config-2"
 _FOLDER = "openstack/latest"
@@ -28,12 +27,7 @@ def prepare(
     vmi: VirtualMachineInstance, volume: str, source: CloudInitConfigDriveSource, secrets: Path, path: Path
 ) -> int:
     """Write the ISO to ``path`` unless it is there; its size. Raises DiskError."""
-    if not path.exists():
-        try:
-            iso.write(path, files(vmi, source, secrets), LABEL)
-        except (OSError, ValueError) as error:
-            raise DiskError(f"volume {volume}: {error}") from error
-    return path.stat().st_size
+    return iso.prepare(volume, path, LABEL, lambda: files(vmi, source, secrets))
 
 
 def _meta_data(vmi: VirtualMachineInstance) -> dict[str, str]:

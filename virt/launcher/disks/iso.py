@@ -2,8 +2,10 @@
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
+
+from virt.launcher.disks.errors import DiskError
 
 _MODE = 0o640               # what is in them is often a secret
 _JOLIET_NAME = 64           # characters; a longer name is left to Rock Ridge
@@ -35,6 +37,17 @@ def image(contents: Mapping[str, bytes], label: str) -> bytes:
     except PyCdlibException as error:
         raise ValueError(f"cannot be put on an ISO image: {error}") from error
     return written.getvalue()
+
+
+def prepare(volume: str, path: Path, label: str, contents: Callable[[], Mapping[str, bytes]]) -> int:
+    """Write the image of a volume to ``path`` unless it is there; its size. ``contents`` may raise OSError and
+    ValueError, of which DiskError is made."""
+    if not path.exists():
+        try:
+            write(path, contents(), label)
+        except (OSError, ValueError) as error:
+            raise DiskError(f"volume {volume}: {error}") from error
+    return path.stat().st_size
 
 
 def write(path: Path, contents: Mapping[str, bytes], label: str) -> None:

@@ -57,28 +57,28 @@ class Disks:
             return await self._container_disk(volume.name)
         if volume.empty_disk is not None:
             return await self._empty_disk(volume.name, quantity.integer(volume.empty_disk.capacity))
-        if volume.cloud_init_no_cloud is not None:
-            path = self.ephemeral / "cloud-init" / volume.name / "noCloud.iso"
-            size = await asyncio.to_thread(
-                cloudinit.prepare, vmi, volume.name, volume.cloud_init_no_cloud, self.secrets / volume.name, path
-            )
-            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
-        if config.is_config(volume):
-            path = self.ephemeral / "config" / f"{volume.name}.iso"
-            size = await asyncio.to_thread(config.prepare, volume, self.config / volume.name, path)
-            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
+        if volume.cloud_init_no_cloud or volume.cloud_init_config_drive or config.is_config(volume):
+            return await asyncio.to_thread(self._generated, vmi, volume)
         if volume.ephemeral is not None:
             return await self._ephemeral(vmi, volume.name)
-        if volume.cloud_init_config_drive is not None:
-            path = self.ephemeral / "cloud-init" / volume.name / "configdrive.iso"
-            size = await asyncio.to_thread(
-                configdrive.prepare, vmi, volume.name, volume.cloud_init_config_drive, self.secrets / volume.name, path
-            )
-            return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
         if volume.persistent_volume_claim is not None or volume.data_volume is not None:
             read_only = volume.persistent_volume_claim is not None and volume.persistent_volume_claim.read_only
             return await asyncio.to_thread(self._claim, vmi, volume.name, read_only)
         raise DiskError(f"volume {volume.name}: the launcher knows no such kind of volume")
+
+    def _generated(self, vmi: VirtualMachineInstance, volume: Volume) -> DiskSource:
+        """An ISO of the launcher's own making."""
+        seeds, secrets = self.ephemeral / "cloud-init" / volume.name, self.secrets / volume.name
+        if (no_cloud := volume.cloud_init_no_cloud) is not None:
+            path = seeds / "noCloud.iso"
+            size = cloudinit.prepare(vmi, volume.name, no_cloud, secrets, path)
+        elif (drive := volume.cloud_init_config_drive) is not None:
+            path = seeds / "configdrive.iso"
+            size = configdrive.prepare(vmi, volume.name, drive, secrets, path)
+        else:
+            path = self.ephemeral / "config" / f"{volume.name}.iso"
+            size = config.prepare(volume, self.config / volume.name, path)
+        return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
 
     async def _container_disk(self, volume: str) -> DiskSource:
         held = self.containers.get(volume, {}).get("disk")

@@ -16,15 +16,11 @@ PRIORITY_CLASS = "kubevirt-cluster-critical"
 DEVICE_PLUGINS_DIR = "/var/lib/kubelet/device-plugins"
 _CAPABILITIES_MOUNT = {"name": "capabilities", "mountPath": names.HANDLER_CAPABILITIES_DIR}
 _USER = 1001
-# Nodes hear a moment late that a pod takes no more requests; one that stopped listening at once would refuse theirs,
-# and with it the writes that the webhooks look at.
-_LISTENS_ON_S = 3
 _CA_DIR = names.CA_FILE.rpartition("/")[0]
 
 
 def api(target: Target) -> Json:
     container = _container(target, "api", target.images.api, memory="150Mi")
-    container["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", str(_LISTENS_ON_S)]}}}
     pod = _pod(target, container, names.API_ACCOUNT, (names.API_CERTS, names.HANDLER_CLIENT_CERTS))
     return _deployment(target, names.API_SERVICE, pod, target.api_replicas)
 
