@@ -39,6 +39,7 @@ class FakeHypervisor:
         self.migrations: list[MigrationRequest] = []
         self.job: JobProgress | None = None
         self.max_downtime_ms = 0
+        self.refusals: dict[str, list[Exception]] = {}      # by call: raised one after the other
         self._departure: asyncio.Future[None] | None = None
         self._listeners: list[Callable[[Notice], None]] = []
 
@@ -79,6 +80,8 @@ class FakeHypervisor:
 
     def _running(self, domain: str, call: str) -> None:
         self.calls.append(call)
+        if self.refusals.get(call):
+            raise self.refusals[call].pop(0)
         if self.states.get(domain, (DomainState.NONE, ""))[0] not in (DomainState.RUNNING, DomainState.PAUSED):
             raise NotRunning(domain)
 
@@ -147,6 +150,10 @@ class FakeHypervisor:
 
     async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
         self.max_downtime_ms = milliseconds
+
+    async def start_post_copy(self, domain: str) -> None:
+        self._running(domain, "post-copy")
+        self.become(domain, DomainState.PAUSED, "Postcopy")
 
     async def abort_migration(self, domain: str) -> None:
         self.calls.append("abort")

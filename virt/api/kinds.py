@@ -45,6 +45,7 @@ NETWORK_ATTACHMENT = Kind(
     core.NetworkAttachmentDefinition,
 )
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease", True, core.Lease)
+DISRUPTION_BUDGET = untyped("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True)
 CONTROLLER_REVISION = Kind("apps", "v1", "controllerrevisions", "ControllerRevision", True, core.ControllerRevision)
 SUBJECT_ACCESS_REVIEW = Kind(
     "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False, core.SubjectAccessReview,

@@ -64,6 +64,9 @@ DEFAULT_CONTAINER_ANNOTATION: Final = "kubectl.kubernetes.io/default-container"
 MIGRATION_TRANSPORT_ANNOTATION: Final = "kubevirt.io/migrationTransportUnix"
 EVICT_ONLY_ANNOTATION: Final = "descheduler.alpha.kubernetes.io/request-evict-only"
 MIGRATION_JOB_NAME_ANNOTATION: Final = "kubevirt.io/migrationJobName"
+# With these on a VMI KubeVirt's own suite holds its migrations up, and so does ours.
+FAIL_MIGRATION_ANNOTATION: Final = "kubevirt.io/func-test-force-launcher-migration-failure"
+BLOCK_TARGET_ANNOTATION: Final = "kubevirt.io/func-test-block-migration-target-preparation"
 EVACUATION_MIGRATION_ANNOTATION: Final = "kubevirt.io/evacuationMigration"
 VM_GENERATION_ANNOTATION: Final = "kubevirt.io/vm-generation"
 PCI_TOPOLOGY_ANNOTATION: Final = "kubevirt.io/pci-topology-version"
@@ -85,6 +88,7 @@ UNPAUSED_READINESS_GATE: Final = "kubevirt.io/virtual-machine-unpaused"
 
 KVM_RESOURCE: Final = "devices.kubevirt.io/kvm"
 TUN_RESOURCE: Final = "devices.kubevirt.io/tun"
+USERFAULTFD_RESOURCE: Final = "devices.kubevirt.io/userfaultfd"      # of targets of migrations with post-copy
 CONTAINER_DISK_RESOURCE: Final = "devices.kubevirt.io/container-disk"
 COMPUTE_CONTAINER: Final = "compute"
 PCI_VARIABLE: Final = "PCI_RESOURCE"      # with device_variable: what device plugins tell of permittedHostDevices

@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prometheus_client import REGISTRY
+
 from virt.api import core, names
 from virt.api.kinds import CONFIG_MAP, KUBEVIRT, VMI
 from virt.base import log, service
 from virt.base.clock import RealClock
 from virt.base.errors import SettingMissingError
-from virt.handler.devices import files
+from virt.handler.devices import files, resources
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
+from virt.handler.migration.metrics import ProgressCollector
 from virt.handler.migration.ports import SourcePorts, TargetPorts
 from virt.handler.migration.source import Source
 from virt.handler.migration.target import Target
@@ -39,6 +42,7 @@ from virt.kube.objects import key_of
 from virt.kube.workqueue import WorkQueue
 
 WORKERS = 16                  # a pass may wait for a launcher; waiting costs nothing
+MAX_PAUSE_S = 15.0            # after failures: a node that takes a guest over has to say so within vmi.plan.LEFT_S
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         client, VMI, selector=Selector(labels=f"{names.MIGRATION_TARGET_NODE_LABEL}={chosen.node}"),
         indexes={POD_INDEX: active_pods},
     )
-    queue = WorkQueue()
+    queue = WorkQueue(max_s=MAX_PAUSE_S)
     launchers = Launchers(
         vmis.store, queue.add, node=chosen.node, path=chosen.node_dir / "launcher" / "handler.sock",
         incoming=incoming.store)
@@ -133,8 +137,9 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         controller.watches(informer, lambda vmi: [key_of(vmi)])
 
     files.copy_capabilities(Path(names.HANDLER_CAPABILITIES_DIR), chosen.node_dir / "launcher" / "capabilities")
-    plugins = DevicePlugins(chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm,
-                            lambda: devices.offered)
+    plugins = DevicePlugins(
+        chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm, lambda: devices.offered,
+        userfaultfd=resources.misc_minor(Path("/proc/misc").read_text(encoding="ascii"), "userfaultfd"))
 
     def reconfigured() -> None:
         plugins.reconsider()
@@ -167,6 +172,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         await vmis.synced.wait()            # until then every VMI would be an unknown one
         await http.serve(tunnel.app(), port=names.HANDLER_PORT, certs=peer_certs)
 
+    REGISTRY.register(ProgressCollector(chosen.node, launchers))
     health = http.health_app(lambda: vmis.synced.is_set() and crs.synced.is_set())
     return {
         "kubevirts": crs.run,

@@ -101,16 +101,34 @@ class CharacterDevice:
     minor: int
 
 
-def character_devices(node_dir: Path, *, kvm: bool) -> tuple[CharacterDevice, ...]:
-    """Numbers are from the kernel's devices.txt: misc major 10, tun 200, kvm 232."""
-    tun = CharacterDevice(node_dir / "devices" / "tun", 10, 200)
-    return (tun, CharacterDevice(node_dir / "devices" / "kvm", 10, 232)) if kvm else (tun,)
+def misc_minor(table: str, name: str) -> int | None:
+    """The number that the kernel chose for a device of major 10; ``table`` is the text of /proc/misc.
+
+    >>> misc_minor("126 userfaultfd\\n232 kvm\\n", "kvm"), misc_minor("232 kvm\\n", "userfaultfd")
+    (232, None)
+    """
+    for line in table.splitlines():
+        number, _, found = line.strip().partition(" ")
+        if found == name and number.isdecimal():
+            return int(number)
+    return None
 
 
-def resources(node_dir: Path, *, kvm: bool) -> tuple[Resource, ...]:
+def character_devices(
+    node_dir: Path, *, kvm: bool, userfaultfd: int | None = None
+) -> tuple[CharacterDevice, ...]:
+    """Numbers are from the kernel's devices.txt: misc major 10, tun 200, kvm 232. ``userfaultfd``: its minor here."""
+    minors = {"tun": 200, **({"kvm": 232} if kvm else {})}
+    if userfaultfd is not None:
+        minors["userfaultfd"] = userfaultfd
+    return tuple(CharacterDevice(node_dir / "devices" / name, 10, minor) for name, minor in minors.items())
+
+
+def resources(node_dir: Path, *, kvm: bool, userfaultfd: int | None = None) -> tuple[Resource, ...]:
     """All resources of this node; ``node_dir`` is /var/run/kubevirt *on the node*, since the kubelet reads the paths.
 
-    ``kvm`` says that a guest boots on /dev/kvm, not that the device is there.
+    ``kvm`` says that a guest boots on /dev/kvm, not that the device is there. ``userfaultfd``: its minor number, where
+    the kernel has the device (since 6.1): with it a QEMU without privileges takes a guest in post-copy.
     """
     tun = Resource(
         "tun",
@@ -118,6 +136,6 @@ def resources(node_dir: Path, *, kvm: bool) -> tuple[Resource, ...]:
         mounts=(Mount(node_dir / "launcher", Path("/var/run/kubevirt-handler")),),
     )
     container_disk = Resource("container-disk", mounts=(Mount(node_dir / "bin", Path("/usr/lib/virt/bin")),))
-    if not kvm:
-        return (tun, container_disk)
-    return (tun, container_disk, Resource("kvm", nodes=(DeviceNode(node_dir / "devices" / "kvm", Path("/dev/kvm")),)))
+    bare = [name for name, is_there in (("kvm", kvm), ("userfaultfd", userfaultfd is not None)) if is_there]
+    return (tun, container_disk, *(
+        Resource(name, nodes=(DeviceNode(node_dir / "devices" / name, Path("/dev") / name),)) for name in bare))

@@ -1,5 +1,5 @@
-"""The device plugins that this node serves now: tun and container-disk always, kvm where guests run on it, and what is
-passed through to guests (:mod:`virt.handler.pci`)."""
+"""The device plugins that this node serves now: tun and container-disk always, kvm where guests run on it, userfaultfd
+where the kernel has it, and what is passed through to guests (:mod:`virt.handler.pci`)."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,17 +17,19 @@ class DevicePlugins:
     """``node_dir`` is /var/run/kubevirt, the same path on the node; ``kubelet_dir`` the kubelet's plugin folder.
 
     ``passed_through()`` is what else is to be served. Tell :meth:`reconsider` when it or ``kvm()`` may answer anew.
+    ``userfaultfd``: the device's minor number.
     """
 
     def __init__(
         self, node_dir: Path, kubelet_dir: Path, helpers: Path, kvm: Callable[[], bool],
-        passed_through: Callable[[], tuple[Offer, ...]] = tuple,
+        passed_through: Callable[[], tuple[Offer, ...]] = tuple, *, userfaultfd: int | None = None,
     ) -> None:
         self._node_dir = node_dir
         self._kubelet_dir = kubelet_dir
         self._helpers = helpers
         self._kvm = kvm
         self._passed_through = passed_through
+        self._userfaultfd = userfaultfd
         self._again = asyncio.Event()
         self._plugins: dict[str, Plugin] = {}
 
@@ -62,12 +64,10 @@ class DevicePlugins:
             await asyncio.gather(*running.values(), return_exceptions=True)
 
     def _adjust(self, running: dict[str, asyncio.Task[None]], *, kvm: bool) -> None:
-        files.make_nodes(resources.character_devices(self._node_dir, kvm=kvm))
-        wanted: dict[str, Offer] = {
-            offer.full_name: offer
-            # Our own last: nobody takes their names away.
-            for offer in (*self._passed_through(), *resources.resources(self._node_dir, kvm=kvm))
-        }
+        files.make_nodes(resources.character_devices(self._node_dir, kvm=kvm, userfaultfd=self._userfaultfd))
+        own = resources.resources(self._node_dir, kvm=kvm, userfaultfd=self._userfaultfd)
+        # Our own last: nobody takes their names away.
+        wanted: dict[str, Offer] = {offer.full_name: offer for offer in (*self._passed_through(), *own)}
         for name in [name for name in running if name not in wanted]:
             running.pop(name).cancel()
             del self._plugins[name]

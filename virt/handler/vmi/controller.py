@@ -32,11 +32,11 @@ from virt.handler.vmi.plan import (
     Seen,
     has_come,
     has_left,
-    is_stopped_by_a_disk,
+    is_stopped,
     plan,
 )
 from virt.handler.vmi.wiring import GuestDevices, Networks, NoDevices, wire
-from virt.kube.client import Client, MergePatch, NotFoundError, Selector
+from virt.kube.client import ApiError, Client, MergePatch, NotFoundError, Selector
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -178,6 +178,14 @@ class VmiReconciler:
         if not has_left(vmi, seen):
             self._left_since.pop(uid, None)
             return seen
+        try:
+            await self._client.get(VMI, vmi.metadata.name, vmi.metadata.namespace)
+        except NotFoundError:
+            pass
+        except ApiError:
+            # Nor could the target say that the guest is there: such time does not count.
+            self._left_since.pop(uid, None)
+            raise
         return dataclasses.replace(seen, left_s=now - self._left_since.setdefault(uid, now))
 
     async def _seen_here(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None, now: float) -> Seen:
@@ -216,8 +224,8 @@ class VmiReconciler:
         return DomainStatus(state=DomainState.SHUTOFF, reason=reason) if ended_well else None
 
     def _stopped_s(self, launcher: Launcher, now: float) -> float:
-        """For how long an I/O error has stopped the guest, counted from the last try to go on."""
-        if launcher.status is not None and is_stopped_by_a_disk(launcher.status):
+        """For how long something that nobody wants has stopped the guest, counted from the last try to go on."""
+        if launcher.status is not None and is_stopped(launcher.vmi, launcher.status):
             if launcher.stopped_at is None:
                 launcher.stopped_at = now
             return now - launcher.stopped_at

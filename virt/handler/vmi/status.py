@@ -22,9 +22,10 @@ MAX_GUEST_INTERFACES = 10     # beside those of the spec: the guest decides what
 MAX_ADDRESSES = 16
 MAX_TEXT = 256
 
-_PAUSED = {"User": "PausedByUser", "IOError": "PausedIOError", "Migration": "PausedByMigrationMonitor"}
+PAUSED_BY_USER = "PausedByUser"
+_PAUSED = {"User": PAUSED_BY_USER, "IOError": "PausedIOError", "Migration": "PausedByMigrationMonitor"}
 _PAUSED_MESSAGES = {
-    "PausedByUser": "The guest was paused on request.",
+    PAUSED_BY_USER: "The guest was paused on request.",
     "PausedIOError": "The guest was paused because a disk failed.",
     "PausedByMigrationMonitor": "The guest was paused so that its migration can finish.",
 }

@@ -90,20 +90,22 @@ async def test_the_kvm_plugin_comes_and_goes_with_the_configuration(
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "container-disk").write_text("x")
     kvm = [False]
-    plugins = DevicePlugins(tmp_path / "node", tmp_path / "kubelet", tmp_path / "image", lambda: kvm[0])
+    plugins = DevicePlugins(
+        tmp_path / "node", tmp_path / "kubelet", tmp_path / "image", lambda: kvm[0], userfaultfd=126)
     task = asyncio.create_task(plugins.run())
     try:
         await asyncio.sleep(0.05)
-        assert names(plugins) == {"tun", "container-disk"}
+        assert names(plugins) == {"tun", "container-disk", "userfaultfd"}
+        assert (tmp_path / "node" / "devices" / "userfaultfd").exists()
         assert not plugins.is_ready
         kvm[0] = True
         plugins.reconsider()
         await asyncio.sleep(0.05)
-        assert names(plugins) == {"tun", "container-disk", "kvm"}
+        assert names(plugins) == {"tun", "container-disk", "kvm", "userfaultfd"}
         kvm[0] = False
         plugins.reconsider()
         await asyncio.sleep(0.05)
-        assert names(plugins) == {"tun", "container-disk"}
+        assert names(plugins) == {"tun", "container-disk", "userfaultfd"}
         assert not task.done()
     finally:
         task.cancel()
