@@ -26,13 +26,15 @@ SETTLES_S = 30.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 # /proc and the consoles are touched by looking; the agent and the shell keep a log.
+_NOT = "! -path /proc ! -path /sys ! -path /dev ! -name .ash_history ! -name qemu-ga.log"
 _QUESTIONS = {
     "boot": "cat /proc/sys/kernel/random/boot_id; grep btime /proc/stat; hostname",
     "shell": "echo $$ $PPID $PWD $(umask); stty -a; alias; trap; jobs; set -o",
     "variables": "set | grep -vE '^(LINENO|RANDOM|EPOCH[A-Z]*|_)='",
     "processes": "ps -o pid,args",          # no pipe: its parts would be among them
-    "files": "find / /dev/shm -xdev ! -type l ! -path /proc ! -path /sys ! -path /dev ! -name .ash_history"
-    " ! -name qemu-ga.log -exec stat -c '%n %s %f %u:%g %Z' '{}' + | sort",
+    "files": f"find / /dev/shm -xdev ! -type l {_NOT} ! -type d -exec stat -c '%n %s %f %u:%g %Z' '{{}}' + | sort;"
+    f" find / /dev/shm -xdev -type d {_NOT} -exec stat -c '%n %f %u:%g' '{{}}' + | sort;"
+    " find / -xdev -type l | sort | md5sum",
     "devices": "find /dev -xdev | sort; cut -d' ' -f1 /proc/modules | sort",
     "mounts": "cat /proc/mounts /proc/swaps",
     "links": "ip -o -d link; ip -o addr | sed 's/valid_lft.*//'",
@@ -69,9 +71,12 @@ def objects(space: Space) -> frozenset[str]:
 
 
 def of_vmi(vmi: Mapping[str, Any]) -> str:
-    """What of a VMI is its test's business: all that is written to it, and its state."""
+    """What of a VMI is its test's business: all that is written to it, and its state.
+
+    Not its generation: as upstream's, the kind has no status subresource, and each change of a condition counts.
+    """
     metadata, status = vmi["metadata"], vmi.get("status", {})
-    kept = {key: metadata.get(key) for key in ("uid", "generation", "labels", "annotations", "finalizers")}
+    kept = {key: metadata.get(key) for key in ("uid", "labels", "annotations", "finalizers")}
     state = {key: status.get(key) for key in ("phase", "nodeName", "activePods", "migrationState", "volumeStatus")}
     conditions = sorted(f"{entry['type']}={entry['status']}" for entry in status.get("conditions", []))
     return json.dumps({"metadata": kept, "spec": vmi["spec"], "status": state, "conditions": conditions}, indent=1)
