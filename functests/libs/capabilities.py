@@ -16,7 +16,8 @@ from functests.libs.cluster import Cluster
 from functests.libs.rest import Rest
 
 FILE = Path(__file__).parents[2] / "artifacts" / "capabilities.json"
-_CORE_DEVICES = ("kvm", "tun", "vhost-net", "vhost-vsock")
+_CORE_DEVICES = ("kvm", "tun", "vhost-net", "vhost-vsock", "userfaultfd")
+_USERFAULTFD = "devices.kubevirt.io/userfaultfd"
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def of_nodes(nodes: list[Mapping[str, Any]]) -> dict[str, Capability]:
     )
     return {
         "ipv6": Capability(any(":" in one for one in ranges), f"ranges of pods: {', '.join(ranges) or 'none'}"),
+        "post-copy": Capability(_offering(nodes, _USERFAULTFD), f"whether nodes offer {_USERFAULTFD}"),
         "hostdev": Capability(bool(devices), f"devices that nodes offer: {', '.join(devices) or 'none'}"),
     }
 

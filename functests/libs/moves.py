@@ -5,6 +5,7 @@ fields are compared with that.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from functests.libs import patience
@@ -79,6 +80,17 @@ def phase(migration: Object | None) -> str:
 def state(vmi: Object) -> Object:
     """The VMI's migrationState, or {}."""
     return dict(vmi.get("status", {}).get("migrationState") or {})
+
+
+def entered(migration: Object | None, phase: str) -> str:
+    """When the migration came into the phase."""
+    entries = (migration or {})["status"]["phaseTransitionTimestamps"]
+    return str(next(entry["phaseTransitionTimestamp"] for entry in entries if entry["phase"] == phase))
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Of two times as Kubernetes writes them."""
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
 def reach(space: Space, migration: str, wanted: str, *, within_s: float | None = None) -> Object:

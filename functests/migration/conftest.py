@@ -1,6 +1,6 @@
 """Policies for one test's namespace: cluster-scoped, so each is named by it and goes with the test."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -11,12 +11,15 @@ from functests.libs.moves import POLICIES
 
 @pytest.fixture
 def policy(space: Space) -> Iterator[Callable[..., str]]:
-    """Makes a MigrationPolicy for all VMIs of the test's namespace; returns its name."""
+    """Makes a MigrationPolicy for all VMIs of the test's namespace that have ``vmi_labels``; returns its name."""
     made: list[str] = []
 
-    def make(**spec: Any) -> str:
+    def make(*, vmi_labels: Mapping[str, str] | None = None, **spec: Any) -> str:
         name = f"{space.name}-{len(made)}"
-        selectors = {"namespaceSelector": {"kubernetes.io/metadata.name": space.name}}
+        selectors = {
+            "namespaceSelector": {"kubernetes.io/metadata.name": space.name},
+            "virtualMachineInstanceSelector": dict(vmi_labels or {}),
+        }
         space.rest.post(POLICIES, {
             "apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy",
             "metadata": {"name": name}, "spec": {"selectors": selectors, **spec}}).ok()

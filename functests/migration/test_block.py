@@ -1,24 +1,15 @@
 """Disks that are not shared go along with their guest."""
 
-import base64
 import secrets
 
 import pytest
 
-from functests.libs import build, moves
+from functests.libs import build, moves, records
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
 
 pytestmark = [pytest.mark.needs("two-nodes"), pytest.mark.demand(memory_mib=800, nodes=2)]
-# A record a block: its number in text; written one after the other, each synced.
-_WRITER = """i=0
-while [ $i -lt 20000 ]; do
-  printf '%0511d\\n' $i | dd of=/dev/vda bs=512 seek=$i conv=notrunc,fsync 2>/dev/null || touch /run/failed
-  i=$((i+1))
-  echo $i > /run/written.new && mv /run/written.new /run/written
-done
-"""
 # Below /proc/PID/root: /var/run is an absolute link there and would lead into the node's own /run.
 OVERLAY = "/run/kubevirt-ephemeral-disks/disk-data/root/disk.qcow2"
 
@@ -93,8 +84,7 @@ def test_a_shared_disk_is_not_copied(space: Space, cluster: Cluster, nodes: Node
     space.rest.post(f"/api/v1/namespaces/{space.name}/persistentvolumeclaims", claim).ok()
     source = {"persistentVolumeClaim": {"claimName": "data"}}
     _, shell = space.boot(build.with_disk(build.kernel_boot_vmi(cluster, "vm"), "data", source))
-    shell.succeed(f"echo {base64.b64encode(_WRITER.encode()).decode()} | base64 -d > /run/writer")
-    shell.succeed("{ setsid sh /run/writer > /dev/null 2>&1 < /dev/null & }")
+    records.begin(shell)
     before = moves.home(space, nodes, "vm")
     assert space.wait_vmi("vm", lambda vmi: vmi["status"].get("migrationMethod"), "its method is known")[
         "status"]["migrationMethod"] == "LiveMigration"
@@ -103,14 +93,6 @@ def test_a_shared_disk_is_not_copied(space: Space, cluster: Cluster, nodes: Node
     after = moves.check_moved(space, nodes, "vm", before, "move")
     told = moves.state(space.vmi("vm"))
     assert sorted(told["targetDirectMigrationNodePorts"].values()) == [0, 49152]
-    shell = space.shell("vm")
-    count = int(shell.succeed("cat /run/written"))
-    assert count > 0
-    assert shell.run("test -e /run/failed").code == 1, "the writer saw an error"
-    check = (
-        "echo 3 > /proc/sys/vm/drop_caches; "
-        f"dd if=/dev/vda bs=512 count={count} 2>/dev/null | awk '{{if ($1+0 != NR-1) bad++}} END {{print NR, bad+0}}'"
-    )
-    assert shell.succeed(check, within_s=60) == f"{count} 0"
+    records.check(space.shell("vm"))
     image = "/run/kubevirt-private/vmi-disks/data/disk.img"
     assert nodes[after.node].run(f"stat -c %s /proc/{after.qemu}/root{image}").strip() == str(64 * 2**20)

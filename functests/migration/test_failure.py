@@ -72,8 +72,13 @@ def test_the_targets_hypervisor_dies(space: Space, cluster: Cluster, nodes: Node
     told = moves.state(space.vmi("vm"))
     target = next(
         pod for pod in space.pods(space.vmi("vm")) if pod["metadata"]["name"] == told["targetPod"])
-    qemu = nodes[told["targetNode"]].qemu(target["metadata"]["uid"])
-    nodes[told["targetNode"]].run(f"kill -{int(signal.SIGKILL)} {qemu.pid}")
+    node = nodes[told["targetNode"]]
+    # The source has begun; its libvirt asks the target's for a QEMU a moment later.
+    qemu = patience.eventually(
+        "QEMU waits at the target",
+        lambda: [process for process in node.processes(target["metadata"]["uid"]) if process.is_qemu],
+        lambda found: len(found) == 1, within_s=15)[0]
+    node.run(f"kill -{int(signal.SIGKILL)} {qemu.pid}")
     ended = moves.reach(space, "move", "Failed", within_s=60)
     reason = moves.check_stayed(space, nodes, "vm", before)
     assert ended["status"]["migrationState"]["failureReason"] == reason

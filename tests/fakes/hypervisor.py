@@ -39,6 +39,7 @@ class FakeHypervisor:
         self.migrations: list[MigrationRequest] = []
         self.job: JobProgress | None = None
         self.max_downtime_ms = 0
+        self.refusals: dict[str, list[Exception]] = {}      # by call: raised one after the other
         self._departure: asyncio.Future[None] | None = None
         self._listeners: list[Callable[[Notice], None]] = []
 
@@ -79,6 +80,8 @@ class FakeHypervisor:
 
     def _running(self, domain: str, call: str) -> None:
         self.calls.append(call)
+        if self.refusals.get(call):
+            raise self.refusals[call].pop(0)
         if self.states.get(domain, (DomainState.NONE, ""))[0] not in (DomainState.RUNNING, DomainState.PAUSED):
             raise NotRunning(domain)
 
@@ -94,7 +97,8 @@ class FakeHypervisor:
 
     async def suspend(self, domain: str) -> None:
         self._running(domain, "suspend")
-        self.become(domain, DomainState.PAUSED, "User")
+        if self.states[domain][0] is not DomainState.PAUSED:
+            self.become(domain, DomainState.PAUSED, "Migration" if self._departure is not None else "User")
 
     async def resume(self, domain: str) -> None:
         self._running(domain, "resume")
@@ -128,8 +132,13 @@ class FakeHypervisor:
         self._running(domain, "migrate")
         self.migrations.append(request)
         self._departure = asyncio.get_running_loop().create_future()
+        ran = self.states[domain][0] is DomainState.RUNNING
         try:
             await self._departure
+        except MigrationFailed:
+            if ran and self.states[domain] == (DomainState.PAUSED, "Migration"):
+                self.become(domain, DomainState.RUNNING)        # whoever had paused it
+            raise
         finally:
             self.job, self._departure = None, None
         self.become(domain, DomainState.SHUTOFF, "Migrated")
@@ -147,6 +156,10 @@ class FakeHypervisor:
 
     async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
         self.max_downtime_ms = milliseconds
+
+    async def start_post_copy(self, domain: str) -> None:
+        self._running(domain, "post-copy")
+        self.become(domain, DomainState.PAUSED, "Postcopy")
 
     async def abort_migration(self, domain: str) -> None:
         self.calls.append("abort")

@@ -1,6 +1,6 @@
 """What a VMI's state has to be for an action on it. Pure: each function returns nothing or raises RefusedError."""
 
-from virt.api import conditions, kinds, v1
+from virt.api import conditions, core, kinds, v1
 from virt.apiserver.refusal import RefusedError, bad_request, conflict, forbidden
 
 NOT_RUNNING = "VMI is not running"
@@ -71,6 +71,20 @@ def guest_agent(vmi: v1.VirtualMachineInstance) -> None:
 def migrate(vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance | None) -> None:
     if vmi is None or vmi.status.phase != "Running":
         raise conflict(kinds.VM, vm.metadata.name, "VM is not running")
+
+
+def cancel_evacuation(vmi: v1.VirtualMachineInstance, node: core.Node | None, asked: str, taint: str) -> bool:
+    """Whether there is a mark to take away. ``node``: the one that is to be left; ``asked``: its name as the caller
+    gave it, "" for whichever it is; ``taint``: the key that says that a node is to be left."""
+    marked = vmi.status.evacuation_node_name
+    if not marked:
+        return False
+    if asked and asked != marked:
+        raise bad_request(
+            f"evacuationNodeName: {asked!r} is not the node that the VMI is to leave, which is {marked!r}")
+    if node is not None and any(each.key == taint for each in node.spec.taints):
+        raise bad_request(f"node {marked} has the taint {taint}, so the VMI would be evacuated again: remove it first")
+    return True
 
 
 def port_forward(vmi: v1.VirtualMachineInstance) -> str:

@@ -127,13 +127,14 @@ def _add_subresources(app: web.Application, root: str, built: Subresources) -> N
     tables: Mapping[str, Mapping[str, Endpoint]] = {
         vm: {
             "start": built.start, "stop": built.stop, "restart": built.restart, "migrate": built.migrate,
-            "portforward": built.forward_to_machine,
+            "portforward": built.forward_to_machine, "evacuate/cancel": built.cancel_evacuation_of_machine,
         },
         vmi: {
             "console": built.console, "vnc": built.vnc, "vnc/screenshot": built.screenshot, "pause": built.pause,
             "unpause": built.unpause, "softreboot": built.soft_reboot, "reset": built.reset, "freeze": built.freeze,
             "unfreeze": built.freeze, "guestosinfo": built.guest_question, "userlist": built.guest_question,
             "filesystemlist": built.guest_question, "portforward": built.forward,
+            "evacuate/cancel": built.cancel_evacuation,
         },
     }
     for resource in discovery.RESOURCES:

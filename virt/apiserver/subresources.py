@@ -11,10 +11,12 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from virt.api import codec, kinds, names, v1
+from virt.api import codec, jsonpatch, kinds, names, v1
+from virt.api.clusterconfig import ClusterConfig
 from virt.api.kinds import Kind
 from virt.api.subresources import (
     DryRun,
+    EvacuateCancelOptions,
     MigrateOptions,
     PauseOptions,
     RestartOptions,
@@ -32,6 +34,7 @@ Options = TypeVar("Options", bound=DryRun)
 
 MAX_OPTIONS: Final = 1 << 20
 _OWNER: Final = "VirtualMachine"
+_EVACUATION: Final = "/status/evacuationNodeName"
 _TRIES: Final = 5               # lost races that a caller need not hear of
 
 Decision = Callable[[v1.VirtualMachine, v1.VirtualMachineInstance | None], tuple[runstate.Write, ...]]
@@ -40,9 +43,12 @@ Decision = Callable[[v1.VirtualMachine, v1.VirtualMachineInstance | None], tuple
 class Subresources:
     """One method for each subresource; ``virt.apiserver.server`` routes to them."""
 
-    def __init__(self, client: Client, nodes: Nodes) -> None:
+    def __init__(
+        self, client: Client, nodes: Nodes, config: Callable[[], ClusterConfig] = ClusterConfig
+    ) -> None:
         self._client = client
         self._nodes = nodes
+        self._config = config
 
     # --- virtualmachines ---
 
@@ -73,6 +79,12 @@ class Subresources:
         except ApiError as error:
             raise internal(error.message) from error
         return web.Response(status=202)
+
+    async def cancel_evacuation_of_machine(self, request: web.Request) -> web.StreamResponse:
+        vm, vmi = await self._machine(request)
+        if vmi is None:
+            raise conflict(kinds.VM, vm.metadata.name, "VM is not running")
+        return await self.cancel_evacuation(request)
 
     async def forward_to_machine(self, request: web.Request) -> web.StreamResponse:
         vm, vmi = await self._machine(request)
@@ -139,6 +151,22 @@ class Subresources:
     async def unbuilt(self, request: web.Request) -> web.StreamResponse:
         raise not_implemented(request.path.rpartition("/")[2])
 
+    async def cancel_evacuation(self, request: web.Request) -> web.StreamResponse:
+        """The VMI need not leave its node any more. A migration that was made for it goes on."""
+        options = await _options(request, EvacuateCancelOptions)
+        vmi = await self._instance(request)
+        marked = vmi.status.evacuation_node_name
+        node = await self._maybe(kinds.NODE, None, marked) if marked else None
+        taint = self._config().migrations.node_drain_taint_key
+        if preconditions.cancel_evacuation(vmi, node, options.evacuation_node_name, taint):
+            patch = JsonPatch((jsonpatch.test(_EVACUATION, marked), jsonpatch.remove(_EVACUATION)))
+            try:
+                await self._client.patch(
+                    kinds.VMI, vmi.metadata.name, patch, namespace=vmi.metadata.namespace, dry_run=options.is_dry_run)
+            except ApiError as error:
+                raise of_api_error(error, kinds.VMI, vmi.metadata.name) from error
+        return web.Response()
+
     # --- shared ---
 
     async def _machine(self, request: web.Request) -> tuple[v1.VirtualMachine, v1.VirtualMachineInstance | None]:
@@ -157,13 +185,13 @@ class Subresources:
         vm: v1.VirtualMachine | None = await self._maybe(kinds.VM, vmi.metadata.namespace, owners[0])
         return vm
 
-    async def _found(self, kind: Kind[T], namespace: str, name: str) -> T:
+    async def _found(self, kind: Kind[T], namespace: str | None, name: str) -> T:
         try:
             return await self._client.get(kind, name, namespace)
         except ApiError as error:
             raise of_api_error(error, kind, name) from error
 
-    async def _maybe(self, kind: Kind[Any], namespace: str, name: str) -> Any:
+    async def _maybe(self, kind: Kind[Any], namespace: str | None, name: str) -> Any:
         try:
             return await self._found(kind, namespace, name)
         except RefusedError as error:

@@ -83,7 +83,7 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
     proxies.on_change(lambda _before, _after: door.trust(proxy()))
     backend = server.Backend(
         server.Guard(proxy, Authorizer(client, RealClock())),
-        Subresources(client, Handlers(client, namespace, handlers.context)),
+        Subresources(client, Handlers(client, namespace, handlers.context), config),
         lambda: version_info(os.environ, current(kubevirts)), lambda: guestfs_info(current(kubevirts)),
         server.Health(
             lambda: proxies.synced.is_set() and kubevirts.synced.is_set(), client.server_version,

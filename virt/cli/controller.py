@@ -13,11 +13,13 @@ import sys
 from collections.abc import Mapping
 
 from aiohttp import web
+from prometheus_client import REGISTRY
 
 from virt.api import names
 from virt.base import service
 from virt.base.errors import SettingMissingError
 from virt.controller.app import Controllers
+from virt.controller.migration.metrics import phase_times
 from virt.kube import http, lightkube_client
 from virt.kube.leader import Elector
 
@@ -53,10 +55,14 @@ def main() -> int:
     async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
         chosen = settings(os.environ)
         client = lightkube_client.connect()
-        controllers = Controllers(client, namespace=chosen["namespace"], launcher_image=chosen["image"])
+        times = phase_times()
+        controllers = Controllers(
+            client, namespace=chosen["namespace"], launcher_image=chosen["image"],
+            phase_entered=lambda phase, seconds: times.labels(phase).observe(seconds))
         elector = Elector(
             client, namespace=chosen["namespace"], name=LEASE_NAME, identity=chosen["identity"])
         certs = http.Certificates(f"{names.CERTS_DIR}/{CERTS}")
+        REGISTRY.register(controllers.migration_metrics(lambda: elector.is_leader))
         app = leader_app(controllers, elector)
         return {
             "http": lambda: http.serve(app, port=names.API_PORT, certs=certs),

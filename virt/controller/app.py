@@ -5,17 +5,32 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from virt.api import clusterconfig, core, names, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
-from virt.api.kinds import KUBEVIRT, MIGRATION_POLICY, NAMESPACE, NODE, POD, PVC, RESOURCE_QUOTA, VM, VMI, VMIM
+from virt.api.kinds import (
+    DISRUPTION_BUDGET,
+    KUBEVIRT,
+    MIGRATION_POLICY,
+    NAMESPACE,
+    NODE,
+    POD,
+    PVC,
+    RESOURCE_QUOTA,
+    VM,
+    VMI,
+    VMIM,
+)
 from virt.base.clock import Clock, RealClock
+from virt.controller.evacuation.budgets import BudgetReconciler
 from virt.controller.evacuation.controller import EvacuationReconciler
 from virt.controller.migration import controller as migration_controller
 from virt.controller.migration import policy
-from virt.controller.migration.controller import MigrationReconciler
+from virt.controller.migration.controller import MigrationReconciler, PhaseEntered
+from virt.controller.migration.metrics import MigrationCollector
 from virt.controller.node.controller import NodeReconciler
 from virt.controller.vm import controller as vm_controller
 from virt.controller.vm.controller import MachineReconciler
 from virt.controller.vmi import controller as vmi_controller
 from virt.controller.vmi.controller import Caches, InstanceReconciler
+from virt.controller.vmi.pod import hostdevices
 from virt.kube.client import Client, Selector
 from virt.kube.controller import Controller
 from virt.kube.events import EventRecorder
@@ -26,11 +41,12 @@ WORKERS = 8                   # keys of one kind that are worked on at a time
 
 
 class Controllers:
-    """``namespace``: where the KubeVirt CR and the lease are."""
+    """``namespace``: where the KubeVirt CR and the lease are. ``phase_entered`` is told which phase a migration enters
+    and how many seconds after its creation."""
 
     def __init__(
         self, client: Client, *, namespace: str, launcher_image: str, clock: Clock | None = None,
-        chance: Callable[[], float] | None = None,
+        chance: Callable[[], float] | None = None, phase_entered: PhaseEntered = lambda _phase, _seconds: None,
     ) -> None:
         clock = clock or RealClock()
         self._kubevirts = Informer(client, KUBEVIRT, namespace=namespace, clock=clock)
@@ -52,6 +68,7 @@ class Controllers:
         self._migrations = Informer(client, VMIM, clock=clock, indexes={
             migration_controller.MIGRATIONS_BY_VMI: migration_controller.key_of_vmi,
         })
+        self._budgets = Informer(client, DISRUPTION_BUDGET, clock=clock)
         self._policies = Informer(client, MIGRATION_POLICY, clock=clock)
         self._namespaces = Informer(client, NAMESPACE, clock=clock)
         self._recorders = {
@@ -69,6 +86,7 @@ class Controllers:
         migrations = MigrationReconciler(
             client, self.caches, self._migrations, self._recorders["migration"], self.config,
             settings=self._migration_settings, launcher_image=launcher_image, clock=clock,
+            phase_entered=phase_entered,
         )
         evacuations = EvacuationReconciler(
             client, self.caches, self._migrations, self._recorders["evacuation"], self.config, clock=clock)
@@ -76,6 +94,7 @@ class Controllers:
         self._controllers = (
             self._machines(machines), self._instances(instances), self._moves(migrations),
             self._evacuations(evacuations), self._nodes(nodes),
+            self._leftovers(BudgetReconciler(client, self._budgets)),
         )
 
     def config(self) -> ClusterConfig:
@@ -89,6 +108,9 @@ class Controllers:
         found = policy.chosen(self._policies.store, labels, vmi.metadata.labels)
         name = found.metadata.name if found is not None else ""
         return name, policy.applied(found, self.config().migrations)
+
+    def migration_metrics(self, is_leading: Callable[[], bool]) -> MigrationCollector:
+        return MigrationCollector(self._migrations.store, self.caches.vmis.store, is_leading)
 
     @property
     def is_synced(self) -> bool:
@@ -111,7 +133,7 @@ class Controllers:
         caches = self.caches
         found = (
             self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes, caches.quotas,
-            self._migrations, self._policies, self._namespaces,
+            self._migrations, self._policies, self._namespaces, self._budgets,
         )
         return {informer.kind.plural: informer for informer in found}  # type: ignore[misc]
 
@@ -129,6 +151,7 @@ class Controllers:
         controller.watches(self.caches.claims, reconciler.keys_of_claim)
         controller.watches(self.caches.nodes, reconciler.keys_of_node)
         controller.watches(self.caches.vms, self._released)
+        controller.watches(self._kubevirts, self._waiting)
         return controller
 
     def _moves(self, reconciler: MigrationReconciler) -> Controller:
@@ -145,10 +168,22 @@ class Controllers:
         controller.watches(self.caches.nodes, reconciler.keys_of_node)
         return controller
 
+    def _leftovers(self, reconciler: BudgetReconciler) -> Controller:
+        controller = Controller("budget", reconciler.reconcile)
+        controller.watches(self._budgets, lambda budget: (key_of(budget),))
+        return controller
+
     def _nodes(self, reconciler: NodeReconciler) -> Controller:
         controller = Controller("node", reconciler.reconcile)
         controller.watches(self.caches.nodes, lambda node: (key_of(node),))
         return controller
+
+    def _waiting(self, _: v1.KubeVirt) -> tuple[str, ...]:
+        """VMIs whose pod may have to wait until a device is permitted."""
+        return tuple(
+            key_of(vmi) for vmi in self.caches.vmis.store
+            if vmi.status.phase in ("", "Pending") and hostdevices.has_any(vmi.spec)
+        )
 
     def _released(self, vm: v1.VirtualMachine) -> tuple[str, ...]:
         """A VMI whose VM has gone has to do without its help; other news of a VM are not the VMI's."""

@@ -35,7 +35,7 @@ async def ask(target: Path) -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
-        daemon = Daemon(Paths(run=home / "libvirt", config=home, cache=home))
+        daemon = Daemon(Paths(run=home / "libvirt", config=home, cache=home, claims=home / "claims"))
         try:
             libvirt = await daemon.start("")
             await libvirt.warm_up()

@@ -40,22 +40,27 @@ max_queued_clients = 20
 {host_uuid}"""
 # stdio_handler file: no virtlogd, six megabytes in every launcher; virt.launcher.seriallog keeps the log small.
 # max_core 0: a core file would hold the guest's memory.
+# shared_filesystems: what kind of file system a claim is says nothing of who else mounts it; that its access mode says,
+# and only VMIs whose claims are ReadWriteMany migrate. libvirt would refuse all but network file systems.
 _QEMU = """\
 stdio_handler = "file"
 remember_owner = 0
 namespaces = []
 cgroup_controllers = []
 max_core = 0
+shared_filesystems = ["{claims}"]
 """
 
 
 @dataclass(frozen=True)
 class Paths:
-    """``run``: sockets and state. ``config``: XDG_CONFIG_HOME, ``cache``: XDG_CACHE_HOME."""
+    """``run``: sockets and state. ``config``: XDG_CONFIG_HOME, ``cache``: XDG_CACHE_HOME. ``claims``: below it file
+    systems of claims are mounted."""
 
     run: Path = Path(names.LIBVIRT_DIR)
     config: Path = Path(names.PRIVATE_DIR)
     cache: Path = Path(names.PRIVATE_DIR)
+    claims: Path = Path(names.VMI_DISKS_DIR)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -75,7 +80,7 @@ def files(paths: Paths, host_uuid: str) -> Mapping[Path, str]:
         folder / "libvirtd.conf": _LIBVIRTD.format(
             run=paths.run, host_uuid=f'host_uuid = "{host_uuid}"\n' if host_uuid else ""
         ),
-        folder / "qemu.conf": _QEMU,
+        folder / "qemu.conf": _QEMU.format(claims=paths.claims),
     }
 
 
@@ -96,7 +101,8 @@ class Daemon:
         for path, text in files(self._paths, host_uuid).items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        self._paths.run.mkdir(parents=True, exist_ok=True)
+        for folder in (self._paths.run, self._paths.claims):      # libvirt reads no path that is not there
+            folder.mkdir(parents=True, exist_ok=True)
         await self._start()
         libvirt = Libvirt(f"qemu+unix:///session?socket={self._socket}")
         await self._connect(libvirt)

@@ -43,6 +43,7 @@ class Guest:
         self.ended = asyncio.Event()
         self.over_was_heard = False
         self.tell = tell
+        self.kept_paused = False            # by a person, while it migrates
         self._look = asyncio.Event()
         self._outgoing: list[Event] = []
         self._poll: asyncio.Task[None] | None = None
@@ -89,6 +90,8 @@ class Guest:
         state, reason = await self.hypervisor.state(self.name)
         if state == DomainState.NONE and not self.ended.is_set():
             state, reason = DomainState.SHUTOFF, "Unknown"       # undefined by somebody from within the pod
+        if self.kept_paused and (state, reason) == (DomainState.PAUSED, "Migration"):
+            reason = "User"                 # libvirt gives the migration as the reason of every pause
         known = self.status if state not in ENDED else _without_agent(self.status)
         await self._become(msgspec.structs.replace(known, state=state, reason=reason))
         return self.status
@@ -112,6 +115,10 @@ class Guest:
     def exit_code(self) -> int:
         """Of the launcher: 0 when the guest ended as somebody wanted it to."""
         return 0 if self.status.state == DomainState.SHUTOFF and self.status.reason in _CLEAN_ENDS else 1
+
+    def keep_paused(self, is_kept: bool) -> None:
+        self.kept_paused = is_kept
+        self._look.set()
 
     async def learn_migration(self, report: MigrationReport) -> None:
         await self._become(msgspec.structs.replace(self.status, migration=report))

@@ -208,7 +208,8 @@ class Manager:
         missing = sorted(set(request.copied) - set(targets))
         if missing:
             raise RequestFailed("InvalidSpec", f"no disk of the guest is volume {', '.join(missing)}")
-        outgoing = Outgoing(guest.hypervisor, guest.name, request, targets, guest.learn_migration)
+        outgoing = Outgoing(
+            guest.hypervisor, guest.name, request, targets, guest.learn_migration, kept=guest.keep_paused)
         try:
             fds = outgoing.begin()
         except OSError as error:
@@ -235,10 +236,17 @@ class Manager:
         hypervisor, name = guest.hypervisor, guest.name
         match request:
             case messages.Pause():
+                if self._outgoing is not None:
+                    self._outgoing.keep_paused(True)
                 await hypervisor.suspend(name)
                 await guest.refresh()
             case messages.Unpause():
+                if self._outgoing is not None and self._outgoing.holds_guest:
+                    raise RequestFailed(
+                        "NotRunning", "the guest is paused so that its migration can finish; cancel that first")
                 await hypervisor.resume(name)
+                if self._outgoing is not None:
+                    self._outgoing.keep_paused(False)
                 await guest.refresh()
                 if guest.status.agent_connected:
                     with contextlib.suppress(HypervisorError):      # a clock that is late is no reason to fail

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from virt.api.kinds import Kind, untyped
+from virt.api.kinds import DISRUPTION_BUDGET, Kind, untyped
 from virt.kube.objects import key_for
 
 Json = dict[str, Any]
@@ -18,9 +18,6 @@ CRD: Final = untyped(
 )
 DEPLOYMENT: Final = untyped("apps", "v1", "deployments", "Deployment", namespaced=True)
 DAEMON_SET: Final = untyped("apps", "v1", "daemonsets", "DaemonSet", namespaced=True)
-DISRUPTION_BUDGET: Final = untyped(
-    "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True
-)
 VALIDATING_WEBHOOK: Final = untyped(
     "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration",
     namespaced=False,

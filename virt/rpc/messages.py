@@ -54,6 +54,15 @@ class WiredInterface(msgspec.Struct, frozen=True, kw_only=True):
     lease: DhcpLease | None = None
 
 
+class GivenFunction(msgspec.Struct, frozen=True, kw_only=True):
+    """The virtual function of a network card that an SR-IOV interface gets, set up by the handler. ``address``: of PCI
+    ("0000:01:10.0")."""
+
+    name: str
+    address: str
+    mac: str
+
+
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the launcher cannot see for itself. ``kvm``: /dev/kvm is in the pod *and* guests are to use it."""
 
@@ -77,12 +86,13 @@ class SyncVmi(Message, frozen=True, kw_only=True):
 
     ``vmi`` is the VMI as JSON. File descriptors: for each interface with a lease, in order, one UDP socket bound to
     port 67 on that interface's bridge. Only the first SyncVmi of a launcher's life carries them.
-    Answer: :class:`DomainStatus`.
+    ``functions``: for the SR-IOV interfaces. Answer: :class:`DomainStatus`.
     """
 
     vmi: bytes
     interfaces: tuple[WiredInterface, ...]
     facts: HostFacts
+    functions: tuple[GivenFunction, ...] = ()
 
 
 class Shutdown(Message, frozen=True, kw_only=True):
@@ -158,8 +168,9 @@ class OpenMigrationPort(Message, frozen=True, kw_only=True):
 
 
 class MigrationLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """0 switches a limit off. ``timeout_per_gib_s``: for each GiB of memory and disks to be copied; ``stuck_s``:
-    without a new minimum of what is left to copy."""
+    """0 switches a limit off. ``timeout_per_gib_s``: for each GB of memory and disks to be copied; ``stuck_s``:
+    without a new minimum of what is left to copy. ``may_pause``, ``may_post_copy``: what is done, rather than giving
+    up, when that time is over."""
 
     bandwidth_mib_s: int = 0
     max_downtime_ms: int = 0
@@ -167,6 +178,8 @@ class MigrationLimits(msgspec.Struct, frozen=True, kw_only=True):
     stuck_s: int = 0
     auto_converge: bool = False
     unsafe: bool = False
+    may_pause: bool = False
+    may_post_copy: bool = False
 
 
 class Migrate(Message, frozen=True, kw_only=True):
@@ -231,17 +244,22 @@ class MigrationPhase(enum.StrEnum):
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"   # the guest has left
     FAILED = "Failed"         # it is still here
-    ABORTED = "Aborted"       # failed because of CancelMigration
+    ABORTED = "Aborted"       # failed because of CancelMigration, or of a limit
 
 
 class MigrationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The last migration away from here. ``reason`` says why it failed; sizes in bytes, memory and disks together."""
+    """The last migration away from here. ``reason`` says why it failed; sizes in bytes, memory and disks together.
+    ``mode``: PreCopy, Paused (the guest stands still until it has left), PostCopy."""
 
     uid: str
     phase: MigrationPhase
     reason: str = ""
     total: int = 0
     remaining: int = 0
+    processed: int = 0
+    dirty_rate: int = 0           # bytes of memory a second that the guest changes; transfer_rate: that are sent
+    transfer_rate: int = 0
+    mode: str = "PreCopy"
 
 
 class DomainStatus(Message, frozen=True, kw_only=True):

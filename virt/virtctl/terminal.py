@@ -44,10 +44,14 @@ class Keys:
                 data = os.read(self._descriptor, READ)
             except OSError:
                 data = b""
+            put = self._queue.put(data)
             try:
-                asyncio.run_coroutine_threadsafe(self._queue.put(data), self._loop).result()
-            except (RuntimeError, asyncio.CancelledError, TimeoutError):
-                return                          # the loop has ended
+                asyncio.run_coroutine_threadsafe(put, self._loop).result()
+            except (asyncio.CancelledError, TimeoutError):
+                return
+            except RuntimeError:                # the loop has ended
+                put.close()
+                return
             if not data:
                 return
 

@@ -26,7 +26,7 @@ async def pod_eviction(request: AdmissionRequest, context: Context) -> Admission
         verdict = eviction.judge(pod, vmi, context.config().eviction_strategy)
         if not verdict.refusal:
             return admission.allowed(request.uid)
-        if vmi is None or not verdict.marks or request.dry_run:
+        if vmi is None or not verdict.marks or is_dry_run(request):
             break
         try:
             await _mark(context, vmi)
@@ -37,6 +37,13 @@ async def pod_eviction(request: AdmissionRequest, context: Context) -> Admission
         break
     return admission.denied(
         request.uid, msgspec.structs.replace(failure(TOO_MANY_REQUESTS, verdict.refusal), reason="TooManyRequests"))
+
+
+def is_dry_run(request: AdmissionRequest) -> bool:
+    """Clients ask for one in the query, or in the eviction's options for the deletion, as kubectl drain does."""
+    options = (request.object or {}).get("deleteOptions")
+    asked = options.get("dryRun") if isinstance(options, dict) else None
+    return bool(request.dry_run) or (isinstance(asked, list) and "All" in asked)
 
 
 async def _vmi(context: Context, namespace: str, name: str) -> v1.VirtualMachineInstance | None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -147,6 +148,37 @@ async def test_refusals_are_status_objects(api: Stand, method: str, path: str, c
     assert (answered, status["kind"], status["code"]) == (code, "Status", code)
     assert message in status["message"]
     assert api.kube.writes == []
+
+
+def _node(name: str, *taints: str) -> tuple[Any, core.Node]:
+    return kinds.NODE, core.Node(
+        metadata=core.ObjectMeta(name=name),
+        spec=core.NodeSpec(taints=tuple(core.Taint(key=key, effect="NoSchedule") for key in taints)))
+
+
+async def test_a_vmi_need_not_leave_its_node_any_more(api: Stand) -> None:
+    for path in (VM, VMI):
+        api.kube.put(*running_vmi(evacuation_node_name="node1"))
+        api.kube.put(*_node("node1"))
+        path = f"{path}/evacuate/cancel"
+        code, status = await api.send("PUT", path, json={"evacuationNodeName": "node2"})
+        assert (code, "'node2' is not the node" in status["message"]) == (400, True)
+        assert await api.send("PUT", path, json={"dryRun": ["All"]}) == (200, "")
+        vmi = api.kube.peek(kinds.VMI, "vm1", "ns")
+        assert vmi is not None
+        assert vmi.status.evacuation_node_name == "node1"
+        assert await api.send("PUT", path, json={"evacuationNodeName": "node1"}) == (200, "")
+        vmi = api.kube.peek(kinds.VMI, "vm1", "ns")
+        assert vmi is not None
+        assert (vmi.status.evacuation_node_name, vmi.status.phase) == ("", "Running")
+        assert await api.send("PUT", path) == (200, ""), "nothing to take away"
+
+
+async def test_a_node_that_is_still_drained_is_left_all_the_same(api: Stand) -> None:
+    api.kube.put(*running_vmi(evacuation_node_name="node1"))
+    api.kube.put(*_node("node1", "kubevirt.io/drain"))
+    code, status = await api.send("PUT", f"{VMI}/evacuate/cancel")
+    assert (code, "kubevirt.io/drain" in status["message"]) == (400, True)
 
 
 async def test_bodies_are_json_or_yaml_of_any_content_type(api: Stand) -> None:

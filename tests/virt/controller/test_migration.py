@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from tests.virt.controller.rig import NAMESPACE, Rig, instance, running
 from virt.api import core, names, v1
-from virt.api.kinds import EVENT, KUBEVIRT, POD, VMI, VMIM
-from virt.kube.client import DeleteOptions
+from virt.api.kinds import EVENT, KUBEVIRT, POD, RESOURCE_QUOTA, VMI, VMIM
+from virt.kube.client import ApiError, DeleteOptions
 
 State = v1.VirtualMachineInstanceMigrationState
 
@@ -170,6 +170,34 @@ async def test_one_that_is_deleted_later_is_aborted_by_the_nodes() -> None:
         pods = (await rig.kube.list(POD, NAMESPACE)).items
         rig.gone(next(pod for pod in pods if names.MIGRATION_JOB_UID_LABEL in pod.metadata.labels))
         await rig.until(lambda: rig.kube.peek(VMIM, "job", NAMESPACE) is None)
+
+
+async def test_a_quota_makes_it_wait() -> None:
+    async with running() as rig:
+        await guest(rig)
+        refusal = 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1'
+        for _ in range(2):
+            rig.kube.fail("create", "pods", ApiError(403, "Forbidden", refusal))
+        await migrate(rig)
+        await rig.until(lambda: job(rig).status.conditions)
+        condition = job(rig).status.conditions[0]
+        assert (condition.type, condition.status) == ("migrationRejectedByResourceQuota", "True")
+        assert condition.message == refusal
+        assert job(rig).status.phase == "Pending"
+        await reaches(rig, "Scheduling")
+        assert job(rig).status.conditions == ()
+        assert (await reasons(rig, "VirtualMachineInstanceMigration")).count("FailedCreate") == 1
+
+
+async def test_a_target_has_limits_where_a_quota_counts_them() -> None:
+    async with running() as rig:
+        await guest(rig)
+        await rig.kube.create(RESOURCE_QUOTA, core.ResourceQuota(
+            metadata=core.ObjectMeta(name="q"), spec=core.ResourceQuotaSpec(hard={"limits.memory": "4Gi"})), NAMESPACE)
+        await rig.settle()
+        await migrate(rig)
+        pod = await target(rig)
+        assert all("memory" in container.resources.limits for container in pod.spec.containers if container.resources)
 
 
 async def test_only_so_many_go_at_a_time() -> None:

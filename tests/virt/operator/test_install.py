@@ -9,7 +9,7 @@ import pytest
 
 from tests.virt.operator.cluster import NAMESPACE, Cluster, environment, kubevirt
 from virt.api import conditions, core, names, v1
-from virt.api.kinds import KUBEVIRT, NODE
+from virt.api.kinds import DISRUPTION_BUDGET, KUBEVIRT, NODE
 from virt.kube.client import ApiError, MergePatch
 from virt.operator import stamps, status
 from virt.operator.readiness import FailedUpdateError
@@ -20,7 +20,6 @@ from virt.operator.resources import (
     CRD,
     DAEMON_SET,
     DEPLOYMENT,
-    DISRUPTION_BUDGET,
     OWNED,
     SECRET,
     SERVICE,

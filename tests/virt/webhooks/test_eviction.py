@@ -8,14 +8,18 @@ from tests.virt.api.validate.test_eviction import pod, vmi
 from virt.api import core, kinds, v1
 from virt.api.admission import AdmissionRequest, AdmissionReview
 from virt.api.clusterconfig import ClusterConfig
+from virt.api.wire import JsonObject
 from virt.kube.client import ConflictError
 from virt.webhooks import eviction
 from virt.webhooks.review import Context
 
 
-async def asked(kube: FakeKube, *, name: str = "virt-launcher-x", dry_run: bool = False) -> AdmissionReview:
+async def asked(
+    kube: FakeKube, *, name: str = "virt-launcher-x", dry_run: bool = False, eviction_of: JsonObject | None = None
+) -> AdmissionReview:
     context = Context(kube, "kubevirt", ClusterConfig, FakeClock(), lambda: "u")
-    request = AdmissionRequest(uid="r", name=name, namespace="n", operation="CREATE", dry_run=dry_run)
+    request = AdmissionRequest(
+        uid="r", name=name, namespace="n", operation="CREATE", dry_run=dry_run, object=eviction_of)
     return await eviction.pod_eviction(request, context)
 
 
@@ -45,10 +49,11 @@ async def test_a_vmi_that_can_move_is_marked_and_its_pod_stays() -> None:
 
 async def test_a_dry_run_marks_nothing() -> None:
     kube = cluster(vmi("LiveMigrate"), pod())
-    answer = (await asked(kube, dry_run=True)).response
-    assert answer is not None
-    assert not answer.allowed
-    assert marked(kube) == ""
+    by_options: JsonObject = {"deleteOptions": {"dryRun": ["All"]}}             # as kubectl drain asks
+    for answer in (await asked(kube, dry_run=True), await asked(kube, eviction_of=by_options)):
+        assert answer.response is not None
+        assert not answer.response.allowed
+        assert marked(kube) == ""
 
 
 async def test_a_lost_race_is_looked_at_again() -> None:

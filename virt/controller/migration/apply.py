@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from virt.api import v1
+from virt.api import conditions, names, v1
 from virt.api.clusterconfig import Migrations
 from virt.api.kinds import POD, VMI
 from virt.controller import owners, writes
@@ -63,7 +63,9 @@ class Writer:
         assert vmi is not None
         if source is None:
             return dataclasses.replace(todo, phase=plan.PENDING, again_s=_AGAIN_S)
-        pod = target_pod(vmi, world.migration, source, context)
+        _, settings = self._settings(vmi)
+        post_copy = settings.allow_post_copy and settings.allow_workload_disruption and self._has_userfaultfd()
+        pod = target_pod(vmi, world.migration, source, context, post_copy=post_copy)
         meta = pod.metadata
         try:
             created = await self._client.create(POD, pod, meta.namespace)
@@ -72,8 +74,13 @@ class Writer:
             if not owners.is_controlled_by(created.metadata, vmi.metadata.uid):
                 raise
         except ApiError as error:
-            self._recorder.event(
-                world.migration, "Warning", "FailedCreate", f"Error creating pod {meta.name}: {error.message}")
+            by_quota = error.code == 403 and "exceeded quota" in error.message
+            known = conditions.find(world.migration.status.conditions, plan.REJECTED)
+            if not by_quota or known is None:           # not again every few seconds
+                self._recorder.event(
+                    world.migration, "Warning", "FailedCreate", f"Error creating pod {meta.name}: {error.message}")
+            if by_quota:
+                return dataclasses.replace(todo, phase=plan.PENDING, rejected=error.message, again_s=_AGAIN_S)
             if error.code in (400, 422):
                 return Plan(plan.FAILED, why=f"no pod for the target: {error.message}")
             raise
@@ -81,6 +88,10 @@ class Writer:
         self._recorder.event(
             world.migration, "Normal", "SuccessfulCreate", f"Created migration target pod {meta.name}")
         return todo
+
+    def _has_userfaultfd(self) -> bool:
+        """Whether a node offers it: a pod that asked in vain would wait for ever."""
+        return any(names.USERFAULTFD_RESOURCE in node.status.allocatable for node in self._caches.nodes.store)
 
     async def _delete(self, world: World, why: str) -> None:
         pod = world.pod

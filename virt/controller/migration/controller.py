@@ -10,6 +10,7 @@ from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import writes
 from virt.controller.migration import plan, queue, status
 from virt.controller.migration.apply import Writer
+from virt.controller.migration.metrics import age_at
 from virt.controller.migration.plan import FAILED, FINAL, PENDING, SUCCEEDED, Plan, World
 from virt.controller.vmi.controller import PODS_BY_OWNER, Caches
 from virt.controller.vmi.plan import World as InstanceWorld
@@ -25,6 +26,7 @@ MIGRATIONS_BY_VMI = "vmi"         # index of migrations: namespace/name of the V
 KEPT_PER_VMI = 5
 
 Migration = v1.VirtualMachineInstanceMigration
+PhaseEntered = Callable[[str, float], None]
 
 
 def key_of_vmi(migration: Migration) -> Iterable[str]:
@@ -36,7 +38,7 @@ class MigrationReconciler:
         self, client: Client, caches: Caches, migrations: Informer[Migration], recorder: EventRecorder,
         config: Callable[[], ClusterConfig], *,
         settings: Callable[[v1.VirtualMachineInstance], tuple[str, Migrations]], launcher_image: str,
-        clock: Clock | None = None,
+        clock: Clock | None = None, phase_entered: PhaseEntered = lambda _phase, _seconds: None,
     ) -> None:
         self._client = client
         self._caches = caches
@@ -45,6 +47,7 @@ class MigrationReconciler:
         self._config = config
         self._launcher_image = launcher_image
         self._clock = clock or RealClock()
+        self._phase_entered = phase_entered
         self._writer = Writer(client, caches, recorder, settings)
         self._gate = asyncio.Lock()         # two that wait must not both take the last free place
 
@@ -67,6 +70,10 @@ class MigrationReconciler:
         outcome = await self._writer.carry_out(todo, world, lambda: self._context(world), rfc3339(now))
         stored = await self._store(migration, status.updated(world, outcome, rfc3339(now)))
         self._tell(world, outcome)
+        if stored is not None and outcome.phase != migration.status.phase:
+            age_s = age_at(stored, outcome.phase)
+            if age_s is not None:
+                self._phase_entered(outcome.phase, age_s)
         if outcome.phase in FINAL and stored is not None:
             await self._finish(stored)
         return Result(outcome.again_s)
@@ -132,6 +139,7 @@ class MigrationReconciler:
             launcher_image=self._launcher_image,
             claims={name: claim for name, claim in claims.items() if claim is not None},
             node_labels=frozenset(label for node in self._caches.nodes.store for label in node.metadata.labels),
+            limited=self._caches.limited(namespace or ""),
         )
 
     # --- the outcome ---

@@ -32,6 +32,7 @@ TARGET_LOST_S: Final = 60       # for the source to say what it makes of a targe
 UNSCHEDULABLE_ANNOTATION: Final = "kubevirt.io/migrationUnschedulablePodTimeoutSeconds"
 PENDING_ANNOTATION: Final = "kubevirt.io/migrationPendingPodTimeoutSeconds"
 ABORT_REQUESTED: Final = "migrationAbortRequested"
+REJECTED: Final = "migrationRejectedByResourceQuota"
 ABORTED: Final = "Live migration has been aborted"
 _LOOK_S: Final = 5.0
 
@@ -103,12 +104,14 @@ Action = CreateTarget | DeleteTarget | HandOver | GiveUp | RequestAbort | Releas
 
 @dataclass(frozen=True)
 class Plan:
-    """``why``: of a failure. ``is_unschedulable``: people are to be told. ``again_s``: look again, whatever happens."""
+    """``why``: of a failure. ``is_unschedulable``: people are to be told. ``rejected``: what a quota says against the
+    target's pod. ``again_s``: look again, whatever happens."""
 
     phase: Phase
     actions: tuple[Action, ...] = ()
     why: str = ""
     is_unschedulable: bool = False
+    rejected: str = ""
     again_s: float | None = None
 
 
@@ -240,7 +243,8 @@ def _lost_target(world: World, phase: Phase, now: datetime) -> str:
         return ""
     if phase == RUNNING and _phase_age_s(world.migration, RUNNING, now) < TARGET_LOST_S:
         return ""
-    return "the target's pod is gone" if pod is None else f"the target's pod {pod.metadata.name} has ended"
+    what = "it is gone" if pod is None else f"{pod.metadata.name} has ended"
+    return f"Target pod is down: {what}"
 
 
 def _leftovers(world: World) -> tuple[Action, ...]:

@@ -12,9 +12,11 @@ _HOSTNAME = "kubernetes.io/hostname"
 
 
 def target_pod(
-    vmi: v1.VirtualMachineInstance, migration: v1.VirtualMachineInstanceMigration, source: core.Pod, context: Context
+    vmi: v1.VirtualMachineInstance, migration: v1.VirtualMachineInstanceMigration, source: core.Pod, context: Context,
+    *, post_copy: bool = False,
 ) -> core.Pod:
-    """Its name is the same for the same migration, so that no two controllers can make two."""
+    """Its name is the same for the same migration, so that no two controllers can make two. ``post_copy``: its QEMU may
+    have to fetch memory while the guest runs."""
     pod = launcher_pod(vmi, context)
     meta, spec = pod.metadata, pod.spec
     return replace(
@@ -27,7 +29,8 @@ def target_pod(
         ),
         spec=replace(
             spec,
-            containers=tuple(_pinned(container, digests(source)) for container in spec.containers),
+            containers=tuple(
+                _equipped(_pinned(container, digests(source)), post_copy=post_copy) for container in spec.containers),
             node_selector={**migration.spec.added_node_selector, **spec.node_selector},
             affinity=_apart(spec.affinity, vmi.metadata.uid),
         ),
@@ -61,6 +64,14 @@ def _pinned(container: core.Container, images: Mapping[str, str]) -> core.Contai
     if container.command[:1] != (names.CONTAINER_DISK_HELPER,):
         return container
     return replace(container, image=images.get(container.name, container.image))
+
+
+def _equipped(container: core.Container, *, post_copy: bool) -> core.Container:
+    """userfaultfd lets a program hold the kernel up, so only those that need it get it."""
+    if not post_copy or container.name != names.COMPUTE_CONTAINER:
+        return container
+    limits = {**container.resources.limits, names.USERFAULTFD_RESOURCE: "1"}
+    return replace(container, resources=replace(container.resources, limits=limits))
 
 
 def _apart(given: core.Affinity | None, vmi_uid: str) -> core.Affinity:

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from virt.api import conditions, core, names, v1
 from virt.api.clusterconfig import Migrations
-from virt.controller.migration.plan import ABORT_REQUESTED, FINAL, Plan, World
+from virt.controller.migration.plan import ABORT_REQUESTED, FINAL, REJECTED, Plan, World
 
 
 def updated(world: World, plan: Plan, now: str) -> v1.VirtualMachineInstanceMigration:
@@ -21,6 +21,11 @@ def updated(world: World, plan: Plan, now: str) -> v1.VirtualMachineInstanceMigr
         failed = v1.VirtualMachineInstanceMigrationState(
             migration_uid=world.uid, failed=True, completed=True, failure_reason=plan.why, end_timestamp=now)
         status = replace(status, migration_state=failed)
+    if plan.rejected:
+        refused = v1.Condition(type=REJECTED, status="True", message=plan.rejected)
+        status = replace(status, conditions=conditions.with_condition(status.conditions, refused, now))
+    else:
+        status = replace(status, conditions=conditions.without(status.conditions, REJECTED))
     if migration.metadata.deletion_timestamp is not None and migration.status.phase not in FINAL:
         asked = v1.Condition(type=ABORT_REQUESTED, status="True")
         status = replace(status, conditions=conditions.with_condition(status.conditions, asked, now))

@@ -43,6 +43,12 @@ class Caches:
     nodes: Informer[core.Node]
     quotas: Informer[core.ResourceQuota]
 
+    def limited(self, namespace: str) -> frozenset[str]:
+        """Of "cpu" and "memory" those of which a quota of the namespace counts limits: no pod may be without one."""
+        counted = {name for quota in self.quotas.store.by_index(QUOTAS_BY_NAMESPACE, namespace)
+                   for name in quota.spec.hard}
+        return frozenset(name for name in ("cpu", "memory") if f"limits.{name}" in counted)
+
 
 def pod_owner(pod: core.Pod) -> Iterable[str]:
     owner = owners.controller_of(pod.metadata)
@@ -149,13 +155,8 @@ class InstanceReconciler:
             launcher_image=self._launcher_image,
             claims={name: claim for name, claim in world.claims.items() if claim is not None},
             node_labels=frozenset(label for node in self._caches.nodes.store for label in node.metadata.labels),
-            limited=self._limited(world.vmi.metadata.namespace or ""),
+            limited=self._caches.limited(world.vmi.metadata.namespace or ""),
         )
-
-    def _limited(self, namespace: str) -> frozenset[str]:
-        quotas = self._caches.quotas.store.by_index(QUOTAS_BY_NAMESPACE, namespace)
-        counted = {name for quota in quotas for name in quota.spec.hard}
-        return frozenset(name for name in ("cpu", "memory") if f"limits.{name}" in counted)
 
     async def _store(self, old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> None:
         patch = writes.between(old, new, "metadata", "status")

@@ -8,7 +8,7 @@ connection waits and not a byte of it is read; after a deadline it is closed, an
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from virt.api import v1
@@ -70,6 +70,9 @@ class Launchers:
             if node == self._node and (launcher := self._launchers.get(uid)) is not None
         ]
         return next((launcher for launcher in found if not launcher.has_lost_its_guest), found[0] if found else None)
+
+    def __iter__(self) -> Iterator[Launcher]:
+        return iter(tuple(self._launchers.values()))
 
     def of_key(self, key: str) -> tuple[Launcher, ...]:
         return tuple(launcher for launcher in self._launchers.values() if launcher.key == key)

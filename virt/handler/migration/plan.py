@@ -17,8 +17,9 @@ State = v1.VirtualMachineInstanceMigrationState
 
 ABORTED = "Live migration has been aborted"
 _REPLACED = "another migration has taken its place"
+_ALIVE = (DomainState.RUNNING, DomainState.SHUTDOWN, DomainState.PAUSED)
 # Paused for these reasons, a guest is not on its way: somebody, or a disk, has stopped it.
-_STOPPED_HERE = ("User", "IOError", "Postcopy", "Watchdog", "Snapshot", "APIError")
+_STOPPED_HERE = ("User", "IOError", "Watchdog", "Snapshot", "APIError")
 
 
 def is_under_way(state: State | None) -> bool:
@@ -26,11 +27,11 @@ def is_under_way(state: State | None) -> bool:
     return state is not None and bool(state.migration_uid) and not state.completed and not state.failed
 
 
-def failed(state: State, reason: str, now: str) -> State:
-    """``state`` of a migration that came to nothing. An abort that was asked for has succeeded then."""
+def failed(state: State, reason: str, now: str, *, aborted: bool = False) -> State:
+    """``state`` of a migration that came to nothing. An abort, asked for or by a time-out, has succeeded then."""
     return replace(
         state, failed=True, completed=True, failure_reason=reason, end_timestamp=now,
-        abort_status="Succeeded" if state.abort_requested else state.abort_status,
+        abort_status="Succeeded" if aborted or state.abort_requested else state.abort_status,
     )
 
 
@@ -71,24 +72,29 @@ def source(state: State, seen: SourceSeen, now: str) -> SourcePlan:
     if not is_under_way(state) or seen.domain is None:
         return SourcePlan(state)
     if report is None or report.uid != state.migration_uid:
-        return _not_begun(state, seen.domain, now)
-    begun = state if state.start_timestamp else replace(state, start_timestamp=now, mode=state.mode or "PreCopy")
+        return _not_begun(state, seen, now)
+    begun = replace(state, start_timestamp=state.start_timestamp or now, mode=report.mode)
     match report.phase:
         case MigrationPhase.RUNNING if state.abort_requested and not state.abort_status:
             return SourcePlan(replace(begun, abort_status="Aborting"), SourceStep.CANCEL, report.uid, ABORTED)
         case MigrationPhase.RUNNING if not seen.has_ports:
             return SourcePlan(begun, SourceStep.CANCEL, report.uid, "virt-handler of the source node was restarted")
         case MigrationPhase.FAILED | MigrationPhase.ABORTED:
-            return SourcePlan(failed(begun, _reason(state, report), now))
+            aborted = report.phase is MigrationPhase.ABORTED
+            return SourcePlan(failed(begun, _reason(state, report), now, aborted=aborted))
     return SourcePlan(begun)                # it runs, or the guest has left: the target tells that it came
 
 
-def _not_begun(state: State, domain: DomainStatus, now: str) -> SourcePlan:
+def _not_begun(state: State, seen: SourceSeen, now: str) -> SourcePlan:
+    assert seen.domain is not None
+    if state.start_timestamp:
+        why = ABORTED if state.abort_requested else "the launcher of the source knows of no such migration"
+        return SourcePlan(failed(state, why, now))
+    if seen.has_ports:
+        return SourcePlan(state)            # it was asked, and its first report is on the way
     if state.abort_requested:
         return SourcePlan(failed(state, ABORTED, now))
-    if state.start_timestamp:
-        return SourcePlan(failed(state, "the launcher of the source knows of no such migration", now))
-    if state.target_node_address and domain.state in (DomainState.RUNNING, DomainState.PAUSED):
+    if state.target_node_address and seen.domain.state in (DomainState.RUNNING, DomainState.PAUSED):
         return SourcePlan(state, SourceStep.START)
     return SourcePlan(state)
 
@@ -108,17 +114,19 @@ class TargetStep(enum.Enum):
     TAKE_OVER = "take over"
     FAIL = "fail"
     CLOSE = "close"
+    DESTROY = "destroy"            # the guest came all the same, and it is not ours
 
 
 @dataclass(frozen=True)
 class TargetSeen:
     """``is_connected``: the target's launcher; ``is_dead``: it will never be again. ``is_listening``: this handler
-    serves the ports of this migration."""
+    serves the ports of this migration. ``is_final``: the VMI has ended, so it cannot go on anywhere."""
 
     domain: DomainStatus | None
     is_connected: bool
     is_listening: bool
     is_dead: bool = False
+    is_final: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,8 +136,10 @@ class TargetPlan:
 
 
 def target(state: State, seen: TargetSeen) -> TargetPlan:
-    if not is_under_way(state):
-        return TargetPlan(TargetStep.CLOSE)
+    if seen.is_final or not is_under_way(state):
+        is_refused = (seen.is_final or state.failed) and seen.is_connected
+        is_here = seen.domain is not None and seen.domain.state in _ALIVE and has_arrived(seen.domain)
+        return TargetPlan(TargetStep.DESTROY if is_refused and is_here else TargetStep.CLOSE)
     if seen.domain is not None and has_arrived(seen.domain):
         return TargetPlan(TargetStep.TAKE_OVER)
     if seen.is_dead:
@@ -147,7 +157,11 @@ def target(state: State, seen: TargetSeen) -> TargetPlan:
 
 
 def has_arrived(domain: DomainStatus) -> bool:
-    """Whether the guest may run here: libvirt lets it only once the other side has stopped it."""
-    return domain.state == DomainState.RUNNING or (
-        domain.state == DomainState.PAUSED and domain.reason in _STOPPED_HERE
-    )
+    """Whether the guest may run here: libvirt lets it only once the other side has stopped it. It may be so quick that
+    it has shut down already."""
+    match domain.state:
+        case DomainState.RUNNING | DomainState.SHUTDOWN:
+            return True
+        case DomainState.PAUSED:
+            return domain.reason in _STOPPED_HERE
+    return domain.state is DomainState.SHUTOFF and domain.reason == "Shutdown"

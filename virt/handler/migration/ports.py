@@ -20,6 +20,7 @@ from virt.rpc.errors import RpcError
 DIAL_S = 10.0
 # The source hears of the switch-over through these very connections, so they outlive it.
 FAREWELL_S = 30.0
+SILENCE_S = 30.0                # as long as libvirt waits for an answer of its peer
 
 Open = Callable[[int], Awaitable[socket.socket]]     # the target launcher's end of a logical port
 
@@ -93,9 +94,11 @@ class TargetPorts(_Ports):
         self._numbers: dict[tuple[str, str], Mapping[str, int]] = {}
 
     async def listen(
-        self, vmi_uid: str, migration_uid: str, logical: Sequence[int], opening: Open
+        self, vmi_uid: str, migration_uid: str, logical: Sequence[int], opening: Open, *, in_clear: bool = False
     ) -> Mapping[str, int]:
-        """TCP port (as text) -> logical port. Raises OSError."""
+        """TCP port (as text) -> logical port. ``in_clear``: without TLS, as the cluster's settings allow. Raises
+        OSError."""
+        context = None if in_clear else self._context
         key = (vmi_uid, migration_uid)
         if key in self._joined:
             return self._numbers[key]
@@ -104,8 +107,8 @@ class TargetPorts(_Ports):
         try:
             for port in logical:
                 server = await asyncio.start_server(
-                    self._connected(joined, port, opening), sock=_tcp_listener(self._host), ssl=self._context,
-                    limit=BUFFER,
+                    self._connected(joined, opening, port, is_secure=context is not None),
+                    sock=_tcp_listener(self._host), ssl=context, limit=BUFFER,
                 )
                 joined.accepting.append(server)
                 found[str(server.sockets[0].getsockname()[1])] = port
@@ -116,18 +119,19 @@ class TargetPorts(_Ports):
         return found
 
     def _connected(
-        self, joined: _Joined, port: int, opening: Open
+        self, joined: _Joined, opening: Open, port: int, *, is_secure: bool
     ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            joined.serve(self._serve(reader, writer, port, opening))
+            joined.serve(self._serve((reader, writer), opening, port, is_secure=is_secure))
 
         return connected
 
     async def _serve(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, opening: Open
+        self, stream: tuple[asyncio.StreamReader, asyncio.StreamWriter], opening: Open, port: int, *, is_secure: bool
     ) -> None:
+        _, writer = stream
         name = common_name(writer.get_extra_info("peercert"))
-        if self._context is not None and name != names.MIGRATION_CLIENT_NAME:
+        if is_secure and name != names.MIGRATION_CLIENT_NAME:
             _logger.warning("client refused", common_name=name, remote=writer.get_extra_info("peername"))
             writer.transport.abort()
             return
@@ -137,7 +141,19 @@ class TargetPorts(_Ports):
             _logger.warning("no connection to the launcher", port=port, error=str(error))
             writer.transport.abort()
             return
-        await join((reader, writer), await asyncio.open_unix_connection(sock=sock, limit=BUFFER))
+        notice_silence(writer)
+        await join(stream, await asyncio.open_unix_connection(sock=sock, limit=BUFFER))
+
+
+def notice_silence(writer: asyncio.StreamWriter) -> None:
+    """A node that is gone without a word ends the connection: else what the target holds for it would stay."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4),
+        (socket.TCP_USER_TIMEOUT, round(SILENCE_S * 1000)),
+    ):
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _tcp_listener(host: str) -> socket.socket:
@@ -156,35 +172,40 @@ class SourcePorts(_Ports):
 
     def serve(
         self, vmi_uid: str, migration_uid: str, listeners: Mapping[int, socket.socket], address: str,
-        numbers: Mapping[str, int],
+        numbers: Mapping[str, int], *, in_clear: bool = False,
     ) -> None:
         """Join whoever connects to ``listeners`` (by logical port; owned from now on) with the target's port."""
         self.cut(vmi_uid)
+        context = None if in_clear else self._context
         tcp = {logical: int(number) for number, logical in numbers.items()}
         joined = self._joined[vmi_uid, migration_uid] = _Joined()
         for port, listener in listeners.items():
             listener.setblocking(False)
             joined.accepting.append(
-                asyncio.create_task(self._accept(joined, listener, (address, tcp.get(port, 0))), name=f"port {port}")
+                asyncio.create_task(
+                    self._accept(joined, listener, (address, tcp.get(port, 0)), context), name=f"port {port}")
             )
 
-    async def _accept(self, joined: _Joined, listener: socket.socket, to: tuple[str, int]) -> None:
+    async def _accept(
+        self, joined: _Joined, listener: socket.socket, to: tuple[str, int], context: ssl.SSLContext | None
+    ) -> None:
         with listener:
             while True:
                 sock, _ = await asyncio.get_running_loop().sock_accept(listener)
                 sock.setblocking(False)
-                joined.serve(self._serve(sock, to))
+                joined.serve(self._serve(sock, to, context))
 
-    async def _serve(self, sock: socket.socket, to: tuple[str, int]) -> None:
+    async def _serve(self, sock: socket.socket, to: tuple[str, int], context: ssl.SSLContext | None) -> None:
         with contextlib.ExitStack() as owned:
             owned.callback(sock.close)
             async with asyncio.timeout(DIAL_S):
-                reader, writer = await asyncio.open_connection(*to, ssl=self._context, limit=BUFFER)
+                reader, writer = await asyncio.open_connection(*to, ssl=context, limit=BUFFER)
             owned.callback(writer.transport.abort)
             name = common_name(writer.get_extra_info("peercert"))
-            if self._context is not None and name != names.HANDLER_NAME:
+            if context is not None and name != names.HANDLER_NAME:
                 _logger.warning("target refused: it is no virt-handler", common_name=name, address=to)
                 return
+            notice_silence(writer)
             near = await asyncio.open_unix_connection(sock=sock, limit=BUFFER)
             owned.pop_all()
         await join(near, (reader, writer))

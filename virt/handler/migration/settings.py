@@ -4,6 +4,10 @@ from virt.api import clusterconfig, quantity, v1
 from virt.rpc.messages import MigrationLimits
 
 
+def in_clear(written: v1.MigrationConfiguration | None) -> bool:
+    return written is not None and bool(written.disable_tls)
+
+
 def limits(written: v1.MigrationConfiguration | None) -> MigrationLimits:
     """A bandwidth is whole MiB/s for libvirt, at least 1: 0 would be no limit."""
     chosen = clusterconfig.migrations(written or v1.MigrationConfiguration())
@@ -15,4 +19,6 @@ def limits(written: v1.MigrationConfiguration | None) -> MigrationLimits:
         stuck_s=chosen.progress_timeout,
         auto_converge=chosen.allow_auto_converge,
         unsafe=chosen.unsafe_migration_override,
+        may_pause=chosen.allow_workload_disruption,
+        may_post_copy=chosen.allow_workload_disruption and chosen.allow_post_copy,
     )

@@ -2,12 +2,12 @@
 
 import socket
 
-from virt.api import v1
+from virt.api import names, v1
 from virt.base.clock import Clock, rfc3339
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.migration.plan import SourceSeen, SourceStep, State, failed, source
 from virt.handler.migration.ports import SourcePorts
-from virt.handler.migration.settings import limits
+from virt.handler.migration.settings import in_clear, limits
 from virt.handler.vmi.migratable import copied_volumes
 from virt.kube.events import EventRecorder
 from virt.rpc.errors import ConnectionLost, RpcError
@@ -62,6 +62,8 @@ class Source:
     async def _start(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, state: State) -> State:
         """The start itself is written when the launcher reports it."""
         now = rfc3339(self._clock.now())
+        if names.FAIL_MIGRATION_ANNOTATION in vmi.metadata.annotations:
+            return failed(state, f"the VMI has the annotation {names.FAIL_MIGRATION_ANNOTATION}", now)
         if launcher.version < MIGRATION_VERSION:
             return failed(state, "the launcher of this guest is too old to migrate; restart the guest", now)
         request = Migrate(
@@ -79,5 +81,5 @@ class Source:
         listeners = {port: socket.socket(fileno=fd) for port, fd in zip(ports, fds, strict=True)}
         self._ports.serve(
             vmi.metadata.uid, state.migration_uid, listeners, state.target_node_address,
-            state.target_direct_migration_node_ports)
+            state.target_direct_migration_node_ports, in_clear=in_clear(state.migration_configuration))
         return state

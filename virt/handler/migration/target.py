@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from virt.api import codec, names, v1
+from virt.api import codec, conditions, names, v1
 from virt.api.kinds import VMI
 from virt.base import log
 from virt.base.clock import Clock, rfc3339
@@ -14,25 +14,33 @@ from virt.base.errors import VirtError
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.migration.plan import State, TargetPlan, TargetSeen, TargetStep, failed, target
 from virt.handler.migration.ports import TargetPorts
+from virt.handler.migration.settings import in_clear
 from virt.handler.vmi.migratable import copied_volumes
 from virt.handler.vmi.patch import status_patch
+from virt.handler.vmi.plan import FINAL_PHASES
+from virt.handler.vmi.status import PAUSED_BY_USER
 from virt.handler.vmi.wiring import Networks, wire
 from virt.kube.client import Client, MergePatch, NotFoundError
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
-from virt.rpc.errors import ConnectionLost, RequestFailed
+from virt.rpc.errors import ConnectionLost, RequestFailed, RpcError
 from virt.rpc.messages import (
     DISK_PORT,
     LIBVIRT_PORT,
     MEMORY_PORT,
+    Destroy,
+    DomainState,
     HostFacts,
     OpenMigrationPort,
+    Pause,
     PrepareTarget,
 )
 
 PREPARE_DEADLINE_S = 180.0
 OPEN_DEADLINE_S = 10.0
+PAUSE_DEADLINE_S = 10.0
+DESTROY_DEADLINE_S = 30.0
 RECONNECT_S = 1.0
 
 _logger = log.get("virt.handler.migration")
@@ -63,8 +71,11 @@ class Target:
             is_connected=launcher is not None and launcher.is_connected,
             is_listening=self._ports.has(uid, state.migration_uid),
             is_dead=launcher is not None and launcher.is_dead,
+            is_final=vmi.status.phase in FINAL_PHASES,
         )
         todo = target(state, seen)
+        if todo.step is TargetStep.PREPARE and names.BLOCK_TARGET_ANNOTATION in vmi.metadata.annotations:
+            return DONE                     # until it is taken away
         if todo.step is TargetStep.PREPARE and launcher is not None:
             try:
                 state = await self._prepare(vmi, launcher, state)
@@ -79,6 +90,7 @@ class Target:
                 self._recorder.event(
                     vmi, "Normal", "PreparingTarget", f"Node {state.target_node} is ready to take the guest.")
             case TargetStep.TAKE_OVER:
+                await self._stay_paused(vmi, launcher)
                 await self._take_over(vmi, state)
             case TargetStep.FAIL:
                 self._ports.cut(uid)
@@ -88,6 +100,13 @@ class Target:
                     f"The VirtualMachineInstance did not migrate to node {state.target_node}: {todo.why}")
             case TargetStep.CLOSE:
                 self._ports.cut(uid)
+            case TargetStep.DESTROY if launcher is not None:
+                self._ports.cut(uid)
+                _logger.warning("guest came after its migration had failed, and is destroyed", key=launcher.key)
+                try:
+                    await launcher.call(Destroy(), deadline_s=DESTROY_DEADLINE_S)
+                except ConnectionLost:
+                    return Result(RECONNECT_S)
         return DONE
 
     def gone(self, vmi: v1.VirtualMachineInstance) -> None:
@@ -111,10 +130,23 @@ class Target:
         async def opening(port: int) -> socket.socket:
             return await _opened(launcher, port)
 
-        numbers = await self._ports.listen(vmi.metadata.uid, state.migration_uid, ports, opening)
+        numbers = await self._ports.listen(
+            vmi.metadata.uid, state.migration_uid, ports, opening, in_clear=in_clear(state.migration_configuration))
         _logger.info("ready to take a guest", key=launcher.key, ports=dict(numbers))
         return replace(
             state, target_node_address=self._address, target_direct_migration_node_ports=numbers)
+
+    async def _stay_paused(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> None:
+        """libvirt lets a guest run here that was paused by a person after its migration had begun."""
+        paused = conditions.find(vmi.status.conditions, "Paused")
+        if paused is None or paused.reason != PAUSED_BY_USER or launcher is None or launcher.status is None:
+            return
+        if launcher.status.state is not DomainState.RUNNING:
+            return
+        try:
+            await launcher.call(Pause(), deadline_s=PAUSE_DEADLINE_S)
+        except RpcError as error:
+            _logger.warning("a guest that was paused by its user runs", key=launcher.key, error=str(error))
 
     async def _take_over(self, vmi: v1.VirtualMachineInstance, state: State) -> None:
         """The one write that makes the guest ours. The source's connections have to outlive it: by them it hears that
@@ -123,6 +155,7 @@ class Target:
         came = replace(
             state, target_node_domain_detected=True, target_node_domain_ready_timestamp=now, completed=True,
             start_timestamp=state.start_timestamp or now, end_timestamp=now, mode=state.mode or "PreCopy",
+            abort_status="Failed" if state.abort_requested else state.abort_status,
         )
         status = replace(vmi.status, migration_state=came, node_name=state.target_node, evacuation_node_name="")
         labels = {names.NODE_NAME_LABEL: state.target_node, names.MIGRATION_TARGET_NODE_LABEL: None}

@@ -7,7 +7,7 @@ is written, so that a lost race does not tell it twice.
 import asyncio
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
@@ -32,11 +32,11 @@ from virt.handler.vmi.plan import (
     Seen,
     has_come,
     has_left,
-    is_stopped_by_a_disk,
+    is_stopped,
     plan,
 )
-from virt.handler.vmi.wiring import Networks, wire
-from virt.kube.client import Client, MergePatch, NotFoundError, Selector
+from virt.handler.vmi.wiring import GuestDevices, Networks, NoDevices, wire
+from virt.kube.client import ApiError, Client, MergePatch, NotFoundError, Selector
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -61,6 +61,7 @@ class Node:
     name: str
     facts: Callable[[], HostFacts]
     living_pods: Callable[[], frozenset[str]] = pods_with_processes
+    devices: GuestDevices = field(default_factory=NoDevices)
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,14 @@ class VmiReconciler:
         if not has_left(vmi, seen):
             self._left_since.pop(uid, None)
             return seen
+        try:
+            await self._client.get(VMI, vmi.metadata.name, vmi.metadata.namespace)
+        except NotFoundError:
+            pass
+        except ApiError:
+            # Nor could the target say that the guest is there: such time does not count.
+            self._left_since.pop(uid, None)
+            raise
         return dataclasses.replace(seen, left_s=now - self._left_since.setdefault(uid, now))
 
     async def _seen_here(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None, now: float) -> Seen:
@@ -215,8 +224,8 @@ class VmiReconciler:
         return DomainStatus(state=DomainState.SHUTOFF, reason=reason) if ended_well else None
 
     def _stopped_s(self, launcher: Launcher, now: float) -> float:
-        """For how long an I/O error has stopped the guest, counted from the last try to go on."""
-        if launcher.status is not None and is_stopped_by_a_disk(launcher.status):
+        """For how long something that nobody wants has stopped the guest, counted from the last try to go on."""
+        if launcher.status is not None and is_stopped(launcher.vmi, launcher.status):
             if launcher.stopped_at is None:
                 launcher.stopped_at = now
             return now - launcher.stopped_at
@@ -248,9 +257,12 @@ class VmiReconciler:
         began = self._clock.monotonic()
         pod = await wire(self._networks, vmi, launcher)
         wired_at = self._clock.monotonic()
-        request = SyncVmi(vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._node.facts())
         fds = () if launcher.sockets_given else tuple(sock.fileno() for sock in pod.sockets)
         try:
+            launcher.functions = await self._node.devices.prepare(vmi, launcher)
+            request = SyncVmi(
+                vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._node.facts(),
+                functions=launcher.functions)
             # Sent means given, whatever the answer: the launcher keeps them for the next try.
             launcher.sockets_given = True
             await launcher.call(request, fds, deadline_s=SYNC_DEADLINE_S)
@@ -289,7 +301,8 @@ class VmiReconciler:
                 (await wire(self._networks, vmi, launcher)).close()
             network = None
             if launcher.wired is not None:
-                network = statuses.Network(wired=launcher.wired, pod_addresses=launcher.pod_addresses)
+                network = statuses.Network(
+                    wired=launcher.wired, pod_addresses=launcher.pod_addresses, functions=launcher.functions)
             after = statuses.running(vmi, domain, network, now)
         elif todo.phase in FINAL_PHASES:
             after = statuses.ended(before)
@@ -377,6 +390,7 @@ class VmiReconciler:
     def _bury(self, launcher: Launcher) -> None:
         self._launchers.drop(launcher)
         self._networks.forget(launcher.pod_uid)
+        self._node.devices.reconsider()
         self._connected_since.pop(launcher.pod_uid, None)
         # About the VMI as it was: it may be gone by now.
         about = replace(launcher.vmi, metadata=replace(launcher.vmi.metadata, resource_version=""))

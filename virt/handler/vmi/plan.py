@@ -11,7 +11,7 @@ from virt.api import v1
 from virt.base.clock import parse_time
 from virt.handler.launchers.launcher import LIVE_STATES
 from virt.handler.migration.plan import is_under_way
-from virt.rpc.messages import DomainState, DomainStatus
+from virt.rpc.messages import DomainState, DomainStatus, MigrationPhase
 
 DEFAULT_GRACE_S = 30
 POWER_BUTTON_EVERY_S = 5.0
@@ -29,7 +29,7 @@ class Action(enum.Enum):
     NOTHING = "nothing"
     START = "start"                # wire the pod, have the domain defined and started
     PRESS_POWER_BUTTON = "press power button"
-    RESUME = "resume"              # after an I/O error: the disk may work again
+    RESUME = "resume"              # after an I/O error: the disk may work again; after a migration that failed
     DESTROY = "destroy"
 
 
@@ -185,7 +185,7 @@ def _running(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
     if phase == "Failed":
         return Plan(phase, Action.DESTROY)
     if vmi.metadata.deletion_timestamp is None:
-        return _stopped_by_a_disk(phase, seen) if is_stopped_by_a_disk(seen.domain) else Plan(phase)
+        return _stopped(phase, seen) if is_stopped(vmi, seen.domain) else Plan(phase)
     grace = grace_s(vmi)
     left = grace - (now - parse_time(vmi.metadata.deletion_timestamp)).total_seconds()
     if grace == 0 or left <= 0:
@@ -197,11 +197,18 @@ def _running(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
     return Plan(phase, again_s=max(0.1, min(POWER_BUTTON_EVERY_S - seen.power_button_s, left)))
 
 
-def is_stopped_by_a_disk(domain: DomainStatus) -> bool:
-    return domain.state is DomainState.PAUSED and domain.reason == "IOError"
+def is_stopped(vmi: v1.VirtualMachineInstance, domain: DomainStatus) -> bool:
+    """Whether the guest stands still and nobody wants it: by a failing disk, or for a migration that has come to
+    nothing while libvirt's daemon was away."""
+    if domain.state is not DomainState.PAUSED:
+        return False
+    if domain.reason != "Migration":
+        return domain.reason == "IOError"
+    runs = domain.migration is not None and domain.migration.phase is MigrationPhase.RUNNING
+    return not runs and not is_under_way(vmi.status.migration_state)
 
 
-def _stopped_by_a_disk(phase: str, seen: Seen) -> Plan:
+def _stopped(phase: str, seen: Seen) -> Plan:
     left = RESUME_S[min(seen.resumes, len(RESUME_S) - 1)] - seen.stopped_s
     return Plan(phase, Action.RESUME, LOOK_AGAIN_S) if left <= 0 else Plan(phase, again_s=left)
 

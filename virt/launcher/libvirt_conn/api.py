@@ -49,7 +49,8 @@ class DiskFailed:
 @dataclass(frozen=True)
 class MigrationRequest:
     """``libvirt``, ``memory`` and ``disks``: paths of unix sockets that lead to the target; QEMU listens at the last
-    two there. ``copied``: names of disks ("vda") whose content goes along. ``bandwidth_mib_s`` 0: no limit."""
+    two there. ``copied``: names of disks ("vda") whose content goes along. ``bandwidth_mib_s`` 0: no limit.
+    ``post_copy``: it may be asked for later."""
 
     libvirt: str
     memory: str
@@ -58,14 +59,19 @@ class MigrationRequest:
     bandwidth_mib_s: int = 0
     auto_converge: bool = False
     unsafe: bool = False
+    post_copy: bool = False
 
 
 @dataclass(frozen=True)
 class JobProgress:
-    """Bytes of the job that runs, memory and disks together."""
+    """Bytes of the job that runs, memory and disks together. Rates are bytes of memory a second: ``dirty_rate`` what
+    the guest changes, ``transfer_rate`` what is sent."""
 
     total: int
     remaining: int
+    processed: int = 0
+    dirty_rate: int = 0
+    transfer_rate: int = 0
 
 
 Notice = Lifecycle | Rebooted | AgentChanged | Panicked | DiskFailed
@@ -126,6 +132,10 @@ class Hypervisor(Protocol):
 
     async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
         """For the migration under way."""
+        ...
+
+    async def start_post_copy(self, domain: str) -> None:
+        """The guest of the migration under way goes on at the target, with what memory is there."""
         ...
 
     async def abort_migration(self, domain: str) -> None:

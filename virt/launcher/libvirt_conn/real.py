@@ -48,6 +48,7 @@ _CLASSES: dict[int, type[errors.HypervisorError]] = {
     _AGENT_COMMAND_TIMEOUT: errors.NoAgent,
     _AGENT_COMMAND_FAILED: errors.AgentError,
 }
+_PAGE = 4096
 _LOST_CODES = (libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN)
 _LOST_THERE = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR)    # "client socket is closed" is internal
 _LOST_DOMAINS = (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
@@ -276,6 +277,8 @@ class Libvirt:
             flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE
         if request.unsafe:
             flags |= libvirt.VIR_MIGRATE_UNSAFE
+        if request.post_copy:
+            flags |= libvirt.VIR_MIGRATE_POSTCOPY
         uri = f"qemu+unix:///session?socket={request.libvirt}"
 
         def work() -> None:
@@ -287,11 +290,23 @@ class Libvirt:
         stats = await self._call(lambda: self._find(domain).jobStats())
         if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
             return None
-        total, remaining = libvirt.VIR_DOMAIN_JOB_DATA_TOTAL, libvirt.VIR_DOMAIN_JOB_DATA_REMAINING
-        return JobProgress(int(stats.get(total, 0)), int(stats.get(remaining, 0)))
+
+        def number(name: str) -> int:
+            return int(stats.get(name, 0))
+
+        return JobProgress(
+            number(libvirt.VIR_DOMAIN_JOB_DATA_TOTAL), number(libvirt.VIR_DOMAIN_JOB_DATA_REMAINING),
+            processed=number(libvirt.VIR_DOMAIN_JOB_DATA_PROCESSED),
+            dirty_rate=number(libvirt.VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) * (
+                number(libvirt.VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE) or _PAGE),
+            transfer_rate=number(libvirt.VIR_DOMAIN_JOB_MEMORY_BPS),
+        )
 
     async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
         await self._call(lambda: self._find(domain).migrateSetMaxDowntime(milliseconds, 0))
+
+    async def start_post_copy(self, domain: str) -> None:
+        await self._call(lambda: self._find(domain).migrateStartPostCopy(0))
 
     async def abort_migration(self, domain: str) -> None:
         await self._call(lambda: self._find(domain).abortJob())

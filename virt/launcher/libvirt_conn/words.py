@@ -16,6 +16,8 @@ _STATES: Mapping[int, DomainState] = {
     6: DomainState.CRASHED,
     7: DomainState.RUNNING,          # suspended by the guest's power management: it wakes by itself
 }
+# Of a guest that runs only these matter: what is missing of its memory comes from the other side, or cannot.
+_RUNNING = {10: "Postcopy", 11: "PostcopyFailed"}
 _PAUSED = (
     "Unknown", "User", "Migration", "Save", "Dump", "IOError", "Watchdog", "FromSnapshot", "ShuttingDown", "Snapshot",
     "Crashed", "StartingUp", "Postcopy", "PostcopyFailed", "APIError",
@@ -38,6 +40,8 @@ def state_and_reason(state: int, reason: int) -> tuple[DomainState, str]:
     (<DomainState.SHUTOFF: 'Shutoff'>, 'Shutdown')
     """
     known = _STATES.get(state, DomainState.NONE)
+    if known is DomainState.RUNNING:
+        return known, _RUNNING.get(reason, "") if state == 1 else ""
     words = _REASONS.get(known, ())
     if not words:
         return known, ""

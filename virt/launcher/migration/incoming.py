@@ -12,15 +12,23 @@ from virt.rpc.messages import LIBVIRT_PORT, DomainState
 LOOK_S = 1.0                    # events are lost when libvirt's daemon is replaced
 # Why a domain is paused as long as its guest is on its way; paused by a person, it has arrived.
 _ON_ITS_WAY = ("Migration", "StartingUp", "Unknown", "FromSnapshot")
+# In post-copy it runs here while the other side still has memory that it needs.
+_BY_HALVES = ("Postcopy", "PostcopyFailed")
 _logger = log.get("virt.launcher.migration")
 
 
 def has_arrived(state: DomainState, reason: str) -> bool:
-    """
+    """It may be so quick that it has shut down already: only a guest that ran can do so.
+
     >>> has_arrived(DomainState.PAUSED, "Migration"), has_arrived(DomainState.PAUSED, "User")
     (False, True)
     """
-    return state == DomainState.RUNNING or (state == DomainState.PAUSED and reason not in _ON_ITS_WAY)
+    match state:
+        case DomainState.RUNNING | DomainState.SHUTDOWN:
+            return reason not in _BY_HALVES
+        case DomainState.PAUSED:
+            return reason not in (*_ON_ITS_WAY, *_BY_HALVES)
+    return state is DomainState.SHUTOFF and reason == "Shutdown"
 
 
 class Incoming:

@@ -1,6 +1,8 @@
 """The guest leaves: sockets that the handler serves, libvirt's call, and an eye on its progress."""
 
 import asyncio
+import contextlib
+import dataclasses
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,17 +13,19 @@ from msgspec.structs import replace
 from virt.api import names
 from virt.base import log
 from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, JobProgress, MigrationRequest
-from virt.launcher.migration.policy import Course, why_given_up
+from virt.launcher.migration.policy import ABORTED, PAUSED, POST_COPY, Course, Step, verdict
 from virt.rpc.messages import (
     DISK_PORT,
     LIBVIRT_PORT,
     MEMORY_PORT,
+    DomainState,
     Migrate,
     MigrationPhase,
     MigrationReport,
 )
 
 LOOK_S = 0.4                    # KubeVirt's monitor period
+TELL_S = 2.0                    # of the progress, to whoever wants figures
 _BACKLOG = 16
 _logger = log.get("virt.launcher.migration")
 
@@ -31,12 +35,14 @@ Socket = Callable[[int], str]
 class Outgoing:
     """One migration away from here. ``tell`` is told each report; the last one says how it ended.
 
-    ``targets``: device names of the volumes. ``socket_path``: where the socket of a port is.
+    ``targets``: device names of the volumes. ``socket_path``: where the socket of a port is. ``kept`` is told
+    whether a person has paused the guest on the way: libvirt gives the migration as the reason of every pause.
     """
 
     def __init__(
         self, hypervisor: Hypervisor, domain: str, request: Migrate, targets: Mapping[str, str],
         tell: Callable[[MigrationReport], Awaitable[None]], *, socket_path: Socket = names.migration_socket,
+        kept: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._hypervisor = hypervisor
         self._domain = domain
@@ -44,14 +50,22 @@ class Outgoing:
         self._targets = targets
         self._tell = tell
         self._socket_path = socket_path
+        self._kept = kept
+        self._course = Course()
         self._given_up = ""
-        self._cancelled = False
+        self._is_kept = False
+        self._ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.report = MigrationReport(uid=request.uid, phase=MigrationPhase.RUNNING)
 
     @property
     def is_over(self) -> bool:
         return self.report.phase is not MigrationPhase.RUNNING
+
+    @property
+    def holds_guest(self) -> bool:
+        """Whether the guest stands still for this migration."""
+        return self._course.mode == PAUSED and not self.is_over
 
     def begin(self) -> tuple[int, ...]:
         """The migration runs from now on; the listening sockets, which are the caller's. Raises OSError."""
@@ -69,7 +83,7 @@ class Outgoing:
 
     async def cancel(self, reason: str) -> None:
         """Ask libvirt to give up. What came of it is in the report, which is told later."""
-        self._cancelled, self._given_up = True, reason or "Live migration has been aborted"
+        self._given_up = reason or ABORTED
         await self._abort()
 
     async def wait(self) -> None:
@@ -82,6 +96,7 @@ class Outgoing:
             libvirt=self._socket_path(LIBVIRT_PORT), memory=self._socket_path(MEMORY_PORT),
             disks=self._socket_path(DISK_PORT), copied=tuple(self._targets[name] for name in self._request.copied),
             bandwidth_mib_s=limits.bandwidth_mib_s, auto_converge=limits.auto_converge, unsafe=limits.unsafe,
+            post_copy=limits.may_post_copy,
         )
         _logger.info("migration begins", uid=self._request.uid, copied=request.copied)
         await self._tell(self.report)
@@ -89,36 +104,100 @@ class Outgoing:
         try:
             await self._hypervisor.migrate(self._domain, request)
         except HypervisorError as error:
-            phase = MigrationPhase.ABORTED if self._cancelled else MigrationPhase.FAILED
+            self._ended.set()
+            await asyncio.wait({watching})
+            phase = MigrationPhase.ABORTED if self._given_up else MigrationPhase.FAILED
             reason = self._given_up or str(error)
             _logger.warning("migration failed", uid=self._request.uid, reason=reason, error=str(error))
+            await self._let_go()
             self.report = replace(self.report, phase=phase, reason=reason)
         else:
             _logger.info("the guest has left", uid=self._request.uid)
             self.report = replace(self.report, phase=MigrationPhase.SUCCEEDED, remaining=0)
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            self._ended.set()
+        await asyncio.wait({watching})
         await self._tell(self.report)
 
     async def _watch(self) -> None:
-        """Until cancelled. A call that fails is one look less; the end is told by the migration itself."""
+        """Until the migration has ended: not cancelled, since what it does to the guest has to be whole. A call that
+        fails is one look less; the end is told by the migration itself."""
         loop = asyncio.get_running_loop()
-        began, course, is_set = loop.time(), Course(), False
-        while True:
-            await asyncio.sleep(LOOK_S)
+        began, is_set, told_at_s = loop.time(), False, 0.0
+        while not await self._has_ended():
             progress = await self._progress()
-            if progress is None:
+            if progress is None or self._ended.is_set():
                 continue
             if not is_set and self._request.limits.max_downtime_ms:
                 is_set = await self._set_downtime()
             at_s = loop.time() - began
-            course = course.after(progress, at_s)
-            self.report = replace(self.report, total=progress.total, remaining=progress.remaining)
-            if not self._given_up and (why := why_given_up(self._request.limits, progress, course, at_s)):
-                self._given_up = why
+            self._course = self._course.after(progress, at_s)
+            self.report = replace(
+                self.report, total=progress.total, remaining=progress.remaining, processed=progress.processed,
+                dirty_rate=progress.dirty_rate, transfer_rate=progress.transfer_rate)
+            if at_s - told_at_s >= TELL_S:
+                told_at_s = at_s
+                await self._tell(self.report)
+            if not self._given_up:
+                await self._judge(progress, at_s)
             if self._given_up:
                 await self._abort()         # again, when it was asked before there was a job
+
+    async def _has_ended(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await self._ended.wait()
+        return self._ended.is_set()
+
+    async def _judge(self, progress: JobProgress, at_s: float) -> None:
+        found = verdict(self._request.limits, progress, self._course, at_s)
+        match found.step:
+            case Step.GIVE_UP:
+                self._given_up = found.why
+            case Step.PAUSE:
+                await self._enter(PAUSED, self._pause)
+            case Step.POST_COPY:
+                await self._enter(POST_COPY, self._hypervisor.start_post_copy)
+
+    async def _enter(self, mode: str, begin: Callable[[str], Awaitable[None]]) -> None:
+        """Tried again at the next look when it fails."""
+        before = self._course
+        self._course = dataclasses.replace(before, mode=mode)
+        try:
+            await begin(self._domain)
+        except HypervisorError as error:
+            _logger.warning("mode not changed", mode=mode, error=str(error))
+            self._course = before
+            return
+        _logger.info("mode changed", uid=self._request.uid, mode=mode)
+        self.report = replace(self.report, mode=mode)
+        await self._tell(self.report)
+
+    async def _pause(self, domain: str) -> None:
+        """Who is paused already is so for another reason, and stays so."""
+        if (await self._hypervisor.state(domain))[0] is DomainState.PAUSED:
+            self._is_kept = True
+            return
+        await self._hypervisor.suspend(domain)
+
+    async def _let_go(self) -> None:
+        """After a migration that failed: the guest that was paused for it goes on here. One that a person had paused on
+        the way does not, though libvirt lets it."""
+        try:
+            state, _ = await self._hypervisor.state(self._domain)
+            if self._is_kept and state is DomainState.RUNNING:
+                await self._hypervisor.suspend(self._domain)
+            elif not self._is_kept and self._course.mode == PAUSED and state is DomainState.PAUSED:
+                await self._hypervisor.resume(self._domain)
+        except HypervisorError as error:
+            _logger.error("the guest is not as it should be after its migration", error=str(error))
+        self._kept(False)
+
+    def keep_paused(self, is_kept: bool) -> None:
+        """Whether a person wants the guest paused, whatever becomes of the migration."""
+        if not self.is_over:
+            self._is_kept = is_kept
+            self._kept(is_kept)
 
     async def _progress(self) -> JobProgress | None:
         try:

@@ -1,14 +1,26 @@
-"""When a migration is given up: limits and what was seen of it -> a reason, or none. Pure.
+"""What is done about a migration that takes too long: limits and what was seen of it -> a step. Pure.
 
 KubeVirt: pkg/virt-launcher/virtwrap/live-migration-source.go, the migration monitor.
 """
 
-from dataclasses import dataclass
+import enum
+import math
+from dataclasses import dataclass, replace
+from typing import Final
 
 from virt.launcher.libvirt_conn import JobProgress
 from virt.rpc.messages import MigrationLimits
 
-GIB = 1 << 30
+GB: Final = 10**9               # as KubeVirt counts, whatever the setting's name says
+PRE_COPY, PAUSED, POST_COPY = "PreCopy", "Paused", "PostCopy"
+ABORTED: Final = "Live migration has been aborted"
+
+
+class Step(enum.Enum):
+    GO_ON = "go on"
+    PAUSE = "pause"             # a guest that stands still has an end
+    POST_COPY = "post-copy"     # the guest goes on at the target, and fetches from there what is missing
+    GIVE_UP = "give up"
 
 
 @dataclass(frozen=True)
@@ -18,22 +30,35 @@ class Course:
 
     best: int | None = None
     best_at_s: float = 0.0
+    mode: str = PRE_COPY
 
     def after(self, progress: JobProgress, at_s: float) -> "Course":
         if self.best is None or progress.remaining < self.best:
-            return Course(progress.remaining, at_s)
+            return replace(self, best=progress.remaining, best_at_s=at_s)
         return self
 
 
-def why_given_up(limits: MigrationLimits, progress: JobProgress, course: Course, at_s: float) -> str:
-    """"" to go on. ``at_s``: seconds since the start.
+@dataclass(frozen=True)
+class Verdict:
+    step: Step = Step.GO_ON
+    why: str = ""
 
-    >>> why_given_up(MigrationLimits(timeout_per_gib_s=150), JobProgress(2 * GIB, 5), Course(5, 0.0), 301.0)
-    'Live migration is not completed after 301 s and has been aborted'
+
+def verdict(limits: MigrationLimits, progress: JobProgress, course: Course, at_s: float) -> Verdict:
+    """``at_s``: seconds since the start. The guest gets the whole time once more when it was paused in between.
+
+    >>> verdict(MigrationLimits(timeout_per_gib_s=150), JobProgress(2 * GB, 5), Course(5, 0.0), 301.0).why
+    'Live migration has been aborted: it is not completed after 301 s'
     """
-    if limits.timeout_per_gib_s and at_s > limits.timeout_per_gib_s * max(progress.total / GIB, 1.0):
-        return f"Live migration is not completed after {at_s:.0f} s and has been aborted"
+    if course.mode == POST_COPY:
+        return Verdict()                # the guest is there already; there is no way back
+    limit_s = limits.timeout_per_gib_s * max(math.ceil(progress.total / GB), 1)
+    is_late = bool(limits.timeout_per_gib_s) and at_s > limit_s
+    if is_late and course.mode == PRE_COPY and (limits.may_pause or limits.may_post_copy):
+        return Verdict(Step.POST_COPY if limits.may_post_copy else Step.PAUSE)
     stuck_s = at_s - course.best_at_s
     if limits.stuck_s and stuck_s > limits.stuck_s:
-        return f"Live migration is stuck: no progress for {stuck_s:.0f} s, so it has been aborted"
-    return ""
+        return Verdict(Step.GIVE_UP, f"{ABORTED}: no progress for {stuck_s:.0f} s")
+    if is_late and (course.mode == PRE_COPY or at_s > 2 * limit_s):
+        return Verdict(Step.GIVE_UP, f"{ABORTED}: it is not completed after {at_s:.0f} s")
+    return Verdict()

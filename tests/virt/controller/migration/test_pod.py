@@ -46,6 +46,14 @@ def test_a_targets_pod_is_the_first_one_but_elsewhere() -> None:
     assert term.label_selector == core.LabelSelector(match_labels={names.CREATED_BY_LABEL: "u"})
 
 
+def test_only_a_target_of_post_copy_gets_userfaultfd() -> None:
+    for post_copy in (False, True):
+        pod = target_pod(VMI, MIGRATION, source(), CONTEXT, post_copy=post_copy)
+        having = [container.name for container in pod.spec.containers
+                  if container.resources is not None and names.USERFAULTFD_RESOURCE in container.resources.limits]
+        assert having == (["compute"] if post_copy else [])
+
+
 def test_disks_are_those_of_the_source_and_the_launcher_is_ours() -> None:
     pod = target_pod(VMI, MIGRATION, source(), CONTEXT)
     images = {container.name: container.image for container in pod.spec.containers}

@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from tests.fakes.launcher import FakeLauncher
 from tests.virt.handler.world import NODE, POD_UID, World, vmi
-from virt.api import names, v1
+from virt.api import conditions, names, v1
 from virt.api.kinds import VMI
 from virt.handler.migration.plan import State
+from virt.kube.client import ApiError
 from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import (
     CancelMigration,
@@ -25,7 +27,10 @@ from virt.rpc.messages import (
     Migrate,
     MigrationPhase,
     MigrationReport,
+    OpenMigrationPort,
+    Pause,
     PrepareTarget,
+    Unpause,
 )
 
 OTHER, OTHER_POD = "node2", "11111111-5f0e-4a5b-9d0c-1f2e3d4c5b6a"
@@ -147,11 +152,85 @@ async def test_a_migration_that_fails_leaves_the_guest(tmp_path: Path) -> None:
         found = state(source)
         assert (found.completed, found.failure_reason) == (True, "reset")
         assert (source.stored.status.phase, source.stored.status.node_name) == ("Running", NODE)
-        # What arrives after all is not ours.
+        # What arrives after all is not ours, and two must not run: also before the controller has tidied up.
+        assert source.stored.metadata.labels[names.MIGRATION_TARGET_NODE_LABEL] == OTHER
         await coming.becomes(RUNNING)
-        await asyncio.sleep(0.1)
+        await target.until(lambda: [each for each in coming.asked if isinstance(each, Destroy)])
         assert source.stored.status.node_name == NODE
+        assert not [each for each in leaving.asked if isinstance(each, Destroy)]
         assert ("Warning", "Migrated") in await source.events()
+
+
+async def test_a_guest_that_was_paused_on_the_way_stays_so(tmp_path: Path) -> None:
+    """libvirt knows only how it was when its migration began."""
+    async with two_nodes(tmp_path, given=moving()) as (source, target):
+        leaving, coming = await begun(source, target)
+        await leaving.becomes(replace(leaving.status, state=DomainState.PAUSED, reason="User"))
+        await source.until(lambda: conditions.is_true(source.stored.status.conditions, "Paused"))
+        await coming.becomes(RUNNING)
+        await target.until(lambda: state(target).completed)
+        assert [each for each in coming.asked if not isinstance(each, PrepareTarget | OpenMigrationPort)] == [Pause()]
+        paused = conditions.find(target.stored.status.conditions, "Paused")
+        assert paused is not None
+        assert paused.reason == "PausedByUser"
+
+
+async def test_a_guest_that_stands_still_for_its_migration_says_so(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path, given=moving()) as (source, target):
+        leaving, coming = await begun(source, target)
+        report = MigrationReport(uid="m", phase=MigrationPhase.RUNNING, mode="Paused")
+        await leaving.becomes(
+            replace(leaving.status, state=DomainState.PAUSED, reason="Migration", migration=report))
+
+        def reason() -> str:
+            paused = conditions.find(source.stored.status.conditions, "Paused")
+            return paused.reason if paused is not None else ""
+
+        await source.until(lambda: reason() == "PausedByMigrationMonitor")
+        assert state(source).mode == "Paused"
+        await coming.becomes(RUNNING)
+        await target.until(lambda: state(target).completed and not reason())
+        assert state(target).mode == "Paused"
+        assert not [each for each in coming.asked if isinstance(each, Pause)]
+
+
+async def test_a_guest_that_was_left_standing_goes_on(tmp_path: Path) -> None:
+    """The daemon of libvirt died between the end of the copy and the word of the target."""
+    from virt.handler.vmi import plan
+
+    async with two_nodes(tmp_path, given=moving()) as (source, target):
+        leaving, _ = await begun(source, target)
+        lost = MigrationReport(uid="m", phase=MigrationPhase.FAILED, reason="libvirt's daemon ended")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(plan, "RESUME_S", (0.01,))
+            await leaving.becomes(
+                replace(leaving.status, state=DomainState.PAUSED, reason="Migration", migration=lost))
+            await source.until(lambda: state(source).failed)
+            await asyncio.sleep(0.02)
+            source.change(guest_os_info=None, machine=v1.Machine(type="look again"))
+            await source.until(lambda: [each for each in leaving.asked if isinstance(each, Unpause)])
+
+
+async def test_time_without_an_api_server_is_not_the_targets_fault(tmp_path: Path) -> None:
+    from virt.handler.vmi import plan
+
+    given = moving(target_node_address="127.0.0.1", start_timestamp="2026-01-01T00:00:00Z")
+    left = DomainStatus(
+        state=DomainState.SHUTOFF, reason="Migrated",
+        migration=MigrationReport(uid="m", phase=MigrationPhase.SUCCEEDED))
+    async with two_nodes(tmp_path, given=given) as (source, _):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(plan, "LEFT_S", 0.3)
+            patched.setattr(source.kube, "get", unreachable)
+            await source.launcher(FakeLauncher(left))
+            for _ in range(8):
+                await asyncio.sleep(0.1)
+                source.controller.queue.add("ns/vm")
+            assert source.stored.status.phase == "Running"
+
+
+async def unreachable(*_: object) -> None:
+    raise ApiError(503, "Unreachable", "no route to host")
 
 
 async def test_an_abort_reaches_the_launcher(tmp_path: Path) -> None:
@@ -174,6 +253,23 @@ async def test_a_target_that_cannot_be_made_ready_fails_the_migration(tmp_path: 
         await source.until(lambda: state(source).failed)
         assert "volume root: no such image" in state(source).failure_reason
         assert source.stored.status.phase == "Running"
+
+
+async def test_suites_can_hold_a_migration_up(tmp_path: Path) -> None:
+    given = moving()
+    given = replace(given, metadata=replace(given.metadata, annotations={
+        names.BLOCK_TARGET_ANNOTATION: "", names.FAIL_MIGRATION_ANNOTATION: ""}))
+    async with two_nodes(tmp_path, given=given) as (source, target):
+        await source.launcher(FakeLauncher(RUNNING))
+        coming = await target.launcher()
+        await asyncio.sleep(0.1)
+        assert (coming.asked, state(source).target_node_address) == ([], "")
+        known = source.stored
+        source.kube.put(VMI, replace(known, metadata=replace(
+            known.metadata, annotations={names.FAIL_MIGRATION_ANNOTATION: ""})))
+        await source.until(lambda: state(source).failed)
+        assert names.FAIL_MIGRATION_ANNOTATION in state(source).failure_reason
+        assert state(source).target_node_address, "it was made ready first"
 
 
 async def test_a_launcher_of_an_older_release_does_not_migrate(tmp_path: Path) -> None:

@@ -30,8 +30,10 @@ def domain(phase: MigrationPhase | None = None, uid: str = "m", reason: str = ""
 
 
 RUNNING, FAILED = domain(MigrationPhase.RUNNING), domain(MigrationPhase.FAILED, reason="r")
+PAUSED_FOR_IT = replace(RUNNING, migration=MigrationReport(uid="m", phase=MigrationPhase.RUNNING, mode="Paused"))
 ABORTED_NOW = domain(MigrationPhase.ABORTED, reason="x")
 HERE = DomainStatus(state=DomainState.RUNNING)
+OFF = DomainStatus(state=DomainState.SHUTOFF, reason="Shutdown")
 
 
 @pytest.mark.parametrize(("state", "told", "has_ports", "step", "changes"), [
@@ -41,8 +43,11 @@ HERE = DomainStatus(state=DomainState.RUNNING)
     (READY, HERE, False, SourceStep.START, {}),
     (READY, domain(MigrationPhase.FAILED, uid="earlier"), False, SourceStep.START, {}),
     (READY, domain(MigrationPhase.RUNNING, uid="earlier"), False, SourceStep.CANCEL, {}),
+    (READY, HERE, True, SourceStep.NOTHING, {}),                                # asked, and its report is on the way
+    (replace(READY, abort_requested=True), HERE, True, SourceStep.NOTHING, {}),     # cancelled once it is told
     (READY, RUNNING, True, SourceStep.NOTHING, {"start_timestamp": NOW, "mode": "PreCopy"}),
     (BEGUN, RUNNING, True, SourceStep.NOTHING, {}),
+    (BEGUN, PAUSED_FOR_IT, True, SourceStep.NOTHING, {"mode": "Paused"}),
     (BEGUN, RUNNING, False, SourceStep.CANCEL, {}),                             # a new handler
     (replace(BEGUN, abort_requested=True), RUNNING, True, SourceStep.CANCEL, {"abort_status": "Aborting"}),
     (replace(BEGUN, abort_requested=True, abort_status="Aborting"), RUNNING, True, SourceStep.NOTHING, {}),
@@ -50,8 +55,8 @@ HERE = DomainStatus(state=DomainState.RUNNING)
      {"failed": True, "completed": True, "failure_reason": ABORTED, "end_timestamp": NOW, "abort_status": "Succeeded"}),
     (replace(BEGUN, abort_requested=True), ABORTED_NOW, True, SourceStep.NOTHING,
      {"failed": True, "completed": True, "failure_reason": ABORTED, "end_timestamp": NOW, "abort_status": "Succeeded"}),
-    (BEGUN, ABORTED_NOW, True, SourceStep.NOTHING,
-     {"failed": True, "completed": True, "failure_reason": "x", "end_timestamp": NOW}),
+    (BEGUN, ABORTED_NOW, True, SourceStep.NOTHING,                              # by a time-out
+     {"failed": True, "completed": True, "failure_reason": "x", "end_timestamp": NOW, "abort_status": "Succeeded"}),
     (BEGUN, FAILED, True, SourceStep.NOTHING,
      {"failed": True, "completed": True, "failure_reason": "r", "end_timestamp": NOW}),
     (READY, FAILED, True, SourceStep.NOTHING,
@@ -84,7 +89,14 @@ def test_the_node_that_the_guest_leaves(
     (replace(READY, abort_requested=True), TargetSeen(None, is_connected=True, is_listening=True), TargetStep.FAIL),
     (replace(BEGUN, abort_requested=True), TargetSeen(None, is_connected=True, is_listening=True), TargetStep.WAIT),
     (OVER, TargetSeen(HERE, is_connected=True, is_listening=True), TargetStep.CLOSE),
-    (replace(OVER, failed=True), TargetSeen(HERE, is_connected=True, is_listening=True), TargetStep.CLOSE),
+    (replace(OVER, failed=True), TargetSeen(None, is_connected=True, is_listening=True), TargetStep.CLOSE),
+    # It came all the same: two nodes must not run it.
+    (replace(OVER, failed=True), TargetSeen(HERE, is_connected=True, is_listening=True), TargetStep.DESTROY),
+    (replace(OVER, failed=True), TargetSeen(HERE, is_connected=False, is_listening=True), TargetStep.CLOSE),
+    (replace(OVER, failed=True), TargetSeen(OFF, is_connected=True, is_listening=True), TargetStep.CLOSE),
+    (BEGUN, TargetSeen(HERE, is_connected=True, is_listening=True, is_final=True), TargetStep.DESTROY),
+    (BEGUN, TargetSeen(None, is_connected=True, is_listening=True, is_final=True), TargetStep.CLOSE),
+    (BEGUN, TargetSeen(OFF, is_connected=True, is_listening=True, is_dead=True), TargetStep.TAKE_OVER),
     (State(), TargetSeen(None, is_connected=True, is_listening=False), TargetStep.CLOSE),
 ])
 def test_the_node_that_the_guest_comes_to(state: State, seen: TargetSeen, step: TargetStep) -> None:
@@ -96,8 +108,12 @@ def test_the_node_that_the_guest_comes_to(state: State, seen: TargetSeen, step: 
     (DomainState.PAUSED, "Migration", False),
     (DomainState.PAUSED, "StartingUp", False),
     (DomainState.SHUTOFF, "Migrated", False),
+    (DomainState.SHUTOFF, "Failed", False),
+    (DomainState.CRASHED, "", False),
     (DomainState.PAUSED, "User", True),
     (DomainState.RUNNING, "", True),
+    (DomainState.SHUTDOWN, "", True),
+    (DomainState.SHUTOFF, "Shutdown", True),                    # it was quick
 ])
 def test_when_a_guest_has_arrived(state: DomainState, reason: str, expected: bool) -> None:
     assert has_arrived(DomainStatus(state=state, reason=reason)) is expected

@@ -11,7 +11,10 @@ from tests.fakes.hypervisor import FakeHypervisor
 from tests.virt.launcher.test_guest import until
 from tests.virt.launcher.test_manager import NAME, SYNC, VMI, disks, hypervisor, manager, private, refused, status_of
 from virt.api import names
+from virt.launcher.libvirt_conn import JobProgress
 from virt.launcher.manager import Manager
+from virt.launcher.migration import outgoing
+from virt.launcher.migration.policy import Step, Verdict
 from virt.rpc.messages import (
     CancelMigration,
     DomainState,
@@ -22,6 +25,7 @@ from virt.rpc.messages import (
     OpenMigrationPort,
     Pause,
     PrepareTarget,
+    Unpause,
 )
 
 __all__ = ["disks", "hypervisor", "manager", "private"]        # fixtures
@@ -108,6 +112,30 @@ async def test_a_guest_that_does_not_leave_can_be_sent_again(
         assert manager.status.migration == MigrationReport(uid=uid, phase=MigrationPhase.ABORTED, reason="no")
         assert manager.status.state == DomainState.RUNNING
         hypervisor.calls.remove("abort")
+
+
+async def test_a_guest_that_stands_still_for_its_migration_cannot_be_let_go(
+    manager: Manager, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "LOOK_S", 0.01)
+    monkeypatch.setattr(outgoing, "verdict", lambda _limits, _progress, course, _at_s: Verdict(
+        Step.PAUSE if course.mode == "PreCopy" else Step.GO_ON))
+    await status_of(manager)
+    _, fds = await manager.serve(Migrate(uid="m"), ())
+    for fd in fds:
+        os.close(fd)
+    await until(lambda: hypervisor.migrations)
+    hypervisor.job = JobProgress(100, 100)
+    await until(lambda: manager.status.migration and manager.status.migration.mode == "Paused")
+    await until(lambda: (manager.status.state, manager.status.reason) == (DomainState.PAUSED, "Migration"))
+    assert await refused(manager, Unpause()) == "NotRunning"
+    await manager.serve(Pause(), ())
+    await until(lambda: manager.status.reason == "User")
+    hypervisor.depart("no")
+    await until(lambda: manager.status.migration and manager.status.migration.phase is MigrationPhase.FAILED)
+    assert manager.status.reason == "User", "its user wants it so"
+    await manager.serve(Unpause(), ())
+    assert manager.status.state is DomainState.RUNNING
 
 
 async def test_what_cannot_be_copied_is_refused(manager: Manager) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
-from virt.launcher.libvirt_conn import JobProgress
+from virt.launcher.libvirt_conn import HypervisorError, JobProgress
 from virt.launcher.migration import outgoing
 from virt.launcher.migration.outgoing import Outgoing
-from virt.rpc.messages import Migrate, MigrationLimits, MigrationPhase, MigrationReport
+from virt.launcher.migration.policy import Step, Verdict
+from virt.rpc.messages import DomainState, Migrate, MigrationLimits, MigrationPhase, MigrationReport
 
 NAME = "ns_vm"
 Begin = Callable[[Migrate], Awaitable[Outgoing]]
@@ -92,12 +93,100 @@ async def test_an_abort_that_was_asked_for(
 async def test_one_that_does_not_converge_is_given_up(
     begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outgoing, "why_given_up", lambda *_: "stuck")
+    monkeypatch.setattr(outgoing, "verdict", lambda *_: Verdict(Step.GIVE_UP, "stuck"))
     made = await begin(Migrate(uid="m1"))
     hypervisor.job = JobProgress(100, 100)
     await made.wait()
-    assert (told[-1].phase, told[-1].reason) == (MigrationPhase.FAILED, "stuck")
+    assert (told[-1].phase, told[-1].reason) == (MigrationPhase.ABORTED, "stuck")
     assert "abort" in hypervisor.calls
+
+
+def _late(monkeypatch: pytest.MonkeyPatch, step: Step) -> None:
+    """What is decided as long as the guest is in pre-copy."""
+    monkeypatch.setattr(outgoing, "verdict", lambda _limits, _progress, course, _at_s: Verdict(
+        step if course.mode == "PreCopy" else Step.GO_ON))
+
+
+async def test_a_guest_is_paused_so_that_it_leaves(
+    begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _late(monkeypatch, Step.PAUSE)
+    made = await begin(Migrate(uid="m1"))
+    hypervisor.job = JobProgress(100, 100)
+    async with asyncio.timeout(5):
+        while len(told) < 2:
+            await asyncio.sleep(0.001)
+    assert (told[-1].mode, told[-1].phase, made.holds_guest) == ("Paused", MigrationPhase.RUNNING, True)
+    assert hypervisor.states[NAME][0] is DomainState.PAUSED
+    hypervisor.depart()
+    await made.wait()
+    assert (told[-1].mode, told[-1].phase, made.holds_guest) == ("Paused", MigrationPhase.SUCCEEDED, False)
+    assert "resume" not in hypervisor.calls
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_a_guest_that_was_paused_for_nothing_goes_on(
+    begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport], monkeypatch: pytest.MonkeyPatch,
+    is_kept: bool,
+) -> None:
+    """Unless its user wants it paused anyway."""
+    _late(monkeypatch, Step.PAUSE)
+    made = await begin(Migrate(uid="m1"))
+    hypervisor.job = JobProgress(100, 100)
+    async with asyncio.timeout(5):
+        while not made.holds_guest:
+            await asyncio.sleep(0.001)
+    made.keep_paused(is_kept)
+    hypervisor.depart("Lost connection to destination host")
+    await made.wait()
+    assert hypervisor.states[NAME][0] is (DomainState.PAUSED if is_kept else DomainState.RUNNING)
+    assert told[-1].phase is MigrationPhase.FAILED
+
+
+async def test_a_guest_that_was_paused_before_stays_so(
+    begin: Begin, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _late(monkeypatch, Step.PAUSE)
+    await hypervisor.suspend(NAME)
+    made = await begin(Migrate(uid="m1"))
+    hypervisor.job = JobProgress(100, 100)
+    async with asyncio.timeout(5):
+        while not made.holds_guest:
+            await asyncio.sleep(0.001)
+    hypervisor.depart("no")
+    await made.wait()
+    assert hypervisor.states[NAME] == (DomainState.PAUSED, "User")
+    assert "resume" not in hypervisor.calls
+
+
+async def test_a_mode_that_does_not_come_is_tried_again(
+    begin: Begin, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _late(monkeypatch, Step.PAUSE)
+    hypervisor.refusals["suspend"] = [HypervisorError("busy"), HypervisorError("busy")]
+    made = await begin(Migrate(uid="m1"))
+    hypervisor.job = JobProgress(100, 100)
+    async with asyncio.timeout(5):
+        while not made.holds_guest:
+            await asyncio.sleep(0.001)
+    assert hypervisor.calls.count("suspend") == 3
+    hypervisor.depart()
+    await made.wait()
+
+
+async def test_post_copy_is_asked_for(
+    begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _late(monkeypatch, Step.POST_COPY)
+    made = await begin(Migrate(uid="m1", limits=MigrationLimits(may_post_copy=True)))
+    assert hypervisor.migrations[0].post_copy
+    hypervisor.job = JobProgress(100, 100)
+    async with asyncio.timeout(5):
+        while len(told) < 2:
+            await asyncio.sleep(0.001)
+    assert (told[-1].mode, made.holds_guest) == ("PostCopy", False)
+    hypervisor.depart()
+    await made.wait()
 
 
 async def test_a_second_try_takes_the_sockets_of_the_first(begin: Begin, hypervisor: FakeHypervisor) -> None:

@@ -1,0 +1,204 @@
+"""A guest that moves between two nodes, against bare virsh in the same run.
+
+    python -m benchmarks.migration --name CLUSTER [--count 20] [--busy | --disk MIB]
+    python -m benchmarks.migration --name CLUSTER --drain 10
+
+One guest of 128 MiB goes to and fro; each move of it is followed by one of a guest in bare containers
+(benchmarks.bare).
+``--busy``: ours rewrites 20 MiB of memory each second. ``--disk``: with so much random data on a disk that is copied
+along; bare virsh copies the same. ``--drain``: so many guests are on one node, which is drained.
+
+Prints one JSON object; p50. ``total_ms`` and ``downtime_ms`` are libvirt's of the job; ``moved_s`` is the time from the
+request that creates the migration until it has succeeded, for virsh that of the command. ``tunnel_cpu_s_per_gib``: what
+both handlers used in the meantime, all of it counted as the tunnels'.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import bare, vmis
+from benchmarks.boot import guest_files
+from functests.libs import build, launcher, moves, patience, records
+from functests.libs import cluster as clusters
+from functests.libs.cluster import Cluster
+from functests.libs.console import Console
+from functests.libs.kube import Space
+from functests.libs.nodes import Nodes
+from functests.libs.rest import kubevirt_path
+from functests.libs.stack import HANDLER, Stack
+
+_BAR = {"total_ms": 1000, "downtime_ms": 100, "moved_s": 5}
+_DRAIN_BAR_S = 60
+_TICKS = os.sysconf("SC_CLK_TCK")
+# A mebibyte twenty times a second, other pages each time.
+_BUSY = (
+    "dd if=/dev/urandom of=/run/one bs=1M count=1 2>/dev/null; "
+    "i=0; while :; do dd if=/run/one of=/run/busy bs=1M seek=$((i%20)) conv=notrunc 2>/dev/null; "
+    "i=$((i+1)); usleep 50000 2>/dev/null || sleep 0.05; done"
+)
+
+
+def handlers_cpu_s(stack: Stack) -> float:
+    """Processor time of all handlers since they began."""
+    used = 0.0
+    for pod in stack.pods(HANDLER):
+        node, process = stack.process(pod)
+        ticks = node.run(f"cat /proc/{process.pid}/stat").rpartition(")")[2].split()[11:13]
+        used += sum(map(int, ticks)) / _TICKS
+    return used
+
+
+def one_move(space: Space, nodes: Nodes, number: int) -> bare.Job:
+    began = time.monotonic()
+    name = moves.migrate(space, "vm", f"move-{number}")
+    patience.eventually(
+        f"{name} has succeeded", lambda: moves.phase(moves.get(space, name)), lambda phase: phase == "Succeeded",
+        stop=lambda phase: phase == "Failed", within_s=600, every_s=0.05)
+    wall_s = time.monotonic() - began
+    vmi = space.vmi("vm")
+    pod = next(pod for pod in space.pods(vmi) if pod["metadata"]["name"] == moves.state(vmi)["targetPod"])
+    there = launcher.Launcher(nodes[vmi["status"]["nodeName"]], pod["metadata"]["uid"])
+    return bare.job(there.virsh("domjobinfo --completed --rawstats"), wall_s)
+
+
+def p50(jobs: list[bare.Job]) -> dict[str, Any]:
+    return {
+        "total_ms": round(median(job.total_ms for job in jobs)),
+        "downtime_ms": round(median(job.downtime_ms for job in jobs)),
+        "moved_s": round(median(job.wall_s for job in jobs), 2),
+        "sent_mib": round(median(job.bytes_sent for job in jobs) / 2**20, 1),
+        "spread_ms": [min(job.total_ms for job in jobs), max(job.total_ms for job in jobs)],
+    }
+
+
+def guest(space: Space, cluster: Cluster, chosen: argparse.Namespace) -> Console:
+    manifest = build.kernel_boot_vmi(cluster, "vm")
+    if chosen.disk:
+        manifest = build.with_disk(manifest, "data", {"emptyDisk": {"capacity": f"{chosen.disk + 16}Mi"}})
+    else:
+        claim = build.pvc("data", storage_class="shared", mode="ReadWriteMany")
+        space.rest.post(f"/api/v1/namespaces/{space.name}/persistentvolumeclaims", claim).ok()
+        manifest = build.with_disk(manifest, "data", {"persistentVolumeClaim": {"claimName": "data"}})
+    _, shell = space.boot(manifest)
+    if chosen.disk:
+        shell.succeed(f"dd if=/dev/urandom of=/dev/vda bs=1M count={chosen.disk} conv=fsync 2>/dev/null", within_s=600)
+    else:
+        records.begin(shell)
+    if chosen.busy:
+        shell.succeed(f"{{ setsid sh -c '{_BUSY}' > /dev/null 2>&1 < /dev/null & }}")
+    return shell
+
+
+def bare_guest(cluster: Cluster, pair: bare.Pair, chosen: argparse.Namespace, cpu: str) -> None:
+    """The same guest in a container. A disk that is copied is a file of each, else one is common to both."""
+    entry = cluster.images["tiny-kernel"]
+    boot = (f"<kernel>/guest{entry['kernel_path']}</kernel><initrd>/guest{entry['initrd_path']}</initrd>"
+            f"<cmdline>{entry['kernel_args']}</cmdline>")
+    disk = "/tmp/data.img" if chosen.disk else "/common/data.img"
+    size = chosen.disk + 16 if chosen.disk else 64
+    if chosen.disk:
+        pair.inside("a", f"dd if=/dev/urandom of={disk} bs=1M count={chosen.disk} 2>/dev/null")
+    for me in "ab":
+        pair.inside(me, f"truncate -s {size}M {disk}")
+    pair.start(bare.domain(boot, cpu=cpu, disk=disk))
+    pair.wait_serial("tiny: ready")
+
+
+def compared(cluster: Cluster, nodes: Nodes, chosen: argparse.Namespace) -> dict[str, Any]:
+    image = cluster.component_images["virt-launcher"].rpartition("/")[2]
+    ours: list[bare.Job] = []
+    theirs: list[bare.Job] = []
+    with (
+        vmis.space(cluster, "bench-migration") as space, guest_files(cluster, "tiny-kernel") as files,
+        tempfile.TemporaryDirectory(prefix="bench-migration-") as scratch,
+        bare.pair(files, Path(scratch), image) as pair,
+    ):
+        shell = guest(space, cluster, chosen)
+        argv = launcher.of(space, space.vmi("vm"), nodes).qemu.argv
+        cpu = argv[argv.index("-cpu") + 1].partition(",")[0]
+        bare_guest(cluster, pair, chosen, cpu)
+        stack = Stack(space.rest, nodes, cluster)
+        cpu_s = 0.0
+        for number in range(chosen.count):
+            before = handlers_cpu_s(stack)
+            ours.append(one_move(space, nodes, number))
+            cpu_s += handlers_cpu_s(stack) - before
+            theirs.append(pair.move(copies=bool(chosen.disk)))
+        written = records.check(space.shell("vm")) if not chosen.disk else 0
+        shell.close()
+    us, them = p50(ours), p50(theirs)
+    sent = sum(job.bytes_sent for job in ours)
+    return {
+        "benchmark": "migration", "guest": "busy" if chosen.busy else "idle", "disk_mib": chosen.disk,
+        "count": chosen.count, "vmi": us, "bare": them,
+        "beyond_bare": {name: round(us[name] - them[name], 2) for name in _BAR},
+        "tunnel_cpu_s_per_gib": round(cpu_s / (sent / 2**30), 2), "records_checked": written,
+        "bar": None if chosen.busy or chosen.disk else {"beyond_bare": _BAR},
+    }
+
+
+def drained(cluster: Cluster, nodes: Nodes, count: int) -> dict[str, Any]:
+    """All on one worker; evicted as kubectl drain does it, the node cordoned."""
+    node = cluster.workers[0]
+    with vmis.space(cluster, "bench-drain") as space:
+        names = [f"vm-{number}" for number in range(count)]
+        for name in names:
+            manifest = build.kernel_boot_vmi(cluster, name, memory="64Mi")
+            preferred = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+                "weight": 100, "preference": {"matchExpressions": [
+                    {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}}]}}
+            space.boot(build.merged(manifest, {"spec": {"evictionStrategy": "LiveMigrate", "affinity": preferred}}))
+            space.wait_condition(name, "LiveMigratable", "True")
+        homes = {name: space.vmi(name)["status"]["nodeName"] for name in names}
+        there = [name for name in names if homes[name] == node]
+        boot_ids = {name: space.shell(name).succeed("cat /proc/sys/kernel/random/boot_id") for name in there}
+        space.rest.patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}}).ok()
+        began = time.monotonic()
+        try:
+            waiting = set(there)
+            while waiting:
+                for name in sorted(waiting):
+                    vmi = space.vmi(name)
+                    if vmi["status"]["nodeName"] != node:
+                        waiting.discard(name)
+                        continue
+                    for pod in space.pods(vmi):
+                        if pod["spec"].get("nodeName") == node and pod["status"]["phase"] not in moves.FINAL:
+                            path = f"/api/v1/namespaces/{space.name}/pods/{pod['metadata']['name']}/eviction"
+                            space.rest.post(path, {"apiVersion": "policy/v1", "kind": "Eviction",
+                                                   "metadata": {"name": pod["metadata"]["name"]}})
+                assert time.monotonic() - began < 600, f"still on {node}: {sorted(waiting)}"
+            took_s = time.monotonic() - began
+        finally:
+            space.rest.patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": None}}).ok()
+        now = {name: space.shell(name).succeed("cat /proc/sys/kernel/random/boot_id") for name in there}
+        alive = sum(now[name] == boot_ids[name] for name in there)
+        made = len(space.rest.get(kubevirt_path(moves.VMIM, space.name)).ok()["items"])
+    return {
+        "benchmark": "drain", "guests": len(there), "alive": alive, "migrations": made, "took_s": round(took_s, 1),
+        "bar": {"took_s": _DRAIN_BAR_S},
+    }
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("--name", help="cluster")
+    arguments.add_argument("--count", type=int, default=20)
+    arguments.add_argument("--busy", action="store_true", help="20 MiB of memory are rewritten each second")
+    arguments.add_argument("--disk", type=int, default=0, metavar="MIB", help="random data on a disk that goes along")
+    arguments.add_argument("--drain", type=int, default=0, metavar="GUESTS", help="drain a node with so many guests")
+    chosen = arguments.parse_args()
+    cluster = clusters.load(chosen.name)
+    nodes = Nodes(cluster)
+    found = drained(cluster, nodes, chosen.drain) if chosen.drain else compared(cluster, nodes, chosen)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Who holds a connection to a guest that moves, and who must not get one to its memory on the way."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from functests.libs import build, commands, moves, patience, pods
+from functests.libs.cluster import Cluster
+from functests.libs.kube import Space
+from functests.libs.nodes import Nodes
+from functests.libs.rest import core_path
+from functests.libs.stack import NAMESPACE
+from functests.libs.terminal import Terminal
+
+Policy = Callable[..., str]
+
+pytestmark = [pytest.mark.needs("two-nodes"), pytest.mark.demand(memory_mib=800, nodes=2)]
+OTHERS = ("kubevirt-virt-handler-certs", "kubevirt-virt-api-certs")         # of the same CA, for other purposes
+# For each port in argv[2] and each way in argv[3:]: what comes back within 5 s, "" for an end.
+STRANGER = """
+import json, socket, ssl, sys
+found = {}
+for port in json.loads(sys.argv[2]):
+    for way in sys.argv[3:]:
+        answer = b""
+        try:
+            with socket.create_connection((sys.argv[1], int(port)), 10) as raw:
+                raw.settimeout(5)
+                link = raw
+                if way != "plain":
+                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                    if way != "-":
+                        context.load_cert_chain(f"/certs/{way}.crt", f"/certs/{way}.key")
+                    link = context.wrap_socket(raw)
+                link.sendall(b"QEVM" + bytes(60))
+                answer = link.recv(100)
+                # A TLS alert is no payload: its record type is 21.
+                found[f"{port} {way}"] = "" if way == "plain" and answer[:1] == b"\\x15" else answer.hex()
+        except TimeoutError:
+            found[f"{port} {way}"] = "open"
+        except OSError as error:
+            print(port, way, type(error).__name__, error, flush=True)
+            found[f"{port} {way}"] = ""
+print(json.dumps(found), flush=True)
+"""
+
+
+@pytest.mark.case("MIG-029")
+@pytest.mark.demand(memory_mib=800, nodes=2, seconds=30)
+def test_a_persons_console_follows_the_guest(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+    """
+    Preconditions: a guest with virtctl console in a terminal, a variable set in its shell.
+    Steps: migrate; type on.
+    Expected: virtctl says that the guest has moved, and to which node; the same shell answers; Ctrl-] still ends it.
+    """
+    space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    space.shell("vm").close()
+    before = moves.home(space, nodes, "vm")
+    argv = [commands.VIRTCTL, "console", "vm", "--namespace", space.name]
+    with Terminal(argv, commands.environment(cluster)) as terminal:
+        terminal.wait_for(r"Successfully connected to vm console", within_s=20)
+        terminal.wait_raw(within_s=5)
+        terminal.type("\n before=moved-$((6*7)); echo s''et\n")
+        terminal.wait_for("\nset", within_s=20)
+        moves.migrate(space, "vm")
+        moves.reach(space, "move", "Succeeded")
+        after = moves.check_moved(space, nodes, "vm", before, "move")
+        terminal.wait_for(f"vm has moved to node {after.node}", within_s=30)
+        terminal.type("\n echo $before-and-her''e\n")
+        terminal.wait_for("moved-42-and-here", within_s=20)
+        terminal.type("\x1d")
+        assert terminal.wait_end(within_s=10) == 0
+        assert terminal.settings() == terminal.before
+
+
+@pytest.mark.case("MIG-044")
+@pytest.mark.demand(memory_mib=900, nodes=2, seconds=60)
+def test_strangers_get_nothing_from_the_tunnels(
+    space: Space, cluster: Cluster, nodes: Nodes, policy: Policy
+) -> None:
+    """
+    Preconditions: a migration that runs slowly; a pod with certificates of the kubevirt CA for other purposes.
+    Steps: connect to each published port: bytes without TLS, TLS without a certificate, TLS with each of these.
+    Expected: nothing comes back and the connection ends, each time; the guest moves all the same.
+    """
+    policy(bandwidthPerMigration="2Mi")
+    space.boot(build.disk_boot_vmi(cluster, "vm"))
+    data: dict[str, str] = {}
+    for name in OTHERS:
+        found = space.rest.get(core_path("secrets", NAMESPACE, name)).ok()["data"]
+        data |= {f"{name}.crt": found["tls.crt"], f"{name}.key": found["tls.key"]}
+    space.rest.post(core_path("secrets", space.name), {"metadata": {"name": "certs"}, "data": data}).ok()
+    before = moves.home(space, nodes, "vm")
+    moves.migrate(space, "vm")
+    moves.reach(space, "move", "Running")
+    told = moves.state(space.vmi("vm"))
+    ports = sorted(told["targetDirectMigrationNodePorts"])
+    assert len(ports) == 3, told
+    ways = ("plain", "-", *OTHERS)
+    pod = pods.python_pod(cluster, "stranger", STRANGER, told["targetNodeAddress"], json.dumps(ports), *ways)
+    pod["spec"]["volumes"] = [{"name": "certs", "secret": {"secretName": "certs"}}]
+    pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "certs", "mountPath": "/certs", "readOnly": True}]
+    pods.start(space, pod)
+    pods.wait_phase(space, "stranger", ("Succeeded", "Failed"), within_s=120)
+    said = pods.log(space, "stranger")
+    answers = json.loads(said.strip().splitlines()[-1])
+    assert len(answers) == len(ports) * len(ways), said
+    assert "Refused" not in said, "the migration was over too early"
+    assert set(answers.values()) == {""}, said
+    moves.reach(space, "move", "Succeeded", within_s=patience.boots(4))
+    moves.check_moved(space, nodes, "vm", before, "move")

@@ -1,0 +1,150 @@
+"""Ports of migrations with real certificates: who gets through, and what is in the clear."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.authority import Authority
+from virt.api import names
+from virt.handler.migration.ports import SourcePorts, TargetPorts, notice_silence
+from virt.kube.http import Certificates
+
+LOOPBACK = "127.0.0.1"
+
+
+class Ends:
+    """What a launcher at the target would hold: one end of each stream that was opened."""
+
+    def __init__(self) -> None:
+        self.opened: list[socket.socket] = []
+
+    async def open(self, _port: int) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        for each in (ours, theirs):
+            each.setblocking(False)
+        self.opened.append(ours)
+        return theirs
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Mapping[str, Certificates]:
+    """By the common name's purpose, and ``foreign``: the right name of a CA that nobody knows."""
+    ours, theirs = Authority("ours"), Authority("theirs")
+    (tmp_path / "ca").write_text(ours.pem)
+    made = {}
+    for purpose, authority, name in (
+        ("handler", ours, names.HANDLER_NAME), ("migration", ours, names.MIGRATION_CLIENT_NAME),
+        ("api", ours, names.HANDLER_CLIENT_NAME), ("foreign", theirs, names.MIGRATION_CLIENT_NAME),
+    ):
+        made[purpose] = Certificates(authority.issue(tmp_path / purpose, name), client_ca=tmp_path / "ca")
+    return made
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[Ends]:
+    made = Ends()
+    yield made
+    for each in made.opened:
+        each.close()
+
+
+async def through(source: SourcePorts, numbers: Mapping[str, int], *, in_clear: bool = False) -> bytes:
+    """What comes back to a QEMU at the source that says hello; b"" when it is cut off."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind("")               # a name of the kernel's choice
+    listener.listen()
+    name = listener.getsockname()
+    source.serve("vmi", "m", {0: listener}, LOOPBACK, numbers, in_clear=in_clear)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as near:
+        loop = asyncio.get_running_loop()
+        near.setblocking(False)
+        await loop.sock_connect(near, name)
+        await loop.sock_sendall(near, b"hello")
+        async with asyncio.timeout(5):
+            try:
+                return await loop.sock_recv(near, 100)
+            except ConnectionError:
+                return b""
+
+
+async def answered(ends: Ends) -> None:
+    """The target's launcher answers the first that comes through."""
+    while not ends.opened:
+        await asyncio.sleep(0.005)
+    loop = asyncio.get_running_loop()
+    assert await loop.sock_recv(ends.opened[0], 100) == b"hello"
+    await loop.sock_sendall(ends.opened[0], b"welcome")
+
+
+@pytest.mark.parametrize("shown", ["migration", "api", "foreign"])
+async def test_only_the_certificate_for_migrations_gets_through(
+    certificates: Mapping[str, Certificates], ends: Ends, shown: str
+) -> None:
+    source, target = SourcePorts(certificates[shown].client), TargetPorts(certificates["handler"].server, host=LOOPBACK)
+    if shown == "foreign":
+        source = SourcePorts(_trusting_nobody(certificates["foreign"].client))
+    numbers = await target.listen("vmi", "m", (0,), ends.open)
+    answering = asyncio.create_task(answered(ends))
+    try:
+        assert await through(source, numbers) == (b"welcome" if shown == "migration" else b"")
+        assert bool(ends.opened) is (shown == "migration")
+    finally:
+        answering.cancel()
+        source.close()
+        target.close()
+
+
+def _trusting_nobody(context: ssl.SSLContext) -> ssl.SSLContext:
+    """A stranger does not care whom it talks to."""
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def test_the_target_has_to_be_a_handler(certificates: Mapping[str, Certificates], ends: Ends) -> None:
+    source = SourcePorts(certificates["migration"].client)
+    target = TargetPorts(certificates["api"].server, host=LOOPBACK)
+    numbers = await target.listen("vmi", "m", (0,), ends.open)
+    try:
+        assert await through(source, numbers) == b""
+    finally:
+        source.close()
+        target.close()
+
+
+async def test_without_tls_everything_is_in_the_clear(
+    certificates: Mapping[str, Certificates], ends: Ends
+) -> None:
+    """And for this one migration only."""
+    source = SourcePorts(certificates["migration"].client)
+    target = TargetPorts(certificates["handler"].server, host=LOOPBACK)
+    numbers = await target.listen("vmi", "m", (0,), ends.open, in_clear=True)
+    answering = asyncio.create_task(answered(ends))
+    try:
+        assert await through(source, numbers, in_clear=True) == b"welcome"
+        await answering
+        port = int(next(iter(await target.listen("other", "n", (0,), ends.open))))
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(b"hello\n")
+        answer = await reader.read(100)
+        assert b"welcome" not in answer
+        assert len(ends.opened) == 1, "bytes in the clear reached a launcher"
+        writer.close()
+    finally:
+        answering.cancel()
+        source.close()
+        target.close()
+
+
+async def test_a_peer_that_is_gone_is_noticed() -> None:
+    server = await asyncio.start_server(lambda *_: None, LOOPBACK, 0)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    notice_silence(writer)
+    sock = writer.get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+    writer.close()
+    server.close()

@@ -1,0 +1,36 @@
+"""PodDisruptionBudgets that older releases made for VMIs: they would only stand in the way of what moves guests now."""
+
+from typing import Any, Final
+
+from virt.api.kinds import DISRUPTION_BUDGET
+from virt.kube.client import Client, ConflictError, DeleteOptions, NotFoundError
+from virt.kube.controller import DONE, Result
+from virt.kube.informer import Informer
+from virt.kube.objects import meta_of
+
+_PREFIX: Final = "kubevirt-disruption-budget-"
+
+
+def is_left_over(budget: dict[str, Any]) -> bool:
+    """Only what a VMI controls, whoever gave it the name."""
+    meta = meta_of(budget)
+    return meta.name.startswith(_PREFIX) and any(
+        owner.controller and owner.kind == "VirtualMachineInstance" and owner.api_version.startswith("kubevirt.io/")
+        for owner in meta.owner_references)
+
+
+class BudgetReconciler:
+    def __init__(self, client: Client, budgets: Informer[dict[str, Any]]) -> None:
+        self._client = client
+        self._budgets = budgets
+
+    async def reconcile(self, key: str) -> Result:
+        budget = self._budgets.store.get(key)
+        if budget is None or not is_left_over(budget):
+            return DONE
+        meta = meta_of(budget)
+        try:
+            await self._client.delete(DISRUPTION_BUDGET, meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
+        except (NotFoundError, ConflictError):
+            return DONE                 # gone, or another one by now, of which the watch tells
+        return DONE
