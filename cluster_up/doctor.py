@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cluster_up import engine, kvm, limits, paths
+from cluster_up import cards, engine, kvm, limits, paths
 from cluster_up.actions import requirements
 from cluster_up.errors import EngineError, EngineHung
 from cluster_up.images import golang, programs
@@ -126,6 +126,11 @@ def _kvm() -> Check:
     return Check("kvm", "warn", "not usable: no guest boots on /dev/kvm", "guests run under emulation (TCG)")
 
 
+def _cards() -> Check:
+    found = cards.judged(cards.present(), vfio=cards.has_vfio())
+    return Check("sr-iov", found.verdict, found.value, found.fix)
+
+
 _QUICK: tuple[Callable[[], Check], ...] = (_cpus, _memory, _disk, _open_files, _limits, _go, _programs, _engine)
 
 
@@ -135,4 +140,4 @@ def quick() -> list[Check]:
 
 
 def checks() -> list[Check]:
-    return [*quick(), _cgroups(), _kvm()]
+    return [*quick(), _cgroups(), _kvm(), _cards()]

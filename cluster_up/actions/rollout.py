@@ -1,6 +1,6 @@
 """Waits until the operator says that the whole stack runs, and shows meanwhile what is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cluster_up.actions.step import Run, Step
@@ -13,6 +13,7 @@ _DEADLINE_S = 300.0
 NAMESPACE = "kubevirt"
 _PATH = f"/apis/kubevirt.io/v1/namespaces/{NAMESPACE}/kubevirts"
 _CRASHES = 3
+_LOG_IS_GONE = "unable to retrieve container logs"
 
 
 def summary(kubevirts: list[dict[str, Any]], pods: list[dict[str, Any]]) -> tuple[str, tuple[str, ...]]:
@@ -112,11 +113,18 @@ def _perform(run: Run) -> None:
 
 
 def _tail(run: Run, pod: str, container: str) -> str:
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/log"
+    return last_words(lambda: run.kube.text(path, container=container, tailLines="20", previous="true"))
+
+
+def last_words(read: Callable[[], str]) -> str:
+    """What a container said before it died. When it has just died once more the API still names one whose log the
+    kubelet has removed: it says so with status 200, and puts it right within seconds."""
     try:
-        return run.kube.text(
-            f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/log", container=container, tailLines="20", previous="true"
+        return waiting.wait_for(
+            read, lambda text: not text.startswith(_LOG_IS_GONE), deadline_s=15, what="the log of a container"
         )
-    except KubeError as error:
+    except (KubeError, waiting.WaitTimeout) as error:
         return f"(no log: {error})"
 
 

@@ -83,6 +83,7 @@ class ClusterConfig:
     free_page_reporting: bool = True
     serial_console_log: bool = True
     additional_guest_memory_overhead_ratio: str = "1"
+    permitted_host_devices: v1.PermittedHostDevices = field(default_factory=v1.PermittedHostDevices)
 
     def is_enabled(self, gate: str) -> bool:
         return featuregates.is_enabled(gate, self.enabled_gates, self.disabled_gates)
@@ -130,6 +131,7 @@ def effective(cr: v1.KubeVirt | None) -> ClusterConfig:
         free_page_reporting=options.disable_free_page_reporting is None,
         serial_console_log=options.disable_serial_console_log is None,
         additional_guest_memory_overhead_ratio=written.additional_guest_memory_overhead_ratio or "1",
+        permitted_host_devices=written.permitted_host_devices or default.permitted_host_devices,
     )
 
 

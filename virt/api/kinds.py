@@ -40,6 +40,10 @@ SERVICE = Kind("", "v1", "services", "Service", True, core.Service)
 PVC = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True, core.PersistentVolumeClaim)
 RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota", True, core.ResourceQuota)
 STORAGE_CLASS = Kind("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, core.StorageClass)
+NETWORK_ATTACHMENT = Kind(
+    "k8s.cni.cncf.io", "v1", "network-attachment-definitions", "NetworkAttachmentDefinition", True,
+    core.NetworkAttachmentDefinition,
+)
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease", True, core.Lease)
 DISRUPTION_BUDGET = untyped("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True)
 CONTROLLER_REVISION = Kind("apps", "v1", "controllerrevisions", "ControllerRevision", True, core.ControllerRevision)

@@ -3,6 +3,7 @@
 Those of the KubeVirt API are fixed by its clients; the folders are drawn in docs/architecture.md.
 """
 
+import hashlib
 from typing import Final
 
 KUBEVIRT_USER: Final = 107                # uid and gid of every process in a launcher pod
@@ -90,6 +91,8 @@ TUN_RESOURCE: Final = "devices.kubevirt.io/tun"
 USERFAULTFD_RESOURCE: Final = "devices.kubevirt.io/userfaultfd"      # of targets of migrations with post-copy
 CONTAINER_DISK_RESOURCE: Final = "devices.kubevirt.io/container-disk"
 COMPUTE_CONTAINER: Final = "compute"
+PCI_VARIABLE: Final = "PCI_RESOURCE"      # with device_variable: what device plugins tell of permittedHostDevices
+NETWORK_VARIABLE: Final = "PCIDEVICE"     # the same, of the SR-IOV network device plugin
 
 # --- folders and sockets: node and handler ---
 
@@ -146,6 +149,20 @@ def account(namespace: str, name: str) -> str:
 def component_accounts(namespace: str) -> frozenset[str]:
     """User names that may write what only the components may: status and spec of VMIs, reserved labels."""
     return frozenset(account(namespace, name) for name in (API_ACCOUNT, CONTROLLER_ACCOUNT, HANDLER_ACCOUNT))
+
+
+def device_variable(prefix: str, resource: str) -> str:
+    """The environment variable with the addresses of a container's devices of ``resource``.
+
+    >>> device_variable(PCI_VARIABLE, "example.com/nic-x")
+    'PCI_RESOURCE_EXAMPLE_COM_NIC-X'
+    """
+    return f"{prefix}_{resource.upper().replace('/', '_').replace('.', '_')}"
+
+
+def secondary_link(network: str) -> str:
+    """What the pod's card in the secondary network with this name in the spec is called."""
+    return f"pod{hashlib.sha256(network.encode()).hexdigest()[:11]}"
 
 
 def hostname(vmi_name: str, asked: str = "") -> str:

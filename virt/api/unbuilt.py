@@ -34,7 +34,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T2", "TPM", "domain.devices.tpm"),
         ("T2", "UEFI variables that outlive the VMI", "domain.firmware.bootloader.efi.persistent"),
         ("T3", "watchdog of s390x", "domain.devices.watchdog.diag288"),
-        ("T2", "secondary networks", "networks[].multus"),
+        ("T2", "secondary networks other than those of SR-IOV", "networks[].multus"),
         ("T2", "DataVolumes", "volumes[].dataVolume"),
         ("T2", "host disks", "volumes[].hostDisk"),
         ("T2", "volume hotplug", "volumes[].persistentVolumeClaim.hotpluggable"),
@@ -51,17 +51,16 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T3", "VSOCK", "domain.devices.autoattachVSOCK"),
         ("T3", "legacy virtio devices", "domain.devices.useVirtioTransitional"),
         ("T3", "hotplug switch", "domain.devices.disableHotplug"),
-        ("T3", "host devices and GPUs", "domain.devices.hostDevices[] domain.devices.gpus[]"),
+        ("T3", "mediated devices", "domain.devices.gpus[].virtualGPUOptions"),
         ("T3", "shared file systems", "domain.devices.filesystems[]"),
         ("T3", "USB redirection", "domain.devices.clientPassthrough"),
         ("T3", "downward metrics", "domain.devices.downwardMetrics volumes[].downwardMetrics"),
         ("T3", "sound and video devices", "domain.devices.sound domain.devices.video"),
         ("T3", "LUN pass-through", "domain.devices.disks[].lun"),
         ("T3", "device addresses and tags",
-         "domain.devices.disks[].tag domain.devices.interfaces[].pciAddress domain.devices.interfaces[].tag "
-         "domain.devices.interfaces[].acpiIndex"),
+         "domain.devices.disks[].tag domain.devices.interfaces[].tag "
+         "domain.devices.interfaces[].acpiIndex domain.devices.hostDevices[].tag domain.devices.gpus[].tag"),
         ("T3", "disk block sizes", "domain.devices.disks[].blockSize"),
-        ("T3", "SR-IOV", "domain.devices.interfaces[].sriov"),
         ("T3", "network binding plugins",
          "domain.devices.interfaces[].passtBinding domain.devices.interfaces[].binding"),
         ("T3", "port ranges", "domain.devices.interfaces[].portRanges[]"),
@@ -112,7 +111,8 @@ KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
          " ".join(f"configuration.architectureConfiguration.{name}.ovmfPath" for name in ("amd64", "arm64", "s390x"))),
         ("T3", "TLS settings", "configuration.tlsConfiguration"),
         ("T3", "obsolete CPU models", "configuration.obsoleteCPUModels"),
-        ("T3", "host devices", "configuration.permittedHostDevices configuration.mediatedDevicesConfiguration"),
+        ("T3", "mediated and USB devices", "configuration.permittedHostDevices.mediatedDevices[] "
+         "configuration.permittedHostDevices.usb[] configuration.mediatedDevicesConfiguration"),
         ("T3", "instance types", "configuration.instancetype configuration.commonInstancetypesDeployment"),
         ("T3", "confidential guests", "configuration.confidentialCompute"),
         ("T3", "state of TPM and UEFI", "configuration.vmStateStorageClass"),
@@ -140,7 +140,12 @@ _TABLES = (
 
 def instance_spec(path: str, spec: v1.VirtualMachineInstanceSpec) -> Iterator[StatusCause]:
     """``path`` is that of the VMI's spec."""
-    return _refusals(path, spec, INSTANCE_SPEC)
+    functions = {interface.name for interface in spec.domain.devices.interfaces if interface.sriov is not None}
+    built = {
+        f"{path}.networks[{index}].multus" for index, network in enumerate(spec.networks)
+        if network.name in functions and network.multus is not None and not network.multus.default
+    }
+    return (cause for cause in _refusals(path, spec, INSTANCE_SPEC) if cause.field not in built)
 
 
 def machine_spec(path: str, spec: v1.VirtualMachineSpec) -> Iterator[StatusCause]:

@@ -53,6 +53,7 @@ ODD_NAMES: Mapping[str, str] = {
     "target_deployment_id": "targetDeploymentID",
     "target_persistent_state_pvc_name": "targetPersistentStatePVCName",
     "virt_api": "virtAPI",
+    "virtual_gpu_options": "virtualGPUOptions",
     "vm_ipv6_network_cidr": "vmIPv6NetworkCIDR",
     "vm_network_cidr": "vmNetworkCIDR",
     "vsock_cid": "VSOCKCID",

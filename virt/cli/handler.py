@@ -7,15 +7,15 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import REGISTRY
 
-from virt.api import names
-from virt.api.kinds import KUBEVIRT, VMI
-from virt.base import service
+from virt.api import core, names
+from virt.api.kinds import CONFIG_MAP, KUBEVIRT, VMI
+from virt.base import log, service
 from virt.base.clock import RealClock
 from virt.base.errors import SettingMissingError
 from virt.handler.devices import files, resources
@@ -28,6 +28,9 @@ from virt.handler.net.network import PodNetworks
 from virt.handler.node.configuration import Configuration
 from virt.handler.node.heartbeat import Heartbeat
 from virt.handler.node.plugins import DevicePlugins
+from virt.handler.pci import pools
+from virt.handler.pci import service as pci
+from virt.handler.pci.sysfs import Sysfs
 from virt.handler.tunnel.server import Tunnel
 from virt.handler.vmi.controller import Moves, Node, VmiReconciler
 from virt.kube import http, lightkube_client
@@ -76,6 +79,17 @@ def settings(argv: list[str], env: Mapping[str, str]) -> Settings:
     )
 
 
+def told_about(recorder: EventRecorder, node: str) -> Callable[[str], None]:
+    """People read of a node in its events, which the kubelet writes about an object with the node's name as uid."""
+    about = core.Node(metadata=core.ObjectMeta(name=node, uid=node))
+
+    def tell(message: str) -> None:
+        log.get("virt.handler.pci").warning("node devices", trouble=message)
+        recorder.event(about, "Warning", "NodeDevices", message)
+
+    return tell
+
+
 async def tasks(chosen: Settings) -> dict[str, service.Task]:
     """Everything that the handler does at the same time."""
     client = lightkube_client.connect()
@@ -96,6 +110,13 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     launchers = Launchers(
         vmis.store, queue.add, node=chosen.node, path=chosen.node_dir / "launcher" / "handler.sock",
         incoming=incoming.store)
+    tell = told_about(recorder, chosen.node)
+    devices = pci.PciDevices(
+        client, pci.Node(chosen.node_dir, chosen.kubelet_dir, Sysfs(), pci.NodeCards()),
+        permitted=lambda: configuration.current.permitted_host_devices, changed=lambda: plugins.reconsider(), tell=tell)
+    sriov = Informer(
+        client, CONFIG_MAP, namespace=chosen.namespace, selector=Selector(fields=f"metadata.name={pools.CONFIG_MAP}"))
+    sriov.on_change(lambda _, after: devices.configure(after.data.get(pools.CONFIG_KEY, "") if after else ""))
     networks = PodNetworks(chosen.node_dir / "networks")
     certs = http.Certificates(chosen.certs)
     peer_certs = http.Certificates(chosen.certs, client_ca=chosen.ca)
@@ -108,8 +129,8 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         incoming,
     )
     reconciler = VmiReconciler(
-        client, vmis, launchers, networks, recorder, moves=moves, node=Node(chosen.node, configuration.facts),
-        clock=clock)
+        client, vmis, launchers, networks, recorder, moves=moves,
+        node=Node(chosen.node, configuration.facts, devices=devices), clock=clock)
     controller = Controller("vmi", reconciler.reconcile, workers=WORKERS, queue=queue)
     for informer in (vmis, incoming):
         informer.on_change(launchers.vmi_changed)
@@ -117,9 +138,14 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
 
     files.copy_capabilities(Path(names.HANDLER_CAPABILITIES_DIR), chosen.node_dir / "launcher" / "capabilities")
     plugins = DevicePlugins(
-        chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm,
+        chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm, lambda: devices.offered,
         userfaultfd=resources.misc_minor(Path("/proc/misc").read_text(encoding="ascii"), "userfaultfd"))
-    configuration.on_change = plugins.reconsider
+
+    def reconfigured() -> None:
+        plugins.reconsider()
+        devices.reconsider()
+
+    configuration.on_change = reconfigured
     heartbeat = Heartbeat(
         client, chosen.node, is_ready=lambda: plugins.is_ready and vmis.synced.is_set(), kvm=configuration.kvm,
         clock=clock)
@@ -127,6 +153,11 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     async def serve_devices() -> None:
         await crs.synced.wait()             # it says whether KVM is to be offered
         await plugins.run()
+
+    async def find_devices() -> None:
+        await crs.synced.wait()
+        await sriov.synced.wait()
+        await devices.run()
 
     async def work() -> None:
         await vmis.synced.wait()
@@ -152,6 +183,8 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "launchers": launchers.run,
         "vmi": work,
         "devices": serve_devices,
+        "pci devices": find_devices,
+        "sriov configuration": sriov.run,
         "heartbeat": heartbeat.run,
         "health": lambda: http.serve(health, port=names.API_PORT, certs=certs),
         "tunnel": serve_tunnel,

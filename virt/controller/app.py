@@ -30,6 +30,7 @@ from virt.controller.vm import controller as vm_controller
 from virt.controller.vm.controller import MachineReconciler
 from virt.controller.vmi import controller as vmi_controller
 from virt.controller.vmi.controller import Caches, InstanceReconciler
+from virt.controller.vmi.pod import hostdevices
 from virt.kube.client import Client, Selector
 from virt.kube.controller import Controller
 from virt.kube.events import EventRecorder
@@ -150,6 +151,7 @@ class Controllers:
         controller.watches(self.caches.claims, reconciler.keys_of_claim)
         controller.watches(self.caches.nodes, reconciler.keys_of_node)
         controller.watches(self.caches.vms, self._released)
+        controller.watches(self._kubevirts, self._waiting)
         return controller
 
     def _moves(self, reconciler: MigrationReconciler) -> Controller:
@@ -175,6 +177,13 @@ class Controllers:
         controller = Controller("node", reconciler.reconcile)
         controller.watches(self.caches.nodes, lambda node: (key_of(node),))
         return controller
+
+    def _waiting(self, _: v1.KubeVirt) -> tuple[str, ...]:
+        """VMIs whose pod may have to wait until a device is permitted."""
+        return tuple(
+            key_of(vmi) for vmi in self.caches.vmis.store
+            if vmi.status.phase in ("", "Pending") and hostdevices.has_any(vmi.spec)
+        )
 
     def _released(self, vm: v1.VirtualMachine) -> tuple[str, ...]:
         """A VMI whose VM has gone has to do without its help; other news of a VM are not the VMI's."""

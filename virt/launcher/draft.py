@@ -21,14 +21,16 @@ from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import DiskTarget, SyncVmi
 
 _DEADLINE_S = 120.0                     # an ISO, qcow2 files and a claim's disk.img may be made
+DEVICE_VARIABLES = ("PCI_RESOURCE_", "MDEV_PCI_RESOURCE_", "USB_RESOURCE_")      # KubeVirt's, of device plugins
 _ARGV = (sys.executable, "-m", "virt.launcher.drafting")
 
 
 class Order(msgspec.Struct, frozen=True):
-    """``files``: what disk containers gave, by volume and role."""
+    """``files``: what disk containers gave, by volume and role. ``devices``: what device plugins gave, by variable."""
 
     sync: SyncVmi
     files: Mapping[str, Mapping[str, HeldFile]] = {}
+    devices: Mapping[str, str] = {}
 
 
 class Draft(msgspec.Struct, frozen=True, tag=True):
@@ -65,7 +67,8 @@ class DraftingProcess:
     async def draft(self, sync: SyncVmi, outline: Outline) -> Draft:
         volumes = outline.container_volumes
         files = await asyncio.gather(*(self._containers.files(volume) for volume in volumes))
-        order = Order(sync, dict(zip(volumes, files, strict=True)))
+        devices = {name: value for name, value in os.environ.items() if name.startswith(DEVICE_VARIABLES)}
+        order = Order(sync, dict(zip(volumes, files, strict=True)), devices)
         begun, self._spare = self._spare or await _begin(), None
         result = await begun.finish(codec.encode(order), deadline_s=_DEADLINE_S)
         sys.stderr.write(result.stderr)

@@ -25,7 +25,9 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
     try:
         vmi = codec.decode(order.sync.vmi, VirtualMachineInstance)
         sources, boot = await disks.prepare(vmi), disks.boot(vmi)
-        prepared = Prepared(disks=sources, kernel=boot.kernel, initrd=boot.initrd, interfaces=order.sync.interfaces)
+        prepared = Prepared(
+            disks=sources, kernel=boot.kernel, initrd=boot.initrd, interfaces=order.sync.interfaces,
+            functions=order.sync.functions, devices=order.devices)
         return Draft(
             domain.to_xml(design.domain_for(vmi, order.sync.facts, prepared)),
             tuple(

@@ -54,6 +54,15 @@ class WiredInterface(msgspec.Struct, frozen=True, kw_only=True):
     lease: DhcpLease | None = None
 
 
+class GivenFunction(msgspec.Struct, frozen=True, kw_only=True):
+    """The virtual function of a network card that an SR-IOV interface gets, set up by the handler. ``address``: of PCI
+    ("0000:01:10.0")."""
+
+    name: str
+    address: str
+    mac: str
+
+
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the launcher cannot see for itself. ``kvm``: /dev/kvm is in the pod *and* guests are to use it."""
 
@@ -77,12 +86,13 @@ class SyncVmi(Message, frozen=True, kw_only=True):
 
     ``vmi`` is the VMI as JSON. File descriptors: for each interface with a lease, in order, one UDP socket bound to
     port 67 on that interface's bridge. Only the first SyncVmi of a launcher's life carries them.
-    Answer: :class:`DomainStatus`.
+    ``functions``: for the SR-IOV interfaces. Answer: :class:`DomainStatus`.
     """
 
     vmi: bytes
     interfaces: tuple[WiredInterface, ...]
     facts: HostFacts
+    functions: tuple[GivenFunction, ...] = ()
 
 
 class Shutdown(Message, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cluster_up.actions.rollout import crashed, is_rolled_out, summary, without_stale
+from cluster_up.actions.rollout import crashed, is_rolled_out, last_words, summary, without_stale
 from cluster_up.kube import seconds_of
 
 API, CONTROLLER = "localhost:5001/virt-api:new", "localhost:5001/virt-controller:new"
@@ -56,3 +56,8 @@ def test_a_pod_that_crashes_again_and_again_ends_the_wait_but_one_restart_does_n
 
 def test_crashes_of_an_earlier_image_do_not_end_the_wait_for_its_replacement() -> None:
     assert crashed(IMAGES, [pod("a", image=OLD, ready=False, restarts=9)]) == []
+
+
+def test_the_log_of_a_container_that_has_just_died_again_is_asked_for_again() -> None:
+    answers = ["unable to retrieve container logs for containerd://0", "broken"]
+    assert last_words(lambda: answers.pop(0)) == "broken"

@@ -14,6 +14,7 @@ _VALUES: dict[str, Any] = {
     "domain.cpu.isolateEmulatorThread": True, "domain.devices.interfaces[].acpiIndex": 3,
     "domain.features.hyperv": {"relaxed": {}},
     "domain.features.hypervPassthrough": {"enabled": True}, "domain.launchSecurity": {"sev": {}},
+    "domain.devices.gpus[].virtualGPUOptions": {"display": {}},
     "domain.memory.reservedOverhead": {"a": 1}, "networks[].resourceClaim": {"a": 1}, "resourceClaims[]": {"a": 1},
     "utilityVolumes[]": {"a": 1}, "volumes[].containerPath": {"path": "/a"},
     "volumes[].persistentVolumeClaim.hotpluggable": True, "domain.devices.interfaces[].portRanges[]": {"a": 1},
@@ -59,6 +60,20 @@ def test_each_field_of_a_vmi_is_refused_at_its_path(row: Unbuilt) -> None:
 def test_each_field_of_a_vm_is_refused_at_its_path(row: Unbuilt) -> None:
     spec = codec.from_json(filled(row), v1.VirtualMachineSpec)
     assert [cause.field for cause in unbuilt.machine_spec("spec", spec)] == ["spec." + row.path.replace("[]", "[0]")]
+
+
+@pytest.mark.parametrize(("multus", "interface", "refused"), [
+    ({}, {"sriov": {}}, False), ({"default": True}, {"sriov": {}}, True), ({}, {"bridge": {}}, True),
+])
+def test_of_secondary_networks_those_of_functions_are_built(
+    multus: dict[str, Any], interface: dict[str, Any], refused: bool
+) -> None:
+    spec = codec.from_json({
+        "networks": [{"name": "default", "pod": {}}, {"name": "n", "multus": {"networkName": "n", **multus}}],
+        "domain": {"devices": {"interfaces": [{"name": "default", "bridge": {}}, {"name": "n", **interface}]}},
+    }, v1.VirtualMachineInstanceSpec)
+    found = [cause.field for cause in unbuilt.instance_spec("spec", spec)]
+    assert found == (["spec.networks[1].multus"] if refused else [])
 
 
 def test_off_and_empty_are_fine() -> None:

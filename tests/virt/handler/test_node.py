@@ -5,12 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.fakes.launcher import FakeLauncher
 from tests.virt.handler.world import MAC, POD_IP, POD_UID, World, vmi
-from virt.api import conditions, core, names
+from virt.api import conditions, core, names, v1
 from virt.api.kinds import POD, VMI
 from virt.handler.net.model import NetworkPlanError
+from virt.handler.pci.assignment import FunctionError
 from virt.handler.vmi import controller
 from virt.kube.client import ConflictError
 from virt.rpc.errors import RequestFailed
@@ -20,6 +22,7 @@ from virt.rpc.messages import (
     DiskTarget,
     DomainState,
     DomainStatus,
+    GivenFunction,
     GuestInterface,
     Shutdown,
     SyncVmi,
@@ -45,6 +48,44 @@ async def test_a_launcher_gets_its_vmi_and_the_vmi_runs(tmp_path: Path) -> None:
         assert status.machine.type == "pc-q35-10.0"
         assert await world.events() == [("Normal", "Created"), ("Normal", "Started")]
         assert sum(call.plural == "virtualmachineinstances" for call in world.kube.writes) == 1
+
+
+async def test_a_guest_gets_its_function_and_its_status_tells_of_it(tmp_path: Path) -> None:
+    world = World(tmp_path, vmi(
+        domain=v1.DomainSpec(devices=v1.Devices(interfaces=(v1.Interface(name="fast", sriov=v1.InterfaceSRIOV()),))),
+        networks=(v1.Network(name="fast", multus=v1.MultusNetwork(network_name="fast")),)))
+    function = GivenFunction(name="fast", address="0000:01:10.0", mac="de:ad:00:00:be:ef")
+    world.devices.given = (function,)
+    async with world.running():
+        fake = await world.launcher()
+        await world.phase("Running")
+        (request,) = fake.asked
+        assert isinstance(request, SyncVmi)
+        assert (request.functions, request.interfaces) == ((function,), ())
+        guest = GuestInterface(name="eth1", mac="DE:AD:00:00:BE:EF", ips=("192.0.2.7",))
+        await fake.becomes(replace(RUNNING, guest_interfaces=(guest,)))
+        await world.until(lambda: world.stored.status.interfaces[0].interface_name)
+        status = world.stored.status
+        (interface,) = status.interfaces
+        assert (interface.name, interface.mac, interface.info_source) == (
+            "fast", "de:ad:00:00:be:ef", "domain, guest-agent")
+        assert (interface.ip_address, interface.queue_count, interface.link_state) == ("192.0.2.7", 0, "")
+        assert interface.pod_interface_name.startswith("pod")
+        assert not conditions.is_true(status.conditions, "LiveMigratable")
+
+
+async def test_a_guest_whose_device_is_not_there_does_not_start(tmp_path: Path) -> None:
+    world = World(tmp_path, vmi())
+    world.devices.error = FunctionError("missing PCI mapping: x")
+    async with world.running():
+        fake = await world.launcher()
+        await world.until(lambda: conditions.find(world.stored.status.conditions, "Synchronized"))
+        found = conditions.find(world.stored.status.conditions, "Synchronized")
+        assert found is not None
+        assert (found.status, found.message) == ("False", "missing PCI mapping: x")
+        assert (fake.asked, world.stored.status.phase) == ([], "Scheduled")
+        world.devices.error = None
+        await world.phase("Running")
 
 
 async def test_a_guest_starts_before_its_vmi_is_scheduled_and_runs_when_it_is(

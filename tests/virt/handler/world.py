@@ -16,6 +16,7 @@ from tests.fakes.launcher import FakeLauncher
 from virt.api import core, names, v1
 from virt.api.kinds import EVENT, VMI
 from virt.base.clock import RealClock
+from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.process import Process
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
 from virt.handler.migration.ports import SourcePorts, TargetPorts
@@ -31,7 +32,7 @@ from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 from virt.kube.objects import key_of
 from virt.kube.workqueue import WorkQueue
-from virt.rpc.messages import DhcpLease, HostFacts, WiredInterface
+from virt.rpc.messages import DhcpLease, GivenFunction, HostFacts, WiredInterface
 
 NODE = "node1"
 POD_UID = "0b8b2a3c-5f0e-4a5b-9d0c-1f2e3d4c5b6a"
@@ -91,6 +92,23 @@ class FakeNetworks:
         self.forgotten.append(pod_uid)
 
 
+class FakeDevices:
+    """``given`` to every guest. ``error`` is raised by the next ones."""
+
+    def __init__(self) -> None:
+        self.given: tuple[GivenFunction, ...] = ()
+        self.error: Exception | None = None
+        self.ended = 0
+
+    async def prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> tuple[GivenFunction, ...]:
+        if self.error is not None:
+            raise self.error
+        return self.given
+
+    def reconsider(self) -> None:
+        self.ended += 1
+
+
 class World:
     """``pod`` is the pod that whoever dials is said to be in; ``kill`` ends the launcher's process. Give a second node
     the ``kube`` of the first one."""
@@ -102,6 +120,7 @@ class World:
         self.kube = kube or FakeKube(*((VMI, each) for each in vmis))
         self.socket = folder / "launcher" / "handler.sock"
         self.networks = FakeNetworks()
+        self.devices = FakeDevices()
         self.pod = POD_UID
         self.living_pods: frozenset[str] = frozenset({POD_UID})
         self._lives: list[int] = []
@@ -130,7 +149,7 @@ class World:
         )
         reconciler = VmiReconciler(
             self.kube, self.vmis, self.launchers, self.networks, self.recorder, moves=moves,
-            node=Node(node, lambda: HostFacts(kvm=False), lambda: self.living_pods), clock=clock,
+            node=Node(node, lambda: HostFacts(kvm=False), lambda: self.living_pods, self.devices), clock=clock,
         )
         self.controller = Controller("vmi", reconciler.reconcile, workers=2, queue=queue)
         for informer in (self.vmis, self.incoming):

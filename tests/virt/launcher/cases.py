@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from virt.api import codec, defaults, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.launcher.design import DiskSource, Prepared
-from virt.rpc.messages import HostFacts, WiredInterface
+from virt.rpc.messages import GivenFunction, HostFacts, WiredInterface
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = tuple(sorted(path.name for path in GOLDEN.iterdir() if path.is_dir()))
@@ -38,6 +38,8 @@ def case(name: str) -> Case:
             disks={volume: msgspec.convert(source, DiskSource) for volume, source in host.get("disks", {}).items()},
             kernel=host.get("kernel", ""), initrd=host.get("initrd", ""),
             interfaces=msgspec.convert(host.get("interfaces", []), tuple[WiredInterface, ...]),
+            functions=msgspec.convert(host.get("functions", []), tuple[GivenFunction, ...]),
+            devices=host.get("devices", {}),
         ),
         xml=folder / "domain.xml",
     )

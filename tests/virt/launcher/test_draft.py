@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from virt.api import codec
@@ -11,7 +12,7 @@ from virt.launcher.disks.container import HeldFile
 from virt.launcher.draft import DraftingProcess
 from virt.launcher.outline import Outline
 from virt.rpc.errors import RequestFailed
-from virt.rpc.messages import HostFacts, SyncVmi
+from virt.rpc.messages import GivenFunction, HostFacts, SyncVmi
 
 VMI: dict[str, Any] = {
     "metadata": {"name": "web", "namespace": "default", "uid": "11111111-2222-3333-4444-555555555555"},
@@ -81,4 +82,24 @@ async def test_a_refusal_comes_back_and_an_unused_process_ends(tmp_path: Path) -
         await drafts.draft(order({"spec": {"domain": 7}}), Outline())
     assert caught.value.code == "InvalidSpec"
     await drafts.warm_up()
+    await drafts.close()
+
+
+@pytest.mark.runs_processes
+async def test_what_device_plugins_and_the_handler_gave_reaches_the_domain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PCI_RESOURCE_EXAMPLE_COM_CARD", "0000:03:00.0")
+    devices = {
+        "hostDevices": [{"name": "card", "deviceName": "example.com/card"}],
+        "interfaces": [{"name": "fast", "sriov": {}}],
+    }
+    spec = {**VMI["spec"], "volumes": [], "domain": {**VMI["spec"]["domain"], "devices": devices},
+            "networks": [{"name": "fast", "multus": {"networkName": "fast"}}]}
+    vmi = {**VMI, "spec": spec}
+    function = GivenFunction(name="fast", address="0000:01:10.2", mac="de:ad:00:00:be:ef")
+    drafts = DraftingProcess(Containers(tmp_path))      # type: ignore[arg-type]
+    draft = await drafts.draft(msgspec.structs.replace(order(vmi), functions=(function,)), outline(vmi))
+    assert '<address domain="0x0000" bus="0x03" slot="0x00" function="0x0"/>' in draft.xml
+    assert '<address domain="0x0000" bus="0x01" slot="0x10" function="0x2"/>' in draft.xml
     await drafts.close()

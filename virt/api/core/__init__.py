@@ -1,5 +1,6 @@
 """Kubernetes' own kinds, with the fields that this project reads or writes. Writes to existing objects are patches."""
 
+from virt.api.core.attachment import NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec
 from virt.api.core.authorization import (
     ResourceAttributes,
     SubjectAccessReview,
@@ -160,6 +161,8 @@ __all__ = [
     "LocalObjectReference",
     "Namespace",
     "NamespaceStatus",
+    "NetworkAttachmentDefinition",
+    "NetworkAttachmentDefinitionSpec",
     "Node",
     "NodeAddress",
     "NodeAffinity",

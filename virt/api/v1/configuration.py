@@ -117,6 +117,46 @@ class TLSConfiguration(Wire):
     ciphers: tuple[str, ...] = ()
 
 
+class PciHostDevice(Wire):
+    """PCI devices that VMs may have. ``pci_vendor_selector``: "vendor:device", four hexadecimal digits each.
+    ``external_resource_provider``: another device plugin serves the resource."""
+
+    pci_vendor_selector: str = ""
+    resource_name: str = ""
+    external_resource_provider: bool = False
+
+
+class MediatedHostDevice(Wire):
+    """``mdev_name_selector``: the name of a type of mediated devices."""
+
+    mdev_name_selector: str = ""
+    resource_name: str = ""
+    external_resource_provider: bool = False
+
+
+class USBSelector(Wire):
+    """Four hexadecimal digits each."""
+
+    vendor: str = ""
+    product: str = ""
+
+
+class USBHostDevice(Wire):
+    """USB devices that make one resource together: one of each selector."""
+
+    resource_name: str = ""
+    selectors: tuple[USBSelector, ...] = ()
+    external_resource_provider: bool = False
+
+
+class PermittedHostDevices(Wire):
+    """What hostDevices and gpus of a VM may name; nothing else may be named."""
+
+    pci_host_devices: tuple[PciHostDevice, ...] = ()
+    mediated_devices: tuple[MediatedHostDevice, ...] = ()
+    usb: tuple[USBHostDevice, ...] = ()
+
+
 class KubeVirtConfiguration(Wire):
     developer_configuration: DeveloperConfiguration | None = None
     image_pull_policy: str = ""
@@ -139,7 +179,7 @@ class KubeVirtConfiguration(Wire):
     controller_configuration: ReloadableComponentConfiguration | None = None
     handler_configuration: ReloadableComponentConfiguration | None = None
     virtual_machine_instances_per_node: int | None = None
-    permitted_host_devices: JsonObject | None = None
+    permitted_host_devices: PermittedHostDevices | None = None
     mediated_devices_configuration: JsonObject | None = None
     tls_configuration: TLSConfiguration | None = None
     default_runtime_class: str = ""

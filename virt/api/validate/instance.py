@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from virt.api import names, unbuilt, v1, walk
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.status import StatusCause
-from virt.api.validate import disks, firmware, network, placement, resources, volumes
+from virt.api.validate import disks, firmware, hostdevices, network, placement, resources, volumes
 from virt.api.validate.causes import Causes, invalid
 
 # What XML 1.0 cannot hold, escaped or not; lone surrogates cannot even be stored.
@@ -22,6 +22,7 @@ def spec_causes(path: str, spec: v1.VirtualMachineInstanceSpec, config: ClusterC
     yield from disks.causes(path, spec)
     yield from volumes.causes(path, spec, config)
     yield from network.causes(path, spec, config)
+    yield from hostdevices.causes(path, spec, config)
     yield from unbuilt.instance_spec(path, spec)
     yield from _characters(path, spec)
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from virt.api import clusterconfig, core, duration, featuregates, unbuilt, v1
 from virt.api.status import Status, StatusCause, failure
+from virt.api.validate import hostdevices
 from virt.api.validate.causes import Causes, amount, invalid, not_supported, one_of
 from virt.api.validate.placement import EVICTION_STRATEGIES, scheduling
 from virt.api.wire import JsonObject
@@ -86,6 +87,8 @@ def _configuration(written: v1.KubeVirtConfiguration) -> Causes:
     yield from _tls(f"{_CONFIGURATION}.tlsConfiguration", written.tls_configuration or v1.TLSConfiguration())
     yield from _seccomp(f"{_CONFIGURATION}.seccompConfiguration", written.seccomp_configuration or {})
     yield from _aggregation(written)
+    yield from hostdevices.permitted(
+        f"{_CONFIGURATION}.permittedHostDevices", written.permitted_host_devices or v1.PermittedHostDevices())
 
 
 def _tls(path: str, tls: v1.TLSConfiguration) -> Causes:

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 
-from virt.api import v1
+from virt.api import pciaddress, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.ipaddresses import is_address, plain
 from virt.api.validate.causes import Causes, duplicate, invalid, not_supported, repeated, required
@@ -91,6 +91,8 @@ def _interface(path: str, interface: v1.Interface, network: v1.Network | None, c
                                              f"supported, use one of {', '.join(MODELS)}")
     yield from _ports(path, interface)
     yield from _state(f"{path}.state", interface, network)
+    if interface.pci_address:
+        yield from _pci_address(f"{path}.pciAddress", interface.pci_address)
     if interface.dhcp_options is not None:
         yield from _dhcp(f"{path}.dhcpOptions", interface.dhcp_options)
 
@@ -105,6 +107,8 @@ def _binding(path: str, interface: v1.Interface, network: v1.Network | None, con
     on_pod_network = network is not None and network.pod is not None
     if interface.masquerade is not None and network is not None and not on_pod_network:
         yield invalid(f"{path}.name", "Masquerade interface only implemented with pod network")
+    if interface.sriov is not None and network is not None and network.multus is None:
+        yield invalid(f"{path}.name", "SRIOV interface only implemented with Multus network")
     if interface.bridge is not None and on_pod_network and not config.permit_bridge_on_pod_network:
         yield invalid(f"{path}.name", "Bridge on pod network configuration is not enabled under kubevirt-config")
 
@@ -113,10 +117,19 @@ def _state(path: str, interface: v1.Interface, network: v1.Network | None) -> Ca
     name, state = interface.name, interface.state
     if state and state not in _STATES:
         yield invalid(path, f"logical {name} interface state value is unsupported: {state}")
+    elif state and interface.sriov is not None:
+        yield invalid(path, f"{name!r} interface's state {state!r} is not supported for SR-IOV NICs")
     elif state == "absent" and interface.bridge is None:
         yield invalid(path, f"{name!r} interface's state {state!r} is supported only for bridge binding")
     elif state == "absent" and network is not None and network.pod is not None:
         yield invalid(path, f"{name!r} interface's state {state!r} is not supported on default networks")
+
+
+def _pci_address(path: str, text: str) -> Causes:
+    try:
+        pciaddress.parts(text)
+    except pciaddress.PciAddressError as error:
+        yield invalid(path, f"{path} is malformed: {error}")
 
 
 def _mac(path: str, interface: v1.Interface) -> Causes:

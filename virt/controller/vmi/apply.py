@@ -1,13 +1,15 @@
 """Carries out a plan for a VMI's pods, and tells of it in events."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from virt.api import conditions, core, jsonpatch, names, v1
 from virt.api.kinds import POD
 from virt.controller import owners
+from virt.controller.vmi import attachments
 from virt.controller.vmi.conditions import FAILED_CREATE, FAILED_DELETE, FAILED_PVC, PAUSED, Fault
 from virt.controller.vmi.plan import Action, CreatePod, DeletePod, World, is_over
+from virt.controller.vmi.pod import hostdevices
 from virt.controller.vmi.pod.template import Context, launcher_pod
 from virt.kube.client import ApiError, Client, ConflictError, DeleteOptions, JsonPatch, NotFoundError
 from virt.kube.events import EventRecorder
@@ -37,7 +39,10 @@ class PodWriter:
             try:
                 match action:
                     case CreatePod():
-                        created = await self._create(vmi, context())
+                        made_from = context()
+                        if refused := hostdevices.not_permitted(vmi.spec, made_from.config):
+                            return Outcome(fault=self._not_permitted(vmi, refused))
+                        created = await self._create(vmi, made_from)
                     case DeletePod(pod):
                         await self._delete(vmi, pod)
                         deleted.add(pod.metadata.uid)
@@ -62,7 +67,12 @@ class PodWriter:
             return
 
     async def _create(self, vmi: v1.VirtualMachineInstance, context: Context) -> core.Pod:
-        pod = launcher_pod(vmi, context)
+        try:
+            functions = await attachments.functions(self._client, vmi)
+        except ApiError as error:
+            self._tell_failed(vmi, _explained(error))
+            raise
+        pod = launcher_pod(vmi, replace(context, functions=functions))
         try:
             created = await self._client.create(POD, pod, vmi.metadata.namespace)
         except ConflictError:
@@ -73,7 +83,7 @@ class PodWriter:
             self._pods.learn(there)
             return there
         except ApiError as error:
-            self._recorder.event(vmi, "Warning", FAILED_CREATE, f"Error creating pod: {_explained(error)}")
+            self._tell_failed(vmi, _explained(error))
             raise
         self._pods.learn(created)
         self._recorder.event(vmi, "Normal", "SuccessfulCreate", f"Created virtual machine pod {created.metadata.name}")
@@ -89,6 +99,15 @@ class PodWriter:
             self._recorder.event(vmi, "Warning", FAILED_DELETE, f"Error deleting pod {meta.name}: {error.message}")
             raise
         self._recorder.event(vmi, "Normal", "SuccessfulDelete", f"Deleted virtual machine pod {meta.name}")
+
+    def _not_permitted(self, vmi: v1.VirtualMachineInstance, message: str) -> Fault:
+        known = conditions.find(vmi.status.conditions, "Synchronized")
+        if known is None or known.message != message:
+            self._tell_failed(vmi, message)
+        return Fault(FAILED_CREATE, message)
+
+    def _tell_failed(self, vmi: v1.VirtualMachineInstance, message: str) -> None:
+        self._recorder.event(vmi, "Warning", FAILED_CREATE, f"Error creating pod: {message}")
 
     def _missing(self, world: World, created: core.Pod | None) -> Fault | None:
         vmi = world.vmi

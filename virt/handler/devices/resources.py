@@ -1,11 +1,14 @@
 """What the node offers to pods through the kubelet, and what a container gets for it. Pure.
 
-A resource is a thousand identical devices: nothing is shared out, the number only has to be larger than any node's
-pods. Mount and device paths are the seam of docs/architecture.md ("Node and pod paths", "Devices").
+A :class:`Resource` is a thousand identical devices: nothing is shared out, the number only has to be larger than any
+node's pods. What there is only once (:mod:`virt.handler.pci.offers`) is an :class:`Offer` too. Mount and device paths
+are the seam of docs/architecture.md ("Node and pod paths", "Devices").
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 DEVICE_COUNT = 1000
 DOMAIN = "devices.kubevirt.io"
@@ -28,6 +31,44 @@ class DeviceNode:
 
 
 @dataclass(frozen=True)
+class Device:
+    """As the kubelet counts it. ``numa_node``: where it is nearest to, None where that does not matter."""
+
+    id: str
+    is_healthy: bool = True
+    numa_node: int | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What one container gets for the devices that the kubelet chose. ``env``: environment variables."""
+
+    nodes: tuple[DeviceNode, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class DeviceGoneError(Exception):
+    """The kubelet chose a device that is no longer there."""
+
+
+class Offer(Protocol):
+    """A resource as a device plugin serves it. Frozen: a change is another offer of the same name."""
+
+    @property
+    def full_name(self) -> str:
+        """As pods ask for it: ``devices.kubevirt.io/tun``."""
+        ...
+
+    @property
+    def listed(self) -> tuple[Device, ...]: ...
+
+    def given(self, ids: Collection[str]) -> Given:
+        """For one container that gets the devices ``ids``. Raises DeviceGoneError."""
+        ...
+
+
+@dataclass(frozen=True)
 class Resource:
     """``name`` is the part after ``devices.kubevirt.io/``. Every container that asks gets all nodes and mounts."""
 
@@ -42,6 +83,13 @@ class Resource:
     @property
     def device_ids(self) -> tuple[str, ...]:
         return tuple(f"{self.name}{index}" for index in range(DEVICE_COUNT))
+
+    @property
+    def listed(self) -> tuple[Device, ...]:
+        return tuple(Device(name) for name in self.device_ids)
+
+    def given(self, ids: Collection[str]) -> Given:
+        return Given(self.nodes, self.mounts)
 
 
 @dataclass(frozen=True)

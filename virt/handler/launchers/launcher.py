@@ -11,6 +11,7 @@ from virt.rpc.messages import (
     DomainState,
     DomainStatus,
     Event,
+    GivenFunction,
     GuestAgentSilent,
     GuestPanicked,
     Hello,
@@ -37,6 +38,7 @@ class Launcher:
         self.status: DomainStatus | None = None
         self.wired: tuple[WiredInterface, ...] | None = None
         self.pod_addresses: tuple[str, ...] = ()
+        self.functions: tuple[GivenFunction, ...] = ()      # given by this handler
         self.sockets_given = False
         self.power_button_at: float | None = None
         self.resumes = 0                            # after I/O errors

@@ -112,3 +112,25 @@ class Wiring:
     ruleset: str = ""
     forwards: bool = False
     lease: DhcpLease | None = None
+
+
+NO_MAC = "00:00:00:00:00:00"
+LINK_STATES = ("auto", "enable", "disable")     # IFLA_VF_LINK_STATE_AUTO, _ENABLE, _DISABLE
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionState:
+    """How a network card treats one of its virtual functions; the defaults are those of one that nobody has.
+
+    ``mac`` NO_MAC: its driver chooses one. ``vlan`` 0: none. ``trusted``: it may change its MAC and be promiscuous.
+    """
+
+    mac: str = NO_MAC
+    vlan: int = 0
+    qos: int = 0
+    spoof_check: bool = True
+    trusted: bool = False
+    link_state: str = "auto"
+
+
+NEUTRAL = FunctionState()

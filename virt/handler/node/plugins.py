@@ -1,5 +1,5 @@
 """The device plugins that this node serves now: tun and container-disk always, kvm where guests run on it, userfaultfd
-where the kernel has it."""
+where the kernel has it, and what is passed through to guests (:mod:`virt.handler.pci`)."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from pathlib import Path
 from virt.base import log
 from virt.handler.devices import files, resources
 from virt.handler.devices.plugin import Plugin
+from virt.handler.devices.resources import Offer
 
 _logger = log.get("virt.handler.devices")
 
@@ -15,25 +16,28 @@ _logger = log.get("virt.handler.devices")
 class DevicePlugins:
     """``node_dir`` is /var/run/kubevirt, the same path on the node; ``kubelet_dir`` the kubelet's plugin folder.
 
-    Tell :meth:`reconsider` when ``kvm()`` may answer differently. ``userfaultfd``: the device's minor number.
+    ``passed_through()`` is what else is to be served. Tell :meth:`reconsider` when it or ``kvm()`` may answer anew.
+    ``userfaultfd``: the device's minor number.
     """
 
     def __init__(
-        self, node_dir: Path, kubelet_dir: Path, helpers: Path, kvm: Callable[[], bool], *,
-        userfaultfd: int | None = None,
+        self, node_dir: Path, kubelet_dir: Path, helpers: Path, kvm: Callable[[], bool],
+        passed_through: Callable[[], tuple[Offer, ...]] = tuple, *, userfaultfd: int | None = None,
     ) -> None:
         self._node_dir = node_dir
         self._kubelet_dir = kubelet_dir
         self._helpers = helpers
         self._kvm = kvm
+        self._passed_through = passed_through
         self._userfaultfd = userfaultfd
         self._again = asyncio.Event()
         self._plugins: dict[str, Plugin] = {}
 
     @property
     def is_ready(self) -> bool:
-        """Whether the kubelet listens to all of them."""
-        return bool(self._plugins) and all(plugin.is_in_use for plugin in self._plugins.values())
+        """Whether the kubelet listens to all that every guest needs."""
+        needed = [plugin for name, plugin in self._plugins.items() if name.startswith(f"{resources.DOMAIN}/")]
+        return bool(needed) and all(plugin.is_in_use for plugin in needed)
 
     def reconsider(self) -> None:
         self._again.set()
@@ -61,12 +65,15 @@ class DevicePlugins:
 
     def _adjust(self, running: dict[str, asyncio.Task[None]], *, kvm: bool) -> None:
         files.make_nodes(resources.character_devices(self._node_dir, kvm=kvm, userfaultfd=self._userfaultfd))
-        wanted = {resource.name: resource for resource in resources.resources(
-            self._node_dir, kvm=kvm, userfaultfd=self._userfaultfd)}
+        own = resources.resources(self._node_dir, kvm=kvm, userfaultfd=self._userfaultfd)
+        # Our own last: nobody takes their names away.
+        wanted: dict[str, Offer] = {offer.full_name: offer for offer in (*self._passed_through(), *own)}
         for name in [name for name in running if name not in wanted]:
             running.pop(name).cancel()
             del self._plugins[name]
-        for name, resource in wanted.items():
-            if name not in running:
-                plugin = self._plugins[name] = Plugin(resource, self._kubelet_dir)
+        for name, offer in wanted.items():
+            if name in running:
+                self._plugins[name].change(offer)
+            else:
+                plugin = self._plugins[name] = Plugin(offer, self._kubelet_dir)
                 running[name] = asyncio.create_task(plugin.run(), name=f"device plugin {name}")

@@ -7,7 +7,7 @@ is written, so that a lost race does not tell it twice.
 import asyncio
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
@@ -35,7 +35,7 @@ from virt.handler.vmi.plan import (
     is_stopped,
     plan,
 )
-from virt.handler.vmi.wiring import Networks, wire
+from virt.handler.vmi.wiring import GuestDevices, Networks, NoDevices, wire
 from virt.kube.client import ApiError, Client, MergePatch, NotFoundError, Selector
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
@@ -61,6 +61,7 @@ class Node:
     name: str
     facts: Callable[[], HostFacts]
     living_pods: Callable[[], frozenset[str]] = pods_with_processes
+    devices: GuestDevices = field(default_factory=NoDevices)
 
 
 @dataclass(frozen=True)
@@ -256,9 +257,12 @@ class VmiReconciler:
         began = self._clock.monotonic()
         pod = await wire(self._networks, vmi, launcher)
         wired_at = self._clock.monotonic()
-        request = SyncVmi(vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._node.facts())
         fds = () if launcher.sockets_given else tuple(sock.fileno() for sock in pod.sockets)
         try:
+            launcher.functions = await self._node.devices.prepare(vmi, launcher)
+            request = SyncVmi(
+                vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._node.facts(),
+                functions=launcher.functions)
             # Sent means given, whatever the answer: the launcher keeps them for the next try.
             launcher.sockets_given = True
             await launcher.call(request, fds, deadline_s=SYNC_DEADLINE_S)
@@ -297,7 +301,8 @@ class VmiReconciler:
                 (await wire(self._networks, vmi, launcher)).close()
             network = None
             if launcher.wired is not None:
-                network = statuses.Network(wired=launcher.wired, pod_addresses=launcher.pod_addresses)
+                network = statuses.Network(
+                    wired=launcher.wired, pod_addresses=launcher.pod_addresses, functions=launcher.functions)
             after = statuses.running(vmi, domain, network, now)
         elif todo.phase in FINAL_PHASES:
             after = statuses.ended(before)
@@ -385,6 +390,7 @@ class VmiReconciler:
     def _bury(self, launcher: Launcher) -> None:
         self._launchers.drop(launcher)
         self._networks.forget(launcher.pod_uid)
+        self._node.devices.reconsider()
         self._connected_since.pop(launcher.pod_uid, None)
         # About the VMI as it was: it may be gone by now.
         about = replace(launcher.vmi, metadata=replace(launcher.vmi.metadata, resource_version=""))

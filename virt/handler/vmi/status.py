@@ -16,7 +16,7 @@ from virt.handler.migration.plan import is_under_way
 from virt.handler.net.plan import pod_link_name
 from virt.handler.vmi import migratable
 from virt.handler.vmi.nics import queue_count
-from virt.rpc.messages import DiskTarget, DomainState, DomainStatus, GuestInterface, WiredInterface
+from virt.rpc.messages import DiskTarget, DomainState, DomainStatus, GivenFunction, GuestInterface, WiredInterface
 
 MAX_GUEST_INTERFACES = 10     # beside those of the spec: the guest decides what its agent says
 MAX_ADDRESSES = 16
@@ -38,10 +38,12 @@ SYNC_FAILED = "Synchronizing with the Domain failed."
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """What the handler knows of the pod's network: interfaces as wired, and the pod's own addresses."""
+    """What the handler knows of the pod's network: interfaces as wired, functions given for those of SR-IOV, and the
+    pod's own addresses."""
 
     wired: tuple[WiredInterface, ...] = ()
     pod_addresses: tuple[str, ...] = ()
+    functions: tuple[GivenFunction, ...] = ()
 
 
 def running(
@@ -145,7 +147,8 @@ def _interfaces(
     vmi: v1.VirtualMachineInstance, network: Network | None, told: Sequence[GuestInterface]
 ) -> tuple[v1.VirtualMachineInstanceNetworkInterface, ...]:
     known = {entry.name: entry for entry in vmi.status.interfaces if entry.name}
-    wired = {entry.name: entry for entry in network.wired} if network else {}
+    macs = {entry.name: entry.mac for entry in network.wired} if network else {}
+    macs |= {entry.name: entry.mac for entry in network.functions} if network else {}
     by_mac = _by_mac(told)
     networks = {entry.name: entry for entry in vmi.spec.networks}
     found = []
@@ -153,7 +156,7 @@ def _interfaces(
         if interface.state == "absent":
             continue
         before = known.get(interface.name, v1.VirtualMachineInstanceNetworkInterface())
-        mac = wired[interface.name].mac if interface.name in wired else before.mac
+        mac = macs.get(interface.name, before.mac)
         guest = by_mac.pop(mac.lower(), None)
         spec = networks.get(interface.name, v1.Network())
         is_secondary = spec.multus is not None and not spec.multus.default
@@ -169,8 +172,9 @@ def _interfaces(
             interface_name=guest.name[:MAX_TEXT] if guest else "",
             pod_interface_name=before.pod_interface_name or pod_link_name(spec.name if is_secondary else ""),
             info_source=_source(before.info_source, has_guest=guest is not None),
-            queue_count=queue_count(interface, vmi.spec.domain),
-            link_state="down" if interface.state == "down" else "up",
+            # Of a function that the guest's own driver runs, both are the guest's secret.
+            queue_count=0 if interface.sriov is not None else queue_count(interface, vmi.spec.domain),
+            link_state="" if interface.sriov is not None else "down" if interface.state == "down" else "up",
         ))
     for guest in list(by_mac.values())[:MAX_GUEST_INTERFACES]:
         addresses = guest.ips[:MAX_ADDRESSES]

@@ -1,4 +1,4 @@
-"""Has the network of a launcher's pod made, and remembers on the launcher's record what came of it."""
+"""What is made ready for a guest: the network of its launcher's pod, and devices of the node that it gets."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,6 +9,7 @@ from virt.handler.net.model import GuestNic, PodLink
 from virt.handler.net.network import WiredPod
 from virt.handler.net.plan import PRIMARY_LINK
 from virt.handler.vmi.nics import guest_nics
+from virt.rpc.messages import GivenFunction
 
 
 class Networks(Protocol):
@@ -19,6 +20,25 @@ class Networks(Protocol):
     async def links(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic]) -> dict[str, PodLink]: ...
 
     def forget(self, pod_uid: str) -> None: ...
+
+
+class GuestDevices(Protocol):
+    """:class:`virt.handler.pci.service.PciDevices`."""
+
+    async def prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> tuple[GivenFunction, ...]: ...
+
+    def reconsider(self) -> None:
+        """A guest has ended."""
+
+
+class NoDevices:
+    """:class:`GuestDevices` of a node that has none to give."""
+
+    async def prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> tuple[GivenFunction, ...]:
+        return ()
+
+    def reconsider(self) -> None:
+        return None
 
 
 async def wire(networks: Networks, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> WiredPod:

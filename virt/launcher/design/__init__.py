@@ -5,7 +5,7 @@ Each step of the list below fills its own fields of the domain and no others; tw
 """
 
 from virt.api import v1
-from virt.launcher.design import compute, console, disks, interfaces, peripherals, platform, topology
+from virt.launcher.design import compute, console, disks, hostdevices, interfaces, peripherals, platform, topology
 from virt.launcher.design.disks import disk_targets
 from virt.launcher.design.errors import DesignConflict, DesignError
 from virt.launcher.design.merging import merged
@@ -38,6 +38,8 @@ STEPS: tuple[Step, ...] = (
     peripherals.storage_controller,
     disks.disks,
     interfaces.interfaces,
+    hostdevices.functions,
+    hostdevices.devices,
     console.serial,
     console.guest_agent,
     console.graphics,

@@ -1,8 +1,11 @@
-"""Network cards: one per interface, on the tap that the handler made."""
+"""Network cards: one per interface, on the tap that the handler made. Those of SR-IOV are in ``hostdevices``."""
+
+from dataclasses import replace
 
 from virt.api import v1
 from virt.launcher.alias import alias
 from virt.launcher.design.errors import DesignError
+from virt.launcher.design.hostdevices import pci_address
 from virt.launcher.design.models import VIRTIO_MODEL
 from virt.launcher.design.request import Request
 from virt.launcher.domain import Devices, Domain, Interface
@@ -16,12 +19,14 @@ def interfaces(request: Request) -> Domain:
     wired = {each.name: each for each in request.prepared.interfaces}
     cards = []
     for index, interface in enumerate(request.devices.interfaces):
-        if interface.state == "absent":
+        if interface.state == "absent" or interface.sriov is not None:
             continue
         if interface.name not in wired:
             raise DesignError(f"spec.domain.devices.interfaces[{index}].name",
                               f"interface {interface.name!r} was not wired by the node")
-        cards.append(_card(interface, wired[interface.name], request))
+        path = f"spec.domain.devices.interfaces[{index}].pciAddress"
+        address = pci_address(path, interface.pci_address) if interface.pci_address else None
+        cards.append(replace(_card(interface, wired[interface.name], request), address=address))
     return Domain(devices=Devices(interfaces=tuple(cards)))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from virt.api import v1
 from virt.launcher.domain import Domain
-from virt.rpc.messages import HostFacts, WiredInterface
+from virt.rpc.messages import GivenFunction, HostFacts, WiredInterface
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,17 @@ class DiskSource:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that the launcher has made ready before the domain is designed: disks by volume name, paths, cards."""
+    """Everything that the launcher has made ready before the domain is designed: disks by volume name, paths, cards.
+
+    ``devices``: environment variables in which device plugins tell what they gave (PCI_RESOURCE_... and the like).
+    """
 
     disks: Mapping[str, DiskSource] = field(default_factory=dict)
     kernel: str = ""
     initrd: str = ""
     interfaces: tuple[WiredInterface, ...] = ()
+    functions: tuple[GivenFunction, ...] = ()
+    devices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

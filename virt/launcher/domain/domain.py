@@ -6,6 +6,7 @@ from virt.launcher.domain import codec
 from virt.launcher.domain.character import Channel, Serial
 from virt.launcher.domain.codec import Element, at
 from virt.launcher.domain.disk import Disk
+from virt.launcher.domain.hostdevice import HostDevice
 from virt.launcher.domain.interface import Interface
 from virt.launcher.domain.machine import Clock, Cpu, Features, Os, Sysinfo
 from virt.launcher.domain.peripheral import Balloon, Controller, Graphics, Input, Panic, Rng, Video, Watchdog
@@ -35,6 +36,7 @@ class Devices(Element):
     balloon: Balloon | None = at("memballoon", None)
     rngs: tuple[Rng, ...] = at("rng", ())
     panics: tuple[Panic, ...] = at("panic", ())
+    host_devices: tuple[HostDevice, ...] = at("hostdev", ())
 
 
 @dataclass(frozen=True, kw_only=True)

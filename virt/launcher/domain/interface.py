@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from virt.launcher.domain.codec import Element, at
+from virt.launcher.domain.disk import Address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,3 +22,4 @@ class Interface(Element):
     rom_enabled: bool | None = at("rom/@enabled", None)
     boot_order: int | None = at("boot/@order", None)
     alias: str = at("alias/@name", "")
+    address: Address | None = at("address", None)

@@ -18,6 +18,7 @@ _KV = names.GROUP
 _S = names.SUBRESOURCE_GROUP
 _VMS, _VMIS = "virtualmachines", "virtualmachineinstances"
 _VMIMS = "virtualmachineinstancemigrations"
+_CNI, _ATTACHMENTS = "k8s.cni.cncf.io", "network-attachment-definitions"
 _AUTH_CONFIG = "extension-apiserver-authentication"     # the CA of kube-apiserver's front proxy, in kube-system
 AUTH_DELEGATOR = "system:auth-delegator"
 
@@ -55,6 +56,7 @@ def controller_rules() -> tuple[Json, ...]:
         rule(_S, tuple(f"{_VMIS}/{verb}" for verb in ("pause", "unpause", "addvolume", "removevolume", "freeze",
                                                       "unfreeze", "softreboot", "reset")), ("update",)),
         rule("migrations.kubevirt.io", ("migrationpolicies",), READ),
+        rule(_CNI, (_ATTACHMENTS,), READ),
         rule("cdi.kubevirt.io", ("*",), EVERYTHING),
         rule("snapshot.storage.k8s.io", ("volumesnapshots",), (*READ, "create", "update", "patch", "delete")),
         rule("snapshot.storage.k8s.io", ("volumesnapshotclasses", "volumesnapshotcontents"), READ),
@@ -70,6 +72,7 @@ def handler_rules() -> tuple[Json, ...]:
         rule(_KV, (_VMIMS, "kubevirts"), READ),
         rule("", ("nodes",), (*READ, "patch")),
         rule("", ("pods",), READ),
+        rule(_CNI, (_ATTACHMENTS,), READ),
         rule("", ("events",), ("create", "patch")),
         rule("apiextensions.k8s.io", ("customresourcedefinitions",), READ),
     )

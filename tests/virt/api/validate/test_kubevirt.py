@@ -100,6 +100,8 @@ def test_gates_without_effect_are_warned_about() -> None:
     (configuration(architectureConfiguration={"amd64": {"ovmfPath": "/x"}}),
      "configuration.architectureConfiguration.amd64.ovmfPath"),
     ({"workloadUpdateStrategy": {"workloadUpdateMethods": ["Evict"]}}, "workloadUpdateStrategy.workloadUpdateMethods"),
+    (configuration(permittedHostDevices={"usb": [{"resourceName": "x.com/a"}]}),
+     "configuration.permittedHostDevices.usb[0]"),
     ({"monitorNamespace": "m"}, "monitorNamespace"),
 ])
 def test_settings_without_effect_are_warned_about(spec: dict[str, Any], field: str) -> None:
@@ -110,3 +112,28 @@ def test_settings_without_effect_are_warned_about(spec: dict[str, Any], field: s
 def test_what_a_new_cluster_sets_is_no_reason_to_warn() -> None:
     spec = static.kubevirt(emulation=True, cpu_model="Nehalem")["spec"]
     assert kubevirt.warnings(written(**spec)) == ()
+
+
+_CARD = {"pciVendorSelector": "10DE:1eb8", "resourceName": "nvidia.com/T4"}
+
+
+@pytest.mark.parametrize(("device", "field"), [
+    ({**_CARD, "pciVendorSelector": "10de"}, "pciHostDevices[1].pciVendorSelector"),
+    ({**_CARD, "pciVendorSelector": "10de:1eb8:0"}, "pciHostDevices[1].pciVendorSelector"),
+    ({**_CARD, "pciVendorSelector": ""}, "pciHostDevices[1].pciVendorSelector"),
+    ({**_CARD, "resourceName": "T4"}, "pciHostDevices[1].resourceName"),
+    ({**_CARD, "resourceName": "nvidia.com/T 4"}, "pciHostDevices[1].resourceName"),
+    ({**_CARD, "resourceName": "kubernetes.io/cpu"}, "pciHostDevices[1].resourceName"),
+    ({**_CARD, "resourceName": "devices.kubevirt.io/kvm"}, "pciHostDevices[1].resourceName"),
+    ({**_CARD, "resourceName": "example.com/twice"}, "pciHostDevices[1].pciVendorSelector"),
+])
+def test_a_device_that_cannot_be_permitted_is_refused_at_its_field(device: dict[str, str], field: str) -> None:
+    found = kubevirt.causes(written(**configuration(permittedHostDevices={"pciHostDevices": [_CARD, device]})))
+    assert f"spec.configuration.permittedHostDevices.{field}" in [cause.field for cause in found]
+
+
+def test_devices_may_be_permitted() -> None:
+    second = {"pciVendorSelector": "10de:1eb9", "resourceName": "nvidia.com/T4", "externalResourceProvider": True}
+    asked = configuration(permittedHostDevices={"pciHostDevices": [_CARD, second]})
+    assert kubevirt.causes(written(**asked)) == ()
+    assert kubevirt.warnings(written(**asked)) == ()

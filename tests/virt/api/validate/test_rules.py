@@ -39,6 +39,8 @@ ADMITTED: dict[str, dict[str, Any]] = {
     "bios on the serial port": domain(firmware={"bootloader": {"bios": {"useSerial": True}}}),
     "guest above the limit, live update": domain(memory={"guest": "256Mi"}, resources={"limits": {"memory": "128Mi"}}),
     "markup in every string": domain(firmware={"serial": "<a>&\"'</a>"}),
+    "GPU": domain(devices={"gpus": [{"name": "a", "deviceName": "x.com/a"}]}),
+    "PCI address": interface(pciAddress="0000:01:00.0"),
     "2048 bytes of user data": volume(cloudInitNoCloud={"userData": "x" * 2048}),
 }
 

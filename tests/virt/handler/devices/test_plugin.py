@@ -3,8 +3,9 @@
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -12,16 +13,16 @@ import pytest
 
 from virt.handler.devices import plugin as plugin_module
 from virt.handler.devices.files import copy_helpers, make_nodes
-from virt.handler.devices.plugin import Plugin, allocation
+from virt.handler.devices.plugin import Plugin, allocation, endpoint
 from virt.handler.devices.proto import deviceplugin_pb2 as pb
 from virt.handler.devices.proto import deviceplugin_pb2_grpc as pb_grpc
-from virt.handler.devices.resources import CharacterDevice, resources
+from virt.handler.devices.resources import CharacterDevice, Device, DeviceGoneError, Given, resources
 
 NODE_DIR = Path("/var/run/kubevirt")
 
 
 def by_name(*, kvm: bool = True) -> dict[str, object]:
-    return {resource.name: allocation(resource) for resource in resources(NODE_DIR, kvm=kvm)}
+    return {resource.name: allocation(resource.given(())) for resource in resources(NODE_DIR, kvm=kvm)}
 
 
 def test_tun_gives_the_device_and_the_handlers_socket() -> None:
@@ -125,6 +126,59 @@ async def test_plugin_registers_again_with_a_new_kubelet(tmp_path: Path, plugin:
         request = await asyncio.wait_for(kubelet.registered.get(), 30)
         async with kubelet.plugin(request) as stub:
             assert (await stub.ListAndWatch(pb.Empty()).read()).devices
+
+
+@dataclass(frozen=True)
+class Cards:
+    """An offer of things that there are only once."""
+
+    listed: tuple[Device, ...]
+    full_name: str = "example.com/card"
+
+    def given(self, ids: Collection[str]) -> Given:
+        for name in ids:
+            if Device(name, True, 1) not in self.listed:
+                raise DeviceGoneError(f"{name} is gone")
+        return Given(env={"CARDS": ",".join(ids)})
+
+
+async def test_the_kubelet_is_told_what_changes(tmp_path: Path, quick: None) -> None:
+    plugin = Plugin(Cards((Device("a", True, 1), Device("b"))), tmp_path)
+    kubelet = Kubelet(tmp_path)
+    task = asyncio.create_task(plugin.run())
+    try:
+        async with kubelet.serving():
+            request = await asyncio.wait_for(kubelet.registered.get(), 30)
+            assert (request.resource_name, request.endpoint) == (
+                "example.com/card", "kubevirt-example.com_card.sock")
+            async with kubelet.plugin(request) as stub:
+                listing = stub.ListAndWatch(pb.Empty())
+                first = await listing.read()
+                assert [(device.ID, device.health) for device in first.devices] == [("a", "Healthy"), ("b", "Healthy")]
+                assert [node.ID for node in first.devices[0].topology.nodes] == [1]
+                assert not first.devices[1].HasField("topology")
+                plugin.change(Cards((Device("a", True, 1), Device("b", False))))
+                second = await asyncio.wait_for(listing.read(), 30)
+                assert [device.health for device in second.devices] == ["Healthy", "Unhealthy"]
+
+                async def allocate(name: str) -> pb.AllocateResponse:
+                    return await stub.Allocate(pb.AllocateRequest(
+                        container_requests=[pb.ContainerAllocateRequest(devicesIDs=[name])]))
+
+                assert (await allocate("a")).container_responses[0].envs == {"CARDS": "a"}
+                with pytest.raises(grpc.RpcError) as raised:
+                    await allocate("b")
+                assert raised.value.details() == "b is gone"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert not (tmp_path / "kubevirt-example.com_card.sock").exists(), "nothing is left of a resource that is gone"
+
+
+@pytest.mark.parametrize("name", ["devices.kubevirt.io/tun", f"{'d' * 200}/{'n' * 63}"])
+def test_a_plugins_socket_has_a_path_that_fits(name: str) -> None:
+    assert len(f"/var/lib/kubelet/device-plugins/{endpoint(name)}") < 108
+    assert endpoint(name) != endpoint(f"{name}x")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="device nodes are made by root only")

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from virt.api import v1
+from virt.handler.devices.plugin import Plugin
 from virt.handler.node.configuration import Configuration
 from virt.handler.node.plugins import DevicePlugins
+from virt.handler.pci.offers import Function, PassedThrough
 
 
 def cr(*, emulation: bool) -> v1.KubeVirt:
@@ -26,6 +28,48 @@ def test_kvm_is_offered_where_the_device_is_and_emulation_is_not_asked_for(tmp_p
     assert not configuration.facts().kvm
     configuration.changed(None, cr(emulation=True))
     assert told == [True]
+
+
+def names(plugins: DevicePlugins) -> set[str]:
+    return {name.removeprefix("devices.kubevirt.io/") for name in plugins._plugins}
+
+
+def served(*addresses: str, name: str = "example.com/card") -> PassedThrough:
+    return PassedThrough(name, "CARDS", tuple(Function(address) for address in addresses), Path("/run/kv"))
+
+
+async def test_what_is_passed_through_comes_changes_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virt.handler.devices.files.os.mknod", lambda path, *_: Path(path).touch())
+    offers: tuple[PassedThrough, ...] = (served("a"), served("x", name="devices.kubevirt.io/tun"))
+    plugins = DevicePlugins(tmp_path / "node", tmp_path / "kubelet", tmp_path / "image", lambda: False, lambda: offers)
+    task = asyncio.create_task(plugins.run())
+    try:
+        await asyncio.sleep(0.05)
+        plugin = plugins._plugins["example.com/card"]
+        assert [device.id for device in plugin.offer.listed] == ["a"]
+        assert len(plugins._plugins["devices.kubevirt.io/tun"].offer.listed) == 1000, "nobody takes our own names"
+        offers = (served("a", "b"),)
+        plugins.reconsider()
+        await asyncio.sleep(0.05)
+        assert plugins._plugins["example.com/card"] is plugin, "the kubelet keeps its stream"
+        assert [device.id for device in plugin.offer.listed] == ["a", "b"]
+        offers = ()
+        plugins.reconsider()
+        await asyncio.sleep(0.05)
+        assert names(plugins) == {"tun", "container-disk"}
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_node_takes_guests_while_the_kubelet_does_not_know_a_new_resource_yet(tmp_path: Path) -> None:
+    plugins = DevicePlugins(tmp_path, tmp_path, tmp_path, lambda: False)
+    for name, streams in (("devices.kubevirt.io/tun", 1), ("example.com/card", 0)):
+        plugins._plugins[name] = Plugin(served("a", name=name), tmp_path)
+        plugins._plugins[name].watched(streams)
+    assert plugins.is_ready
+    plugins._plugins["devices.kubevirt.io/tun"].watched(-1)
+    assert not plugins.is_ready
 
 
 def test_a_launcher_is_told_what_the_cluster_says_of_every_guest() -> None:
@@ -51,17 +95,17 @@ async def test_the_kvm_plugin_comes_and_goes_with_the_configuration(
     task = asyncio.create_task(plugins.run())
     try:
         await asyncio.sleep(0.05)
-        assert set(plugins._plugins) == {"tun", "container-disk", "userfaultfd"}
+        assert names(plugins) == {"tun", "container-disk", "userfaultfd"}
         assert (tmp_path / "node" / "devices" / "userfaultfd").exists()
         assert not plugins.is_ready
         kvm[0] = True
         plugins.reconsider()
         await asyncio.sleep(0.05)
-        assert set(plugins._plugins) == {"tun", "container-disk", "kvm", "userfaultfd"}
+        assert names(plugins) == {"tun", "container-disk", "kvm", "userfaultfd"}
         kvm[0] = False
         plugins.reconsider()
         await asyncio.sleep(0.05)
-        assert set(plugins._plugins) == {"tun", "container-disk", "userfaultfd"}
+        assert names(plugins) == {"tun", "container-disk", "userfaultfd"}
         assert not task.done()
     finally:
         task.cancel()

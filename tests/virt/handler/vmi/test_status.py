@@ -125,6 +125,8 @@ def test_a_patch_holds_only_what_changed_and_fails_on_a_race() -> None:
         v1.Interface(name="default", bridge=v1.InterfaceBridge()),)))}, "InterfaceNotLiveMigratable"),
     ({"domain": v1.DomainSpec(devices=v1.Devices(host_devices=(v1.HostDevice(name="x"),)))},
      "HostDeviceNotLiveMigratable"),
+    ({"domain": v1.DomainSpec(devices=v1.Devices(interfaces=(v1.Interface(name="x", sriov=v1.InterfaceSRIOV()),)))},
+     "InterfaceNotLiveMigratable"),
     ({"volumes": (v1.Volume(name="d", persistent_volume_claim=v1.PersistentVolumeClaimVolumeSource(claim_name="c")),)},
      "DisksNotLiveMigratable"),
     ({"volumes": (v1.Volume(name="d", host_disk=v1.HostDisk(path="/x")),)}, "DisksNotLiveMigratable"),

@@ -6,8 +6,9 @@ from typing import Final
 
 from virt.api import core, names, quantity, v1
 from virt.api.clusterconfig import ClusterConfig
-from virt.api.quantity import MIB
+from virt.api.quantity import GIB, MIB
 from virt.api.wire import Quantity
+from virt.controller.vmi.pod import hostdevices
 
 # libvirt, QEMU's own memory and the launcher itself, whatever the guest looks like.
 _LAUNCHER_BYTES: Final = 240 * MIB
@@ -17,6 +18,7 @@ _GRAPHICS: Final = 32 * MIB
 _ARM64_FIRMWARE: Final = 128 * MIB
 _TPM: Final = 53 * MIB
 _GUARANTEED: Final = 100 * MIB
+_VFIO: Final = GIB                      # QEMU maps the devices' own memory beside the guest's
 _EXEC_PROBES: Final = 100 * MIB         # once, when a probe runs a command in the guest
 _EXEC_PROBE: Final = 10 * MIB           # and for each that does
 _PAGE_TABLES: Final = 512               # bytes of guest memory per byte of page table
@@ -62,6 +64,8 @@ def overhead_bytes(spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) -
         total += _TPM
     if is_guaranteed(spec):
         total += _GUARANTEED
+    if hostdevices.has_any(spec):
+        total += _VFIO
     probes = (spec.liveness_probe, spec.readiness_probe)
     commands = sum(probe is not None and probe.exec is not None for probe in probes)
     if commands:
@@ -80,9 +84,10 @@ def is_guaranteed(spec: v1.VirtualMachineInstanceSpec) -> bool:
 
 
 def compute(
-    spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig, *, limited: Collection[str] = ()
+    spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig, *, limited: Collection[str] = (),
+    functions: Mapping[str, str] | None = None,
 ) -> core.ResourceRequirements:
-    """Requests and limits of the container that runs QEMU.
+    """Requests and limits of the container that runs QEMU. ``functions``: the resources of SR-IOV networks by name.
 
     ``limited``: "cpu" and "memory" where a quota of the namespace counts limits, so that no pod may be without: then
     all vCPUs, and twice the memory that is requested.
@@ -97,7 +102,9 @@ def compute(
         "ephemeral-storage": quantity.of_bytes(
             quantity.integer(asked.requests.get("ephemeral-storage", 0)) + _EPHEMERAL_STORAGE),
     }
-    limits: dict[str, Quantity] = {names.TUN_RESOURCE: "1"}
+    devices = {name: str(count) for name, count in hostdevices.resources(spec, functions or {}).items()}
+    requests |= devices
+    limits: dict[str, Quantity] = {names.TUN_RESOURCE: "1", **devices}
     if not config.use_emulation:
         limits[names.KVM_RESOURCE] = "1"
     if "cpu" in asked.limits:

@@ -15,6 +15,7 @@ from virt.api.clusterconfig import ClusterConfig
 from virt.api.ipaddresses import plain
 from virt.api.kinds import VMI
 from virt.controller import owners
+from virt.controller.vmi import attachments
 from virt.controller.vmi.pod import naming, placement, resources, sidecars, volumes
 
 DEFAULT_GRACE_S: Final = 30
@@ -34,7 +35,8 @@ class Context:
     """What a pod is made from beside its VMI.
 
     ``claims``: the VMI's PVCs by name; ``node_labels``: the keys of all labels that nodes carry; ``limited``: "cpu" and
-    "memory" where a quota of the namespace counts limits.
+    "memory" where a quota of the namespace counts limits; ``functions``: the resources of the VMI's SR-IOV networks, by
+    the network's name.
     """
 
     config: ClusterConfig
@@ -42,6 +44,7 @@ class Context:
     claims: Mapping[str, core.PersistentVolumeClaim] = field(default_factory=dict)
     node_labels: Collection[str] = ()
     limited: Collection[str] = ()
+    functions: Mapping[str, str] = field(default_factory=dict)
 
 
 def launcher_pod(vmi: v1.VirtualMachineInstance, context: Context) -> core.Pod:
@@ -67,6 +70,7 @@ def _metadata(vmi: v1.VirtualMachineInstance) -> core.ObjectMeta:
         },
         annotations={
             **copied,
+            **attachments.annotation(vmi),
             names.DOMAIN_ANNOTATION: vmi.metadata.name,
             names.DEFAULT_CONTAINER_ANNOTATION: names.COMPUTE_CONTAINER,
             names.MIGRATION_TRANSPORT_ANNOTATION: "true",
@@ -128,7 +132,7 @@ def _compute(
         image_pull_policy=config.image_pull_policy,
         command=(names.LAUNCHER_INIT_HELPER, "python3", "-m", "virt.cli.launcher"),
         env=_environment(vmi),
-        resources=resources.compute(spec, config, limited=context.limited),
+        resources=resources.compute(spec, config, limited=context.limited, functions=context.functions),
         volume_mounts=tuple(entry.mount for entry in mounted if entry.mount is not None),
         volume_devices=tuple(entry.device for entry in mounted if entry.device is not None),
         liveness_probe=_probe(spec.liveness_probe),

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virt/handler/devices/proto/deviceplugin.proto\x12\x07v1beta1\"\x07\n\x05\x45mpty\"]\n\x13\x44\x65vicePluginOptions\x12\x1a\n\x12pre_start_required\x18\x01 \x01(\x08\x12*\n\"get_preferred_allocation_available\x18\x02 \x01(\x08\"z\n\x0fRegisterRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x15\n\rresource_name\x18\x03 \x01(\t\x12-\n\x07options\x18\x04 \x01(\x0b\x32\x1c.v1beta1.DevicePluginOptions\"$\n\x06\x44\x65vice\x12\n\n\x02ID\x18\x01 \x01(\t\x12\x0e\n\x06health\x18\x02 \x01(\t\"8\n\x14ListAndWatchResponse\x12 \n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x0f.v1beta1.Device\".\n\x18\x43ontainerAllocateRequest\x12\x12\n\ndevicesIDs\x18\x01 \x03(\t\"P\n\x0f\x41llocateRequest\x12=\n\x12\x63ontainer_requests\x18\x01 \x03(\x0b\x32!.v1beta1.ContainerAllocateRequest\"E\n\x05Mount\x12\x16\n\x0e\x63ontainer_path\x18\x01 \x01(\t\x12\x11\n\thost_path\x18\x02 \x01(\t\x12\x11\n\tread_only\x18\x03 \x01(\x08\"L\n\nDeviceSpec\x12\x16\n\x0e\x63ontainer_path\x18\x01 \x01(\t\x12\x11\n\thost_path\x18\x02 \x01(\t\x12\x13\n\x0bpermissions\x18\x03 \x01(\t\"\xca\x01\n\x19\x43ontainerAllocateResponse\x12:\n\x04\x65nvs\x18\x01 \x03(\x0b\x32,.v1beta1.ContainerAllocateResponse.EnvsEntry\x12\x1e\n\x06mounts\x18\x02 \x03(\x0b\x32\x0e.v1beta1.Mount\x12$\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x13.v1beta1.DeviceSpec\x1a+\n\tEnvsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x10\x41llocateResponse\x12?\n\x13\x63ontainer_responses\x18\x01 \x03(\x0b\x32\".v1beta1.ContainerAllocateResponse2D\n\x0cRegistration\x12\x34\n\x08Register\x12\x18.v1beta1.RegisterRequest\x1a\x0e.v1beta1.Empty2\xd8\x01\n\x0c\x44\x65vicePlugin\x12\x46\n\x16GetDevicePluginOptions\x12\x0e.v1beta1.Empty\x1a\x1c.v1beta1.DevicePluginOptions\x12?\n\x0cListAndWatch\x12\x0e.v1beta1.Empty\x1a\x1d.v1beta1.ListAndWatchResponse0\x01\x12?\n\x08\x41llocate\x12\x18.v1beta1.AllocateRequest\x1a\x19.v1beta1.AllocateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virt/handler/devices/proto/deviceplugin.proto\x12\x07v1beta1\"\x07\n\x05\x45mpty\"]\n\x13\x44\x65vicePluginOptions\x12\x1a\n\x12pre_start_required\x18\x01 \x01(\x08\x12*\n\"get_preferred_allocation_available\x18\x02 \x01(\x08\"z\n\x0fRegisterRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x15\n\rresource_name\x18\x03 \x01(\t\x12-\n\x07options\x18\x04 \x01(\x0b\x32\x1c.v1beta1.DevicePluginOptions\"\x16\n\x08NUMANode\x12\n\n\x02ID\x18\x01 \x01(\x03\"0\n\x0cTopologyInfo\x12 \n\x05nodes\x18\x01 \x03(\x0b\x32\x11.v1beta1.NUMANode\"M\n\x06\x44\x65vice\x12\n\n\x02ID\x18\x01 \x01(\t\x12\x0e\n\x06health\x18\x02 \x01(\t\x12\'\n\x08topology\x18\x03 \x01(\x0b\x32\x15.v1beta1.TopologyInfo\"8\n\x14ListAndWatchResponse\x12 \n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x0f.v1beta1.Device\".\n\x18\x43ontainerAllocateRequest\x12\x12\n\ndevicesIDs\x18\x01 \x03(\t\"P\n\x0f\x41llocateRequest\x12=\n\x12\x63ontainer_requests\x18\x01 \x03(\x0b\x32!.v1beta1.ContainerAllocateRequest\"E\n\x05Mount\x12\x16\n\x0e\x63ontainer_path\x18\x01 \x01(\t\x12\x11\n\thost_path\x18\x02 \x01(\t\x12\x11\n\tread_only\x18\x03 \x01(\x08\"L\n\nDeviceSpec\x12\x16\n\x0e\x63ontainer_path\x18\x01 \x01(\t\x12\x11\n\thost_path\x18\x02 \x01(\t\x12\x13\n\x0bpermissions\x18\x03 \x01(\t\"\xca\x01\n\x19\x43ontainerAllocateResponse\x12:\n\x04\x65nvs\x18\x01 \x03(\x0b\x32,.v1beta1.ContainerAllocateResponse.EnvsEntry\x12\x1e\n\x06mounts\x18\x02 \x03(\x0b\x32\x0e.v1beta1.Mount\x12$\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x13.v1beta1.DeviceSpec\x1a+\n\tEnvsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x10\x41llocateResponse\x12?\n\x13\x63ontainer_responses\x18\x01 \x03(\x0b\x32\".v1beta1.ContainerAllocateResponse2D\n\x0cRegistration\x12\x34\n\x08Register\x12\x18.v1beta1.RegisterRequest\x1a\x0e.v1beta1.Empty2\xd8\x01\n\x0c\x44\x65vicePlugin\x12\x46\n\x16GetDevicePluginOptions\x12\x0e.v1beta1.Empty\x1a\x1c.v1beta1.DevicePluginOptions\x12?\n\x0cListAndWatch\x12\x0e.v1beta1.Empty\x1a\x1d.v1beta1.ListAndWatchResponse0\x01\x12?\n\x08\x41llocate\x12\x18.v1beta1.AllocateRequest\x1a\x19.v1beta1.AllocateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,26 +39,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEVICEPLUGINOPTIONS']._serialized_end=160
   _globals['_REGISTERREQUEST']._serialized_start=162
   _globals['_REGISTERREQUEST']._serialized_end=284
-  _globals['_DEVICE']._serialized_start=286
-  _globals['_DEVICE']._serialized_end=322
-  _globals['_LISTANDWATCHRESPONSE']._serialized_start=324
-  _globals['_LISTANDWATCHRESPONSE']._serialized_end=380
-  _globals['_CONTAINERALLOCATEREQUEST']._serialized_start=382
-  _globals['_CONTAINERALLOCATEREQUEST']._serialized_end=428
-  _globals['_ALLOCATEREQUEST']._serialized_start=430
-  _globals['_ALLOCATEREQUEST']._serialized_end=510
-  _globals['_MOUNT']._serialized_start=512
-  _globals['_MOUNT']._serialized_end=581
-  _globals['_DEVICESPEC']._serialized_start=583
-  _globals['_DEVICESPEC']._serialized_end=659
-  _globals['_CONTAINERALLOCATERESPONSE']._serialized_start=662
-  _globals['_CONTAINERALLOCATERESPONSE']._serialized_end=864
-  _globals['_CONTAINERALLOCATERESPONSE_ENVSENTRY']._serialized_start=821
-  _globals['_CONTAINERALLOCATERESPONSE_ENVSENTRY']._serialized_end=864
-  _globals['_ALLOCATERESPONSE']._serialized_start=866
-  _globals['_ALLOCATERESPONSE']._serialized_end=949
-  _globals['_REGISTRATION']._serialized_start=951
-  _globals['_REGISTRATION']._serialized_end=1019
-  _globals['_DEVICEPLUGIN']._serialized_start=1022
-  _globals['_DEVICEPLUGIN']._serialized_end=1238
+  _globals['_NUMANODE']._serialized_start=286
+  _globals['_NUMANODE']._serialized_end=308
+  _globals['_TOPOLOGYINFO']._serialized_start=310
+  _globals['_TOPOLOGYINFO']._serialized_end=358
+  _globals['_DEVICE']._serialized_start=360
+  _globals['_DEVICE']._serialized_end=437
+  _globals['_LISTANDWATCHRESPONSE']._serialized_start=439
+  _globals['_LISTANDWATCHRESPONSE']._serialized_end=495
+  _globals['_CONTAINERALLOCATEREQUEST']._serialized_start=497
+  _globals['_CONTAINERALLOCATEREQUEST']._serialized_end=543
+  _globals['_ALLOCATEREQUEST']._serialized_start=545
+  _globals['_ALLOCATEREQUEST']._serialized_end=625
+  _globals['_MOUNT']._serialized_start=627
+  _globals['_MOUNT']._serialized_end=696
+  _globals['_DEVICESPEC']._serialized_start=698
+  _globals['_DEVICESPEC']._serialized_end=774
+  _globals['_CONTAINERALLOCATERESPONSE']._serialized_start=777
+  _globals['_CONTAINERALLOCATERESPONSE']._serialized_end=979
+  _globals['_CONTAINERALLOCATERESPONSE_ENVSENTRY']._serialized_start=936
+  _globals['_CONTAINERALLOCATERESPONSE_ENVSENTRY']._serialized_end=979
+  _globals['_ALLOCATERESPONSE']._serialized_start=981
+  _globals['_ALLOCATERESPONSE']._serialized_end=1064
+  _globals['_REGISTRATION']._serialized_start=1066
+  _globals['_REGISTRATION']._serialized_end=1134
+  _globals['_DEVICEPLUGIN']._serialized_start=1137
+  _globals['_DEVICEPLUGIN']._serialized_end=1353
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,60 @@
+"""Network cards of this machine with virtual functions (SR-IOV), and what guests would lack to get them. Read only.
+
+https://docs.kernel.org/PCI/pci-iov-howto.html has the files.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SYSFS = Path("/sys")
+
+
+@dataclass(frozen=True)
+class Card:
+    """``most``: how many functions its firmware allows. ``is_apart``: it has an IOMMU group."""
+
+    address: str
+    name: str
+    most: int
+    is_apart: bool
+
+
+@dataclass(frozen=True)
+class Finding:
+    """As :class:`cluster_up.doctor.Check` has them."""
+
+    verdict: str
+    value: str
+    fix: str = ""
+
+
+def present(sysfs: Path = SYSFS) -> tuple[Card, ...]:
+    """By PCI address. A card that another network namespace has shows without a name."""
+    found = []
+    for file in sorted((sysfs / "bus" / "pci" / "devices").glob("*/sriov_totalvfs")):
+        folder = file.parent
+        if (folder / "class").read_text().startswith("0x02"):         # base class of network cards
+            names = sorted(each.name for each in folder.glob("net/*"))
+            most = int(file.read_text())
+            found.append(Card(folder.name, names[0] if names else "", most, (folder / "iommu_group").exists()))
+    return tuple(found)
+
+
+def has_vfio(sysfs: Path = SYSFS) -> bool:
+    return (sysfs / "bus" / "pci" / "drivers" / "vfio-pci").exists()
+
+
+def judged(cards: tuple[Card, ...], *, vfio: bool) -> Finding:
+    """What a person has to do before guests can have functions; a machine without such cards lacks nothing else."""
+    if not cards:
+        return Finding("ok", "no card has virtual functions")
+    value = ", ".join(f"{card.name or card.address}: {card.most}" for card in cards)
+    if not any(card.most for card in cards):
+        return Finding("warn", f"firmware allows no virtual functions ({value})",
+                       "switch SR-IOV on in the machine's setup, or with the card's own tool")
+    if not all(card.is_apart for card in cards):
+        return Finding("warn", f"no IOMMU, so no guest can have a virtual function ({value})",
+                       "switch VT-d or AMD-Vi on in the machine's setup, and boot with intel_iommu=on iommu=pt")
+    if not vfio:
+        return Finding("warn", f"vfio-pci is not loaded ({value})", "as root: modprobe vfio-pci")
+    return Finding("ok", f"virtual functions {value}")

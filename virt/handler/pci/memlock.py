@@ -1,0 +1,89 @@
+"""Lets the processes of a launcher lock the guest's memory, as VFIO does for devices that read and write it.
+
+A launcher has no capability, so its limit (RLIMIT_MEMLOCK, some MiB) is raised from outside. libvirtd, which will start
+QEMU, is a child of the launcher by then; QEMU inherits from it. libvirt tries to set the limit too, may not, and goes
+on where it is high enough.
+"""
+
+import math
+import re
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+from virt.api import quantity, v1
+from virt.base.errors import VirtError
+from virt.handler.launchers.cgroup import pod_uid
+from virt.handler.launchers.process import Process
+
+_DEVICES = 1 << 30            # what libvirt adds for the devices' own memory
+_STEP = 4 << 20               # libvirt rounds the guest's memory up
+_LOCKED = re.compile(r"^Max locked memory +(\d+|unlimited) +(\d+|unlimited)", re.MULTILINE)     # soft, hard
+SetLimit = Callable[[int, int, tuple[int, int]], object]
+
+
+class MemoryLockError(VirtError):
+    """The limit cannot be raised."""
+
+    reference = "memory-lock"
+    hint = "the node agent needs CAP_SYS_RESOURCE in the machine's own user namespace, which a container may lack"
+
+
+def locked_bytes(spec: v1.VirtualMachineInstanceSpec) -> int:
+    """What the guest's QEMU has to lock, 0 for a guest without devices of the node."""
+    devices = spec.domain.devices
+    if not (devices.gpus or devices.host_devices or any(each.sriov is not None for each in devices.interfaces)):
+        return 0
+    memory, resources = spec.domain.memory, spec.domain.resources
+    asked = (memory.guest if memory else None, resources.requests.get("memory"), resources.limits.get("memory"))
+    guest = next((quantity.integer(value) for value in asked if value is not None), 0)
+    return -(-guest // _STEP) * _STEP + _DEVICES
+
+
+def allow(
+    process: Process, size: int, *, proc: Path = Path("/proc"), set_limit: SetLimit = resource.prlimit
+) -> None:
+    """Let the launcher and all its children lock ``size`` bytes; who may already is left alone.
+
+    Raises MemoryLockError.
+    """
+    for pid in family(process.pid, proc):
+        # A number may be another process's by now: only those of the pod count.
+        if _pod_of(pid, proc) != process.pod_uid or lockable(pid, proc) >= size:
+            continue
+        try:
+            set_limit(pid, resource.RLIMIT_MEMLOCK, (size, size))
+        except ProcessLookupError:
+            continue
+        except OSError as error:
+            raise MemoryLockError(f"process {pid} of pod {process.pod_uid} cannot be allowed to lock {size} bytes of "
+                                  f"memory: {error}") from error
+
+
+def lockable(pid: int, proc: Path) -> float:
+    """How many bytes a process may lock, infinity without a limit; 0 for one that has ended."""
+    try:
+        limits = (proc / str(pid) / "limits").read_text()
+    except OSError:
+        return 0
+    found = _LOCKED.search(limits)
+    return min(math.inf if word == "unlimited" else int(word) for word in found.groups()) if found else 0
+
+
+def family(pid: int, proc: Path) -> tuple[int, ...]:
+    """``pid`` and what descends from it."""
+    found = [pid]
+    for parent in found:
+        for task in sorted((proc / str(parent) / "task").glob("*/children")):
+            try:
+                found += [int(child) for child in task.read_text().split()]
+            except OSError:
+                continue
+    return tuple(found)
+
+
+def _pod_of(pid: int, proc: Path) -> str | None:
+    try:
+        return pod_uid((proc / str(pid) / "cgroup").read_text())
+    except OSError:
+        return None

@@ -1,0 +1,273 @@
+"""Keeps the node's PCI devices as they are asked for, and gives guests their own.
+
+A look every few seconds, or at once when something is new: sysfs is read, physical functions get their virtual ones,
+those get vfio-pci, what nobody has any more is reset, and the device plugins learn what there is. Where nothing is
+asked for, nothing is looked at.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from virt.api import core, v1
+from virt.api.kinds import NETWORK_ATTACHMENT
+from virt.base import log
+from virt.base.errors import VirtError
+from virt.handler.devices import files
+from virt.handler.devices.resources import CharacterDevice
+from virt.handler.launchers.launcher import Launcher
+from virt.handler.launchers.process import pods_with_processes
+from virt.handler.net import functions as netlink
+from virt.handler.net.model import NEUTRAL, FunctionState
+from virt.handler.net.netns import inside
+from virt.handler.pci import allocations, memlock, offers, pools
+from virt.handler.pci.assignment import Assignment, FunctionError, assigned, references, twin, wish
+from virt.handler.pci.model import PciDevice
+from virt.handler.pci.offers import PassedThrough
+from virt.handler.pci.pools import Bind, Config, SetCount
+from virt.handler.pci.sysfs import Sysfs
+from virt.kube.client import Client, NotFoundError
+from virt.rpc.messages import GivenFunction
+
+T = TypeVar("T")
+LOOK_S = 5.0
+NODE_NETNS = Path("/proc/1/ns/net")
+
+_logger = log.get("virt.handler.pci")
+
+
+class Cards(Protocol):
+    """Network cards of the node. Both raise CardError."""
+
+    async def read(self, card: str) -> Mapping[int, FunctionState]: ...
+
+    async def change(self, card: str, number: int, wanted: FunctionState, known: FunctionState) -> None: ...
+
+
+class NodeCards:
+    """:class:`Cards` in the network namespace of the node's first process."""
+
+    async def read(self, card: str) -> Mapping[int, FunctionState]:
+        return await _on_node(lambda: netlink.read(card))
+
+    async def change(self, card: str, number: int, wanted: FunctionState, known: FunctionState) -> None:
+        await _on_node(lambda: netlink.change(card, number, wanted, known))
+
+
+@dataclass(frozen=True)
+class Node:
+    """What :class:`PciDevices` sees of its node and changes there. ``living_pods``: those with any process."""
+
+    node_dir: Path
+    kubelet_dir: Path
+    sysfs: Sysfs
+    cards: Cards
+    living_pods: Callable[[], frozenset[str]] = pods_with_processes
+    make_nodes: Callable[[Sequence[CharacterDevice]], None] = files.make_nodes
+
+
+class PciDevices:
+    """``permitted`` is what the KubeVirt CR permits now; ``changed`` is called when :attr:`offered` is another;
+    ``tell`` gets what people should know about the node, each thing once as long as it holds."""
+
+    def __init__(
+        self, client: Client, node: Node, *, permitted: Callable[[], v1.PermittedHostDevices],
+        changed: Callable[[], None], tell: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._node = node
+        self._permitted = permitted
+        self._changed = changed
+        self._tell = tell
+        self._pools = Config()
+        self._told: frozenset[str] = frozenset()
+        self._again = asyncio.Event()
+        self._setting = asyncio.Lock()          # of functions: one that is being given is not reset
+        self.offered: tuple[PassedThrough, ...] = ()
+
+    def configure(self, text: str) -> None:
+        """``text``: the configuration of virtual functions, "" for none. A faulty one changes nothing but is told."""
+        try:
+            self._pools = pools.parsed(text) if text else Config()
+        except pools.SriovConfigError as error:
+            self._tell(str(error))
+            return
+        self.reconsider()
+
+    def reconsider(self) -> None:
+        self._again.set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self._again.clear()
+            await self.look()
+            is_wanted = self._pools.resource_list or self._permitted().pci_host_devices
+            try:
+                async with asyncio.timeout(LOOK_S if is_wanted else None):
+                    await self._again.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """One look, with all that follows from it. What goes wrong is told; the next look tries again."""
+        config, permitted = self._pools, self._permitted()
+        if not config.resource_list and not permitted.pci_host_devices:
+            self._offer(())
+            return
+        troubles: set[str] = set()
+        found = await self._arranged(config, troubles)
+        async with self._setting:
+            await _noted(troubles, self._reset(config, found))
+        before = {offer.full_name: offer for offer in self.offered}
+        network = pools.resources(config, found, before, self._node.node_dir)
+        others = offers.permitted(
+            permitted, found, before, self._node.node_dir, taken=_members(config, found))
+        self._make_nodes((*network, *others), troubles)
+        self._offer((*network, *others))
+        for trouble in sorted(troubles - self._told):
+            self._tell(trouble)
+        self._told = frozenset(troubles)
+
+    async def prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> tuple[GivenFunction, ...]:
+        """Make the node ready for a guest that is to start: its memory may be locked, its functions are set.
+
+        Raises FunctionError, CardError, AllocationsError, MemoryLockError, or ApiError.
+        """
+        functions = await self._functions(vmi, launcher)
+        size = memlock.locked_bytes(vmi.spec)
+        if size:
+            await asyncio.to_thread(memlock.allow, launcher.process, size)
+        return functions
+
+    async def _functions(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> tuple[GivenFunction, ...]:
+        wanted = [wish(vmi, name, await self._definition(*where)) for name, where in references(vmi).items()]
+        if not wanted:
+            return ()
+        given = allocations.read(self._node.kubelet_dir).get(launcher.pod_uid, {})
+        assignments = assigned(wanted, given)
+        found = await asyncio.to_thread(self._node.sysfs.devices)
+        async with self._setting:
+            await self._reset(self._pools, found)       # a former guest's MAC is no reason to refuse one
+            for each in assignments:
+                await self._give(each, found)
+        return tuple(
+            GivenFunction(name=each.interface, address=each.address, mac=each.state.mac) for each in assignments)
+
+    async def _arranged(self, config: Config, troubles: set[str]) -> Sequence[PciDevice]:
+        """The devices, after all has been done that the configuration asks for."""
+        found = await asyncio.to_thread(self._node.sysfs.devices)
+        if not config.resource_list:
+            return found
+        used = await asyncio.to_thread(self._in_use, config, troubles)
+        if used is None:
+            return found                                # who has what is not known: hands off
+        troubles.update(pools.problems(config, found, used))
+        for _ in (SetCount, Bind):                      # new functions are bound in the second round
+            steps = pools.steps(config, found, used)
+            for step in steps:
+                match step:
+                    case SetCount(address, count):
+                        _logger.info("virtual functions set", device=address, count=count)
+                        await _noted(troubles, asyncio.to_thread(self._node.sysfs.set_count, address, count))
+                    case Bind(address):
+                        await _noted(troubles, asyncio.to_thread(self._node.sysfs.bind, address))
+            if steps:
+                found = await asyncio.to_thread(self._node.sysfs.devices)
+        return found
+
+    def _in_use(self, config: Config, troubles: set[str]) -> frozenset[str] | None:
+        try:
+            known = allocations.read(self._node.kubelet_dir)
+        except allocations.AllocationsError as error:
+            troubles.add(str(error))
+            return None
+        names = [pool.full_name for pool in config.resource_list]
+        return allocations.in_use(known, names, self._node.living_pods())
+
+    async def _reset(self, config: Config, found: Sequence[PciDevice]) -> None:
+        """Functions that no pod has become as they were before the first one had them."""
+        used = await asyncio.to_thread(self._in_use, config, set())
+        if used is None:
+            return
+        members = _members(config, found)
+        for card in found:
+            free = {number: address for number, address in enumerate(card.virtual)
+                    if address in members and address not in used}
+            if not free or not card.card:
+                continue
+            states = await self._node.cards.read(card.card)
+            for number, address in free.items():
+                if states.get(number, NEUTRAL) != NEUTRAL:
+                    _logger.info("virtual function reset", device=address, was=str(states[number]))
+                    await self._node.cards.change(card.card, number, NEUTRAL, states[number])
+
+    async def _give(self, each: Assignment, found: Sequence[PciDevice]) -> None:
+        devices = {device.address: device for device in found}
+        function = devices.get(each.address)
+        card = devices.get(function.physical) if function is not None else None
+        if card is None or each.address not in card.virtual:
+            raise FunctionError(f"PCI device {each.address} of interface {each.interface} is no virtual function (any "
+                                "more)")
+        if trouble := pools.card_trouble(card):
+            raise FunctionError(f"interface {each.interface} cannot use PCI device {each.address}: {trouble}")
+        number = card.virtual.index(each.address)
+        states = await self._node.cards.read(card.card)
+        other = twin(each.state, number, states)
+        if other is not None:
+            raise FunctionError(f"interface {each.interface}: MAC {each.state.mac} is that of function {other} of "
+                                f"network card {card.card} already")
+        await self._node.cards.change(card.card, number, each.state, states.get(number, NEUTRAL))
+
+    async def _definition(self, namespace: str, name: str) -> core.NetworkAttachmentDefinition:
+        try:
+            return await self._client.get(NETWORK_ATTACHMENT, name, namespace)
+        except NotFoundError as error:
+            raise FunctionError(f"network attachment definition {namespace}/{name} does not exist") from error
+
+    def _make_nodes(self, offered: Sequence[PassedThrough], troubles: set[str]) -> None:
+        sysfs, node_dir = self._node.sysfs, self._node.node_dir
+        groups = {each.group for offer in offered for each in offer.functions if not each.trouble}
+        numbers = {group: sysfs.group_number(group) for group in sorted(groups)}
+        if groups:
+            numbers["vfio"] = sysfs.control_number()
+        try:
+            self._node.make_nodes([
+                CharacterDevice(offers.vfio_node(node_dir, name), number.major, number.minor)
+                for name, number in numbers.items() if number is not None
+            ])
+        except OSError as error:
+            troubles.add(f"device nodes for VFIO cannot be made: {error}")
+
+    def _offer(self, offered: tuple[PassedThrough, ...]) -> None:
+        if offered != self.offered:
+            self.offered = offered
+            _logger.info("devices offered", **{
+                offer.full_name: [each.address for each in offer.functions if not each.trouble] for offer in offered})
+            self._changed()
+
+
+def _members(config: Config, found: Sequence[PciDevice]) -> frozenset[str]:
+    """Addresses of all functions that belong to a pool."""
+    return frozenset(device.address for pool in config.resource_list for device in pools.members_of(pool, found))
+
+
+async def _noted(troubles: set[str], work: Awaitable[None]) -> None:
+    try:
+        await work
+    except VirtError as error:
+        troubles.add(str(error))
+
+
+async def _on_node(work: Callable[[], T]) -> T:
+    try:
+        namespace = os.open(NODE_NETNS, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return await inside(namespace, work)
+        finally:
+            os.close(namespace)
+    except OSError as error:
+        raise netlink.CardError(f"the node's network namespace cannot be looked into: {error}") from error

@@ -1,0 +1,129 @@
+"""The PCI devices of the node through sysfs: read as values, changed by a few verbs.
+
+https://docs.kernel.org/PCI/sysfs-pci.html and pci-iov-howto.html have the files.
+"""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from virt.base.errors import VirtError
+from virt.handler.pci.model import VFIO_DRIVER, DeviceNumber, PciDevice
+
+# The handler's own /sys shows no network card of the node; that of the node's first process does.
+NODE_SYSFS = Path("/proc/1/root/sys")
+_UNKNOWN_NUMA = -1
+
+
+class PciError(VirtError):
+    """The kernel does not do with a PCI device what is asked."""
+
+    reference = "pci-device"
+    hint = "look at the node's kernel log (dmesg), and whether the driver vfio-pci is loaded there"
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+class Sysfs:
+    """``root`` is where sysfs is mounted. ``write`` is a parameter, since the kernel acts on what is written."""
+
+    def __init__(self, root: Path = NODE_SYSFS, write: Callable[[Path, str], None] = write) -> None:
+        self._devices = root / "bus" / "pci" / "devices"
+        self._drivers = root / "bus" / "pci" / "drivers"
+        self._probe = root / "bus" / "pci" / "drivers_probe"
+        self._class = root / "class"
+        self._write = write
+
+    def devices(self) -> tuple[PciDevice, ...]:
+        """All of them, by address. One that goes away meanwhile is left out."""
+        found = []
+        with contextlib.suppress(FileNotFoundError):        # a machine without PCI
+            for folder in sorted(self._devices.iterdir()):
+                with contextlib.suppress(OSError):
+                    found.append(_device(folder))
+        return tuple(found)
+
+    def group_number(self, group: str) -> DeviceNumber | None:
+        """Of /dev/vfio/<group>; None while no device of the group is on vfio-pci."""
+        return _number(self._class / "vfio" / group / "dev")
+
+    def control_number(self) -> DeviceNumber | None:
+        """Of /dev/vfio/vfio; None where VFIO is not loaded."""
+        return _number(self._class / "misc" / "vfio" / "dev")
+
+    def set_count(self, address: str, count: int) -> None:
+        """Give a physical function ``count`` virtual ones. Those it has go away. Raises PciError."""
+        folder = self._devices / address
+        try:
+            # New ones wait for us: the network driver would take them first.
+            self._write(folder / "sriov_drivers_autoprobe", "0")
+            self._write(folder / "sriov_numvfs", "0")           # from one number to another is refused (EBUSY)
+            self._write(folder / "sriov_numvfs", str(count))
+        except OSError as error:
+            raise PciError(f"PCI device {address} cannot have {count} virtual functions: {error}") from error
+
+    def bind(self, address: str) -> None:
+        """Give a device to vfio-pci, whatever driver has it now. Raises PciError."""
+        folder = self._devices / address
+        if not (self._drivers / VFIO_DRIVER).exists():
+            raise PciError(f"PCI device {address} cannot be given to guests: the node has not loaded {VFIO_DRIVER}")
+        try:
+            self._write(folder / "driver_override", VFIO_DRIVER)
+            if (folder / "driver").exists():
+                self._write(folder / "driver" / "unbind", address)
+            self._write(self._probe, address)
+        except OSError as error:
+            raise PciError(f"PCI device {address} cannot be bound to {VFIO_DRIVER}: {error}") from error
+        driver = _link(folder / "driver")
+        if driver != VFIO_DRIVER:
+            raise PciError(f"PCI device {address} was given to {VFIO_DRIVER}, but has driver {driver or 'none'}")
+
+
+def _device(folder: Path) -> PciDevice:
+    numa_node = int(_text(folder / "numa_node") or _UNKNOWN_NUMA)
+    return PciDevice(
+        address=folder.name,
+        vendor=(folder / "vendor").read_text().strip().removeprefix("0x"),
+        device=(folder / "device").read_text().strip().removeprefix("0x"),
+        class_code=_text(folder / "class").removeprefix("0x"),
+        driver=_link(folder / "driver"),
+        group=_link(folder / "iommu_group"),
+        numa_node=None if numa_node == _UNKNOWN_NUMA else numa_node,
+        physical=_link(folder / "physfn"),
+        virtual=_virtual(folder),
+        most_virtual=int(_text(folder / "sriov_totalvfs") or 0),
+        cards=_cards(folder / "net"),
+    )
+
+
+def _virtual(folder: Path) -> tuple[str, ...]:
+    links = [link for link in folder.glob("virtfn*") if link.name.removeprefix("virtfn").isdecimal()]
+    return tuple(_link(link) for link in sorted(links, key=lambda link: int(link.name.removeprefix("virtfn"))))
+
+
+def _cards(folder: Path) -> tuple[tuple[str, str], ...]:
+    if not folder.is_dir():
+        return ()
+    return tuple((card.name, _text(card / "operstate")) for card in sorted(folder.iterdir()))
+
+
+def _number(path: Path) -> DeviceNumber | None:
+    major, _, minor = _text(path).partition(":")
+    return DeviceNumber(int(major), int(minor)) if minor else None
+
+
+def _text(path: Path) -> str:
+    """"" for a file that is not there, or cannot be read (operstate of a card that is just going)."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(path: Path) -> str:
+    try:
+        return path.readlink().name
+    except OSError:
+        return ""
