@@ -204,10 +204,11 @@ def test_of_a_crowd_one_gets_the_console(space: Space, cluster: Cluster, nodes: 
     before = _settled_files(stack, node)
     for _ in range(ROUNDS):
         _crowd(space)
-    patience.eventually(
+    after = patience.eventually(
         f"all files are closed but the {before} of before", lambda: _open_files(stack, node),
         lambda count: abs(count - before) <= SPARE_FILES,
     )
+    assert abs(after - before) <= SPARE_FILES, f"{before} files were open, then {after}"
 
 
 def _crowd(space: Space) -> None:

@@ -8,6 +8,7 @@ from functests.libs.rest import VM, VMI, Rest, core_path, kubevirt_path
 
 NAME = "planted-leak"
 OWNER = "4c0ffee0-0000-4000-8000-000000000000"
+_VOLUME = f"'/var/lib/kubelet/pods/{OWNER}/volumes/kubernetes.io~empty-dir/{NAME}'"
 _GROUP = "$(ls -d /sys/fs/cgroup/kube* /sys/fs/cgroup/memory/kube* 2>/dev/null | head -n 1)/kubepods-planted-leak"
 _PROCESS = f"grep -ls '^/{NAME}/qemu' /proc/[0-9]*/cmdline"
 
@@ -27,10 +28,10 @@ ON_NODE: dict[str, tuple[str, str]] = {
     "mount": (f"mkdir /mnt/{NAME} && mount -t tmpfs none /mnt/{NAME}", f"umount /mnt/{NAME}; rmdir /mnt/{NAME}"),
     "cgroup": (f"mkdir -p {_GROUP}/pod-a-b-c-d", f"rmdir {_GROUP}/pod-a-b-c-d {_GROUP}"),
     "file": (f"touch /var/run/kubevirt/{NAME}", f"rm /var/run/kubevirt/{NAME}"),
-    # The kubelet leaves an orphaned pod's folder alone while there are volumes in it.
+    # The kubelet leaves an orphaned pod's folder alone while something is mounted in it.
     "pod folder": (
-        f"mkdir -p '/var/lib/kubelet/pods/{OWNER}/volumes/kubernetes.io~empty-dir/{NAME}'",
-        f"rm -r /var/lib/kubelet/pods/{OWNER}",
+        f"mkdir -p {_VOLUME} && mount -t tmpfs none {_VOLUME}",
+        f"umount {_VOLUME}; rm -rf /var/lib/kubelet/pods/{OWNER}",
     ),
     "nft": (f"nft add table inet {NAME} && nft add chain inet {NAME} kept", f"nft delete table inet {NAME}"),
     "loop device": (

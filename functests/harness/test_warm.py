@@ -10,8 +10,8 @@ from functests.libs.rest import VMI, core_path, kubevirt_path
 
 # What is done in the guest's shell -> whose answer must be another one then.
 DONE = (
-    ("sleep 1000 &", "processes"),
-    ("setsid sleep 1001 > /dev/null 2>&1 < /dev/null &", "processes"),
+    ("{ sleep 1000 & }", "processes"),
+    ("{ setsid sleep 1001 > /dev/null 2>&1 < /dev/null & }", "processes"),
     ("echo x > /tmp/left", "files"),
     ("chmod 600 /etc/hosts", "files"),
     ("rm /etc/shells", "files"),

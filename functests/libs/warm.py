@@ -25,20 +25,24 @@ ANSWERS_S = 15.0                    # a shell that takes longer is held by somet
 SETTLES_S = 30.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-# Kernel threads come and go; /proc and the consoles are touched by looking; the agent and the shell keep a log.
+# /proc and the consoles are touched by looking; the agent and the shell keep a log.
+_NOT = "! -path /proc ! -path /sys ! -path /dev ! -name .ash_history ! -name qemu-ga.log"
 _QUESTIONS = {
     "boot": "cat /proc/sys/kernel/random/boot_id; grep btime /proc/stat; hostname",
     "shell": "echo $$ $PPID $PWD $(umask); stty -a; alias; trap; jobs; set -o",
     "variables": "set | grep -vE '^(LINENO|RANDOM|EPOCH[A-Z]*|_)='",
-    "processes": "ps -o pid,args | grep -vE '\\]$|ps -o pid|grep -vE'",
-    "files": "find / /dev/shm -xdev ! -type l ! -path /proc ! -path /sys ! -path /dev ! -name .ash_history"
-    " ! -name qemu-ga.log -exec stat -c '%n %s %f %u:%g %Z' '{}' + | sort",
+    "processes": "ps -o pid,args",          # no pipe: its parts would be among them
+    "files": f"find / /dev/shm -xdev ! -type l {_NOT} ! -type d -exec stat -c '%n %s %f %u:%g %Z' '{{}}' + | sort;"
+    f" find / /dev/shm -xdev -type d {_NOT} -exec stat -c '%n %f %u:%g' '{{}}' + | sort;"
+    " find / -xdev -type l | sort | md5sum",
     "devices": "find /dev -xdev | sort; cut -d' ' -f1 /proc/modules | sort",
     "mounts": "cat /proc/mounts /proc/swaps",
     "links": "ip -o -d link; ip -o addr | sed 's/valid_lft.*//'",
     "routes": "{ ip route show table all; ip -6 route show table all; } | sed 's/ expires.*//'; ip rule;"
     " ip neigh show nud permanent; sysctl net 2> /dev/null | md5sum",
 }
+# Lines that are nobody's: kernel threads, and the program that lists the processes.
+_LEFT_OUT = {"processes": re.compile(r"\]$|\{ps\} ")}
 # What a test may leave in a namespace; the fixture deletes what is new before it looks.
 KINDS = (
     *((core_path, kind) for kind in ("pods", "services", "secrets", "configmaps", "serviceaccounts",
@@ -67,9 +71,12 @@ def objects(space: Space) -> frozenset[str]:
 
 
 def of_vmi(vmi: Mapping[str, Any]) -> str:
-    """What of a VMI is its test's business: all that is written to it, and its state."""
+    """What of a VMI is its test's business: all that is written to it, and its state.
+
+    Not its generation: as upstream's, the kind has no status subresource, and each change of a condition counts.
+    """
     metadata, status = vmi["metadata"], vmi.get("status", {})
-    kept = {key: metadata.get(key) for key in ("uid", "generation", "labels", "annotations", "finalizers")}
+    kept = {key: metadata.get(key) for key in ("uid", "labels", "annotations", "finalizers")}
     state = {key: status.get(key) for key in ("phase", "nodeName", "activePods", "migrationState", "volumeStatus")}
     conditions = sorted(f"{entry['type']}={entry['status']}" for entry in status.get("conditions", []))
     return json.dumps({"metadata": kept, "spec": vmi["spec"], "status": state, "conditions": conditions}, indent=1)
@@ -95,7 +102,10 @@ def _enter(shell: Console, within_s: float) -> str:
 def look(space: Space, shell: Console, *, within_s: float = ANSWERS_S) -> State:
     """The state now. Raises ConsoleError when the shell does not answer."""
     told = {"console": _enter(shell, within_s)}
-    told |= {name: shell.run(question, within_s=within_s).out for name, question in _QUESTIONS.items()}
+    for name, question in _QUESTIONS.items():
+        lines = shell.run(question, within_s=within_s).out.splitlines()
+        left_out = _LEFT_OUT.get(name)
+        told[name] = "\n".join(line for line in lines if left_out is None or not left_out.search(line))
     return {**told, **of_api(space)}
 
 

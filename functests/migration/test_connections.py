@@ -10,7 +10,7 @@ from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
 from functests.libs.rest import core_path
-from functests.libs.stack import NAMESPACE, Stack
+from functests.libs.stack import NAMESPACE
 from functests.libs.terminal import Terminal
 
 Policy = Callable[..., str]
@@ -73,46 +73,6 @@ def test_a_persons_console_follows_the_guest(space: Space, cluster: Cluster, nod
         terminal.type("\x1d")
         assert terminal.wait_end(within_s=10) == 0
         assert terminal.settings() == terminal.before
-
-
-@pytest.mark.case("MIG-032")
-@pytest.mark.parametrize("limited", [False, True], ids=["free", "limited"])
-@pytest.mark.demand(memory_mib=500, nodes=2, seconds=45)
-def test_memory_goes_by_several_connections(
-    space: Space, cluster: Cluster, nodes: Nodes, policy: Policy, limited: bool
-) -> None:
-    """
-    Preconditions: a guest without, or with a limit of processor time; a slow policy.
-    Steps: migrate; count the connections of the target's handler at the port for memory.
-    Expected: at least eight without a limit, one with it; the guest moves.
-    """
-    policy(bandwidthPerMigration=moves.SLOW)
-    manifest = build.kernel_boot_vmi(cluster, "vm")
-    if limited:
-        manifest = build.merged(manifest, build.domain_patch(resources={"limits": {"cpu": "1"}}))
-    space.boot(manifest)
-    before = moves.home(space, nodes, "vm")
-    moves.migrate(space, "vm")
-    moves.reach(space, "move", "Running")
-    told = moves.state(space.vmi("vm"))
-    port = next(int(port) for port, purpose in told["targetDirectMigrationNodePorts"].items() if purpose == 49152)
-    stack = Stack(space.rest, nodes, cluster)
-    node, handler = stack.process(stack.handler(told["targetNode"]))
-
-    def connections() -> int:
-        """Established ones (state 01) at the port."""
-        lines = node.run(f"cat /proc/{handler.pid}/net/tcp /proc/{handler.pid}/net/tcp6").splitlines()
-        fields = [line.split() for line in lines if ":" in line.partition(" sl")[0]]
-        return sum(each[1].endswith(f":{port:04X}") and each[3] == "01" for each in fields if len(each) > 3)
-
-    least = 1 if limited else 8
-    seen = patience.eventually(
-        f"{least} connections for memory", connections, lambda count: count >= least,
-        stop=lambda _: moves.phase(moves.get(space, "move")) in moves.FINAL, within_s=20)
-    if limited:
-        assert seen == 1
-    moves.reach(space, "move", "Succeeded", within_s=patience.boots(4))
-    moves.check_moved(space, nodes, "vm", before, "move")
 
 
 @pytest.mark.case("MIG-044")

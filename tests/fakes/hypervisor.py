@@ -97,7 +97,8 @@ class FakeHypervisor:
 
     async def suspend(self, domain: str) -> None:
         self._running(domain, "suspend")
-        self.become(domain, DomainState.PAUSED, "User")
+        if self.states[domain][0] is not DomainState.PAUSED:
+            self.become(domain, DomainState.PAUSED, "Migration" if self._departure is not None else "User")
 
     async def resume(self, domain: str) -> None:
         self._running(domain, "resume")
@@ -131,8 +132,13 @@ class FakeHypervisor:
         self._running(domain, "migrate")
         self.migrations.append(request)
         self._departure = asyncio.get_running_loop().create_future()
+        ran = self.states[domain][0] is DomainState.RUNNING
         try:
             await self._departure
+        except MigrationFailed:
+            if ran and self.states[domain] == (DomainState.PAUSED, "Migration"):
+                self.become(domain, DomainState.RUNNING)        # whoever had paused it
+            raise
         finally:
             self.job, self._departure = None, None
         self.become(domain, DomainState.SHUTOFF, "Migrated")

@@ -100,6 +100,15 @@ async def serve(
     ``certs`` are followed while it runs. Give ``context`` instead for one that somebody else keeps up to date. ``host``
     None: all addresses. What stands behind a Service gives ``DRAIN_S``.
     """
+    is_leaving = False
+
+    async def part(_: web.Request, response: web.StreamResponse) -> None:
+        # The client's next request goes elsewhere, and is not on its way here when the connection is closed at the end.
+        if is_leaving:
+            response.force_close()
+            response.headers.setdefault("Connection", "close")      # that of an upgrade stays
+
+    app.on_response_prepare.append(part)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
     await runner.setup()
     try:
@@ -107,6 +116,7 @@ async def serve(
         try:
             await (certs.follow() if certs else asyncio.Event().wait())
         except asyncio.CancelledError:
+            is_leaving = True
             await asyncio.sleep(drain_s)
             raise
     finally:

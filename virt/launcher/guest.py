@@ -43,7 +43,7 @@ class Guest:
         self.ended = asyncio.Event()
         self.over_was_heard = False
         self.tell = tell
-        self.stands_still = False           # paused so that its migration can end
+        self.kept_paused = False            # by a person, while it migrates
         self._look = asyncio.Event()
         self._outgoing: list[Event] = []
         self._poll: asyncio.Task[None] | None = None
@@ -90,8 +90,8 @@ class Guest:
         state, reason = await self.hypervisor.state(self.name)
         if state == DomainState.NONE and not self.ended.is_set():
             state, reason = DomainState.SHUTOFF, "Unknown"       # undefined by somebody from within the pod
-        if self.stands_still and (state, reason) == (DomainState.PAUSED, "User"):
-            reason = "Migration"            # libvirt tells only that it was asked to
+        if self.kept_paused and (state, reason) == (DomainState.PAUSED, "Migration"):
+            reason = "User"                 # libvirt gives the migration as the reason of every pause
         known = self.status if state not in ENDED else _without_agent(self.status)
         await self._become(msgspec.structs.replace(known, state=state, reason=reason))
         return self.status
@@ -116,8 +116,8 @@ class Guest:
         """Of the launcher: 0 when the guest ended as somebody wanted it to."""
         return 0 if self.status.state == DomainState.SHUTOFF and self.status.reason in _CLEAN_ENDS else 1
 
-    def stand_still(self, stands_still: bool) -> None:
-        self.stands_still = stands_still
+    def keep_paused(self, is_kept: bool) -> None:
+        self.kept_paused = is_kept
         self._look.set()
 
     async def learn_migration(self, report: MigrationReport) -> None:

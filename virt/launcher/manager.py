@@ -209,7 +209,7 @@ class Manager:
         if missing:
             raise RequestFailed("InvalidSpec", f"no disk of the guest is volume {', '.join(missing)}")
         outgoing = Outgoing(
-            guest.hypervisor, guest.name, request, targets, guest.learn_migration, stands_still=guest.stand_still)
+            guest.hypervisor, guest.name, request, targets, guest.learn_migration, kept=guest.keep_paused)
         try:
             fds = outgoing.begin()
         except OSError as error:
@@ -236,9 +236,9 @@ class Manager:
         hypervisor, name = guest.hypervisor, guest.name
         match request:
             case messages.Pause():
-                await hypervisor.suspend(name)
                 if self._outgoing is not None:
                     self._outgoing.keep_paused(True)
+                await hypervisor.suspend(name)
                 await guest.refresh()
             case messages.Unpause():
                 if self._outgoing is not None and self._outgoing.holds_guest:

@@ -180,7 +180,6 @@ class MigrationLimits(msgspec.Struct, frozen=True, kw_only=True):
     unsafe: bool = False
     may_pause: bool = False
     may_post_copy: bool = False
-    channels: int = 0         # parallel connections for memory; 0: one
 
 
 class Migrate(Message, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ def changed(**parts: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "parts",
     [
-        {"metadata": {"generation": 4}}, {"metadata": {"labels": {}}}, {"metadata": {"uid": "v"}},
+        {"metadata": {"annotations": {"c": "d"}}}, {"metadata": {"labels": {}}}, {"metadata": {"uid": "v"}},
         {"metadata": {"finalizers": ["x"]}}, {"spec": {"domain": {"cpu": 2}}}, {"status": {"phase": "Failed"}},
         {"status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Paused", "status": "True"}]}},
     ],
@@ -57,7 +57,7 @@ def test_what_is_written_to_a_vmi_is_a_change(parts: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        {"metadata": {"resourceVersion": "8", "managedFields": [1]}},
+        {"metadata": {"resourceVersion": "8", "managedFields": [1], "generation": 4}},
         {"status": {"interfaces": []}},
         {"status": {"conditions": [{"type": "Ready", "status": "True", "lastProbeTime": "later"}]}},
     ],

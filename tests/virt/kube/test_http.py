@@ -9,18 +9,19 @@ import pytest
 from virt.kube import http
 
 
-async def _answer(port: int) -> int:
+async def _answer(port: int) -> tuple[int, str]:
+    """The status, and what the server says of the connection."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{port}/healthz", timeout=aiohttp.ClientTimeout(total=10)) as response,
     ):
-        return response.status
+        return response.status, response.headers.get("Connection", "")
 
 
 async def _until_it_listens(port: int) -> None:
     while True:
         try:
-            assert await _answer(port) == 200
+            assert await _answer(port) == (200, "")
             return
         except aiohttp.ClientConnectorError:
             await asyncio.sleep(0.01)
@@ -36,8 +37,10 @@ async def test_a_server_that_is_stopped_answers_until_it_is_drained(port: int) -
     serving = asyncio.create_task(http.serve(http.health_app(), port=port, host="127.0.0.1", drain_s=3600))
     await asyncio.wait_for(_until_it_listens(port), 10)
     serving.cancel()
-    await asyncio.sleep(0)
-    assert await _answer(port) == 200
+    async with asyncio.timeout(10):
+        while (answer := await _answer(port)) != (200, "close"):
+            assert answer == (200, "")          # the word has not yet come through
+    assert await _answer(port) == (200, "close")
     serving.cancel()            # its time is up
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(serving, 10)

@@ -1,22 +1,11 @@
 """Settings in force for one migration, as the VMI holds them, in the launcher's terms. Pure."""
 
-from typing import Final
-
 from virt.api import clusterconfig, quantity, v1
 from virt.rpc.messages import MigrationLimits
-
-PARALLEL: Final = 8             # KubeVirt's number
 
 
 def in_clear(written: v1.MigrationConfiguration | None) -> bool:
     return written is not None and bool(written.disable_tls)
-
-
-def channels(domain: v1.DomainSpec, written: v1.MigrationConfiguration | None) -> int:
-    """Connections for memory beside each other; 0 for one. Not where the threads would take the guest's processor time,
-    nor with post-copy, with which QEMU does not combine them."""
-    is_limited = "cpu" in domain.resources.limits or (domain.cpu is not None and domain.cpu.dedicated_cpu_placement)
-    return 0 if is_limited or limits(written).may_post_copy else PARALLEL
 
 
 def limits(written: v1.MigrationConfiguration | None) -> MigrationLimits:

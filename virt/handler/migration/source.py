@@ -2,14 +2,12 @@
 
 import socket
 
-from msgspec.structs import replace
-
 from virt.api import names, v1
 from virt.base.clock import Clock, rfc3339
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.migration.plan import SourceSeen, SourceStep, State, failed, source
 from virt.handler.migration.ports import SourcePorts
-from virt.handler.migration.settings import channels, in_clear, limits
+from virt.handler.migration.settings import in_clear, limits
 from virt.handler.vmi.migratable import copied_volumes
 from virt.kube.events import EventRecorder
 from virt.rpc.errors import ConnectionLost, RpcError
@@ -68,9 +66,8 @@ class Source:
             return failed(state, f"the VMI has the annotation {names.FAIL_MIGRATION_ANNOTATION}", now)
         if launcher.version < MIGRATION_VERSION:
             return failed(state, "the launcher of this guest is too old to migrate; restart the guest", now)
-        chosen = replace(
-            limits(state.migration_configuration), channels=channels(vmi.spec.domain, state.migration_configuration))
-        request = Migrate(uid=state.migration_uid, copied=copied_volumes(vmi), limits=chosen)
+        request = Migrate(
+            uid=state.migration_uid, copied=copied_volumes(vmi), limits=limits(state.migration_configuration))
         try:
             _, fds = await launcher.call(request, deadline_s=DEADLINE_S)
         except ConnectionLost:

@@ -50,7 +50,7 @@ class DiskFailed:
 class MigrationRequest:
     """``libvirt``, ``memory`` and ``disks``: paths of unix sockets that lead to the target; QEMU listens at the last
     two there. ``copied``: names of disks ("vda") whose content goes along. ``bandwidth_mib_s`` 0: no limit.
-    ``post_copy``: it may be asked for later; ``channels``: connections for memory beside each other, 0 for one."""
+    ``post_copy``: it may be asked for later."""
 
     libvirt: str
     memory: str
@@ -60,7 +60,6 @@ class MigrationRequest:
     auto_converge: bool = False
     unsafe: bool = False
     post_copy: bool = False
-    channels: int = 0
 
 
 @dataclass(frozen=True)

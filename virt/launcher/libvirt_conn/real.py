@@ -279,9 +279,6 @@ class Libvirt:
             flags |= libvirt.VIR_MIGRATE_UNSAFE
         if request.post_copy:
             flags |= libvirt.VIR_MIGRATE_POSTCOPY
-        if request.channels:
-            flags |= libvirt.VIR_MIGRATE_PARALLEL
-            parameters[libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = request.channels
         uri = f"qemu+unix:///session?socket={request.libvirt}"
 
         def work() -> None:

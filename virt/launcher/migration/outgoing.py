@@ -35,14 +35,14 @@ Socket = Callable[[int], str]
 class Outgoing:
     """One migration away from here. ``tell`` is told each report; the last one says how it ended.
 
-    ``targets``: device names of the volumes. ``socket_path``: where the socket of a port is. ``stands_still`` is told
-    when the guest is paused for its migration, and when that is over.
+    ``targets``: device names of the volumes. ``socket_path``: where the socket of a port is. ``kept`` is told
+    whether a person has paused the guest on the way: libvirt gives the migration as the reason of every pause.
     """
 
     def __init__(
         self, hypervisor: Hypervisor, domain: str, request: Migrate, targets: Mapping[str, str],
         tell: Callable[[MigrationReport], Awaitable[None]], *, socket_path: Socket = names.migration_socket,
-        stands_still: Callable[[bool], None] = lambda _: None,
+        kept: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._hypervisor = hypervisor
         self._domain = domain
@@ -50,7 +50,7 @@ class Outgoing:
         self._targets = targets
         self._tell = tell
         self._socket_path = socket_path
-        self._stands_still = stands_still
+        self._kept = kept
         self._course = Course()
         self._given_up = ""
         self._is_kept = False
@@ -96,7 +96,7 @@ class Outgoing:
             libvirt=self._socket_path(LIBVIRT_PORT), memory=self._socket_path(MEMORY_PORT),
             disks=self._socket_path(DISK_PORT), copied=tuple(self._targets[name] for name in self._request.copied),
             bandwidth_mib_s=limits.bandwidth_mib_s, auto_converge=limits.auto_converge, unsafe=limits.unsafe,
-            post_copy=limits.may_post_copy, channels=limits.channels,
+            post_copy=limits.may_post_copy,
         )
         _logger.info("migration begins", uid=self._request.uid, copied=request.copied)
         await self._tell(self.report)
@@ -168,37 +168,36 @@ class Outgoing:
         except HypervisorError as error:
             _logger.warning("mode not changed", mode=mode, error=str(error))
             self._course = before
-            self._stands_still(False)
             return
         _logger.info("mode changed", uid=self._request.uid, mode=mode)
         self.report = replace(self.report, mode=mode)
         await self._tell(self.report)
 
     async def _pause(self, domain: str) -> None:
-        """Told first, so that what happens to the guest has its reason. Who is paused already was so before us."""
+        """Who is paused already is so for another reason, and stays so."""
         if (await self._hypervisor.state(domain))[0] is DomainState.PAUSED:
             self._is_kept = True
             return
-        self._stands_still(True)
         await self._hypervisor.suspend(domain)
 
     async def _let_go(self) -> None:
-        """The guest that was paused for a migration that failed goes on here."""
-        if self._course.mode != PAUSED:
-            return
-        self._stands_still(False)
-        if self._is_kept:
-            return
+        """After a migration that failed: the guest that was paused for it goes on here. One that a person had paused on
+        the way does not, though libvirt lets it."""
         try:
-            if (await self._hypervisor.state(self._domain))[0] is DomainState.PAUSED:
+            state, _ = await self._hypervisor.state(self._domain)
+            if self._is_kept and state is DomainState.RUNNING:
+                await self._hypervisor.suspend(self._domain)
+            elif not self._is_kept and self._course.mode == PAUSED and state is DomainState.PAUSED:
                 await self._hypervisor.resume(self._domain)
         except HypervisorError as error:
-            _logger.error("the guest was paused for its migration and does not go on", error=str(error))
+            _logger.error("the guest is not as it should be after its migration", error=str(error))
+        self._kept(False)
 
     def keep_paused(self, is_kept: bool) -> None:
         """Whether a person wants the guest paused, whatever becomes of the migration."""
-        self._is_kept = is_kept
-        self._stands_still(False)
+        if not self.is_over:
+            self._is_kept = is_kept
+            self._kept(is_kept)
 
     async def _progress(self) -> JobProgress | None:
         try:

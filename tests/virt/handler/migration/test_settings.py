@@ -1,7 +1,7 @@
 import pytest
 
 from virt.api import v1
-from virt.handler.migration.settings import channels, in_clear, limits
+from virt.handler.migration.settings import in_clear, limits
 from virt.rpc.messages import MigrationLimits
 
 Settings = v1.MigrationConfiguration
@@ -31,18 +31,6 @@ def test_post_copy_is_a_disruption(
 ) -> None:
     found = limits(Settings(allow_post_copy=post_copy, allow_workload_disruption=disruption))
     assert (found.may_pause, found.may_post_copy) == expected
-
-
-@pytest.mark.parametrize(("domain", "written", "expected"), [
-    (v1.DomainSpec(), None, 8),
-    (v1.DomainSpec(resources=v1.ResourceRequirements(limits={"cpu": "1"})), None, 0),
-    (v1.DomainSpec(cpu=v1.CPU(dedicated_cpu_placement=True)), None, 0),
-    (v1.DomainSpec(), Settings(allow_post_copy=True), 0),
-])
-def test_memory_goes_by_several_connections(
-    domain: v1.DomainSpec, written: Settings | None, expected: int
-) -> None:
-    assert channels(domain, written) == expected
 
 
 def test_tls_is_off_only_where_it_is_said() -> None:
