@@ -17,7 +17,8 @@ FINAL = ("Succeeded", "Failed")
 
 def condition(obj: Object, kind: str) -> Object:
     """The condition of that type, or {}."""
-    found = [entry for entry in obj.get("status", {}).get("conditions", []) if entry["type"] == kind]
+    known = obj.get("status", {}).get("conditions") or []        # null on what was just created
+    found = [entry for entry in known if entry["type"] == kind]
     return found[0] if found else {}
 
 
