@@ -3,7 +3,6 @@
 Those of the KubeVirt API are fixed by its clients; the folders are drawn in docs/architecture.md.
 """
 
-import hashlib
 from typing import Final
 
 KUBEVIRT_USER: Final = 107                # uid and gid of every process in a launcher pod
@@ -158,11 +157,6 @@ def device_variable(prefix: str, resource: str) -> str:
     'PCI_RESOURCE_EXAMPLE_COM_NIC-X'
     """
     return f"{prefix}_{resource.upper().replace('/', '_').replace('.', '_')}"
-
-
-def secondary_link(network: str) -> str:
-    """What the pod's card in the secondary network with this name in the spec is called."""
-    return f"pod{hashlib.sha256(network.encode()).hexdigest()[:11]}"
 
 
 def hostname(vmi_name: str, asked: str = "") -> str:

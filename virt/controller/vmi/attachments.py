@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from virt.api import names, v1
+from virt.api import links, v1
 from virt.api.kinds import NETWORK_ATTACHMENT
 from virt.kube.client import Client, NotFoundError
 
@@ -43,7 +43,7 @@ def annotation(vmi: v1.VirtualMachineInstance) -> Mapping[str, str]:
         if interface.sriov is None or multus is None:
             continue
         namespace, name = located(multus.network_name, vmi.metadata.namespace)
-        entry = {"name": name, "namespace": namespace, "interface": names.secondary_link(interface.name)}
+        entry = {"name": name, "namespace": namespace, "interface": links.secondary_link(interface.name)}
         asked.append(entry | ({"mac": interface.mac_address} if interface.mac_address else {}))
     return {NETWORKS_ANNOTATION: json.dumps(asked)} if asked else {}
 

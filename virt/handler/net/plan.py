@@ -8,7 +8,7 @@ import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
 
-from virt.api import names
+from virt.api import links
 from virt.api.ipaddresses import plain
 from virt.handler.net.addresses import DEFAULT_CIDR, DEFAULT_CIDR6, guest_subnet, is_ipv4
 from virt.handler.net.model import (
@@ -29,7 +29,7 @@ PRIMARY_LINK = "eth0"
 
 def pod_link_name(network: str) -> str:
     """The pod's card for a network of the spec: eth0, or "pod" and 11 hex digits for a multus network."""
-    return names.secondary_link(network) if network else PRIMARY_LINK
+    return links.secondary_link(network) if network else PRIMARY_LINK
 
 
 def plan(nics: Sequence[GuestNic], links: Mapping[str, PodLink], hostname: str) -> tuple[Wiring, ...]:
