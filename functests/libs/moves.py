@@ -12,6 +12,7 @@ from functests.libs import patience
 from functests.libs.kube import Object, Space
 from functests.libs.nodes import Nodes
 from functests.libs.rest import Answer, kubevirt_path
+from functests.libs.witness import Witness
 
 VMIM = "virtualmachineinstancemigrations"
 POLICIES = "/apis/migrations.kubevirt.io/v1alpha1/migrationpolicies"
@@ -134,6 +135,16 @@ def check_moved(space: Space, nodes: Nodes, name: str, before: Home, migration: 
     assert source["status"]["phase"] == "Succeeded", source["status"]
     check_clean(nodes, before)
     return after
+
+
+def check_moves_after_all(space: Space, nodes: Nodes, before: Home, policy: str, witness: Witness) -> None:
+    """The guest of a migration that came to nothing moves once the policy that held it is gone, and notices nothing."""
+    space.rest.delete(f"{POLICIES}/{policy}").ok()
+    migrate(space, "vm", "again")
+    reach(space, "again", "Succeeded", within_s=patience.boots(4))
+    check_moved(space, nodes, "vm", before, "again")
+    witness.shell = space.shell("vm")
+    witness.check(still_s=3)
 
 
 def check_stayed(space: Space, nodes: Nodes, name: str, before: Home, *, handed_over: bool = True) -> str:

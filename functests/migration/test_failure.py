@@ -8,7 +8,6 @@ import pytest
 from functests.libs import build, moves, patience
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
-from functests.libs.moves import POLICIES
 from functests.libs.nodes import Nodes
 from functests.libs.rest import kubevirt_path
 from functests.libs.witness import Witness
@@ -30,16 +29,6 @@ def _held(space: Space, cluster: Cluster, nodes: Nodes, policy: Policy) -> tuple
     return witness, before, name
 
 
-def _moves_after_all(space: Space, nodes: Nodes, before: moves.Home, policy: str, witness: Witness) -> None:
-    """Without the policy that held it."""
-    space.rest.delete(f"{POLICIES}/{policy}").ok()
-    moves.migrate(space, "vm", "again")
-    moves.reach(space, "again", "Succeeded", within_s=patience.boots(4))
-    moves.check_moved(space, nodes, "vm", before, "again")
-    witness.shell = space.shell("vm")
-    witness.check(still_s=3)
-
-
 @pytest.mark.case("MIG-050")
 def test_a_migration_is_aborted(space: Space, cluster: Cluster, nodes: Nodes, policy: Policy) -> None:
     """
@@ -57,7 +46,7 @@ def test_a_migration_is_aborted(space: Space, cluster: Cluster, nodes: Nodes, po
     assert (told["abortRequested"], told["abortStatus"]) == (True, "Succeeded"), told
     assert "SuccessfulAbortMigration" in space.reasons("move")
     witness.check(still_s=1)
-    _moves_after_all(space, nodes, before, name, witness)
+    moves.check_moves_after_all(space, nodes, before, name, witness)
 
 
 @pytest.mark.case("MIG-057")
@@ -86,4 +75,4 @@ def test_the_targets_hypervisor_dies(space: Space, cluster: Cluster, nodes: Node
     assert warnings, space.reasons("vm")
     assert reason in warnings[-1]["message"]
     witness.check(still_s=1)
-    _moves_after_all(space, nodes, before, name, witness)
+    moves.check_moves_after_all(space, nodes, before, name, witness)

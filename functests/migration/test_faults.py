@@ -29,16 +29,6 @@ def _guest(space: Space, cluster: Cluster, *, is_busy: bool = True) -> Witness:
     return witness
 
 
-def _moves_after_all(space: Space, nodes: Nodes, before: moves.Home, policy: str, witness: Witness) -> None:
-    """Without the policy that held it."""
-    space.rest.delete(f"{moves.POLICIES}/{policy}").ok()
-    moves.migrate(space, "vm", "again")
-    moves.reach(space, "again", "Succeeded", within_s=patience.boots(4))
-    moves.check_moved(space, nodes, "vm", before, "again")
-    witness.shell = space.shell("vm")
-    witness.check(still_s=3)
-
-
 @pytest.mark.case("REC-015")
 @pytest.mark.parametrize("phase", ["Scheduling", "Running"])
 def test_the_controller_dies_on_the_way(
@@ -91,7 +81,7 @@ def test_a_handler_dies_on_the_way(
     witness.shell = space.shell("vm")
     assert moves.check_stayed(space, nodes, "vm", before)
     witness.check(still_s=1)
-    _moves_after_all(space, nodes, before, name, witness)
+    moves.check_moves_after_all(space, nodes, before, name, witness)
 
 
 @pytest.mark.case("REC-017")
