@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
-from virt.api import core, defaults, names, v1
+from virt.api import conditions, core, defaults, names, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.kinds import POD, VM, VMI, Kind
 from virt.controller.app import Controllers
@@ -86,6 +86,15 @@ class Rig:
 
         return await self.until(look)
 
+    async def trouble(self) -> v1.Condition:
+        """The VMI's condition Synchronized, which is there while its pod cannot be made."""
+
+        def look() -> v1.Condition | None:
+            vmi = self.vmi()
+            return conditions.find(vmi.status.conditions, "Synchronized") if vmi is not None else None
+
+        return await self.until(look)
+
     async def printable(self, word: str) -> v1.VirtualMachine:
         def look() -> v1.VirtualMachine | None:
             vm = self.vm()
@@ -152,6 +161,14 @@ class Rig:
 
     def gone(self, pod: core.Pod) -> None:
         self.kube.kubelet_stopped(POD, NAMESPACE, pod.metadata.name)
+
+    async def without_its_pod(self) -> None:
+        """A guest that ran, whose pod somebody has deleted, and of which the handler has said nothing yet."""
+        self.kube.put(VMI, instance("vm1"))
+        pod = await self.boot()
+        await self.kube.delete(POD, pod.metadata.name, NAMESPACE)
+        self.gone(pod)
+        await self.settle()
 
 
 @asynccontextmanager

@@ -38,11 +38,7 @@ async def test_a_device_that_is_not_permitted_makes_no_pod_until_it_is() -> None
     async with running() as rig:
         rig.kube.put(KUBEVIRT, permitting("example.com/other"))
         rig.kube.put(VMI, with_card())
-        vmi = await rig.until(
-            lambda: found if (found := rig.vmi()) and conditions.find(found.status.conditions, "Synchronized")
-            else None)
-        failed = conditions.find(vmi.status.conditions, "Synchronized")
-        assert failed is not None
+        failed = await rig.trouble()
         assert (failed.status, failed.reason, failed.message) == ("False", "FailedCreate", MESSAGE)
         await rig.settle()
         assert await rig.pod() is None
@@ -67,11 +63,7 @@ async def test_a_function_is_asked_for_by_its_networks_resource() -> None:
 async def test_a_network_that_does_not_exist_is_told_and_looked_for_again() -> None:
     async with running() as rig:
         rig.kube.put(VMI, with_function())
-        vmi = await rig.until(
-            lambda: found if (found := rig.vmi()) and conditions.find(found.status.conditions, "Synchronized")
-            else None)
-        failed = conditions.find(vmi.status.conditions, "Synchronized")
-        assert failed is not None
+        failed = await rig.trouble()
         assert failed.reason == "FailedCreate"
         assert "failed to locate network attachment definition default/fast of network net1" in failed.message
         assert await rig.pod() is None

@@ -20,11 +20,7 @@ async def test_a_refused_pod_is_told_and_tried_again() -> None:
     async with running() as rig:
         rig.kube.fail("create", "pods", REFUSED, times=4)
         rig.kube.put(VMI, instance("vm1"))
-        vmi = await rig.until(
-            lambda: found if (found := rig.vmi()) and conditions.find(found.status.conditions, "Synchronized")
-            else None)
-        failed = conditions.find(vmi.status.conditions, "Synchronized")
-        assert failed is not None
+        failed = await rig.trouble()
         assert failed.reason == "FailedCreate"
         assert "pod security standard" in failed.message
         await rig.phase("Scheduling")
@@ -181,12 +177,8 @@ async def test_guests_of_a_silent_node_fail_once_their_launcher_is_over() -> Non
 
 async def test_the_handler_may_say_how_a_guest_ended_after_its_pod_is_gone() -> None:
     async with running() as rig:
-        rig.kube.put(VMI, instance("vm1"))
-        pod = await rig.boot()
-        await rig.kube.delete(POD, pod.metadata.name, NAMESPACE)
-        rig.gone(pod)
-        await rig.settle()
-        assert rig.kube.peek(POD, pod.metadata.name, NAMESPACE) is None
+        await rig.without_its_pod()
+        assert not (await rig.kube.list(POD, NAMESPACE)).items
         rig.guest("Succeeded")
         await rig.settle()
         assert (rig.vmi() or instance()).status.phase == "Succeeded"
@@ -194,11 +186,7 @@ async def test_the_handler_may_say_how_a_guest_ended_after_its_pod_is_gone() -> 
 
 async def test_a_guest_of_which_nobody_says_how_it_ended_has_failed() -> None:
     async with running() as rig:
-        rig.kube.put(VMI, instance("vm1"))
-        pod = await rig.boot()
-        await rig.kube.delete(POD, pod.metadata.name, NAMESPACE)
-        rig.gone(pod)
-        await rig.settle()
+        await rig.without_its_pod()
         vmi = rig.vmi()
         assert vmi is not None
         assert vmi.status.phase == "Running"

@@ -209,6 +209,7 @@ async def test_a_guest_that_was_left_standing_goes_on(tmp_path: Path) -> None:
             await asyncio.sleep(0.02)
             source.change(guest_os_info=None, machine=v1.Machine(type="look again"))
             await source.until(lambda: [each for each in leaving.asked if isinstance(each, Unpause)])
+            assert source.stored.status.phase == "Running"
 
 
 async def test_time_without_an_api_server_is_not_the_targets_fault(tmp_path: Path) -> None:

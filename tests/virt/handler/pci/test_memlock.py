@@ -63,11 +63,15 @@ def test_a_node_that_may_not_says_what_it_lacks(proc: Path) -> None:
 
 
 def test_a_child_that_ends_meanwhile_is_no_fault(proc: Path) -> None:
-    def ended(*call: object) -> None:
-        if call[0] == 12:
+    asked: list[int] = []
+
+    def ended(pid: int, *_: object) -> None:
+        asked.append(pid)
+        if pid == 11:
             raise ProcessLookupError
 
     allow(LAUNCHER, 1 << 20, proc=proc, set_limit=ended)
+    assert asked == [10, 11, 12], "those after it are allowed all the same"
 
 
 @pytest.mark.parametrize(("devices", "size"), [
