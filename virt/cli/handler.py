@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import REGISTRY
 
-from virt.api import core, names
+from virt.api import core, names, v1
 from virt.api.kinds import CONFIG_MAP, KUBEVIRT, VMI
 from virt.base import log, service
 from virt.base.clock import RealClock
@@ -34,7 +35,7 @@ from virt.handler.pci.sysfs import Sysfs
 from virt.handler.tunnel.server import Tunnel
 from virt.handler.vmi.controller import Moves, Node, VmiReconciler
 from virt.kube import http, lightkube_client
-from virt.kube.client import Selector
+from virt.kube.client import Client, Selector
 from virt.kube.controller import Controller
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -90,6 +91,22 @@ def told_about(recorder: EventRecorder, node: str) -> Callable[[str], None]:
     return tell
 
 
+def labelled(client: Client, label: str, node: str) -> Informer[v1.VirtualMachineInstance]:
+    """The VMIs that name this node in ``label``."""
+    return Informer(client, VMI, selector=Selector(labels=f"{label}={node}"), indexes={POD_INDEX: active_pods})
+
+
+def once_known(task: service.Task, *informers: Informer[Any]) -> service.Task:
+    """``task``, begun when all that is in the cluster is known."""
+
+    async def waiting() -> None:
+        for informer in informers:
+            await informer.synced.wait()
+        await task()
+
+    return waiting
+
+
 async def tasks(chosen: Settings) -> dict[str, service.Task]:
     """Everything that the handler does at the same time."""
     client = lightkube_client.connect()
@@ -98,14 +115,8 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     configuration = Configuration()
     crs = Informer(client, KUBEVIRT, namespace=chosen.namespace)
     crs.on_change(configuration.changed)
-    vmis = Informer(
-        client, VMI, selector=Selector(labels=f"{names.NODE_NAME_LABEL}={chosen.node}"),
-        indexes={POD_INDEX: active_pods},
-    )
-    incoming = Informer(
-        client, VMI, selector=Selector(labels=f"{names.MIGRATION_TARGET_NODE_LABEL}={chosen.node}"),
-        indexes={POD_INDEX: active_pods},
-    )
+    vmis = labelled(client, names.NODE_NAME_LABEL, chosen.node)
+    incoming = labelled(client, names.MIGRATION_TARGET_NODE_LABEL, chosen.node)
     queue = WorkQueue(max_s=MAX_PAUSE_S)
     launchers = Launchers(
         vmis.store, queue.add, node=chosen.node, path=chosen.node_dir / "launcher" / "handler.sock",
@@ -150,18 +161,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         client, chosen.node, is_ready=lambda: plugins.is_ready and vmis.synced.is_set(), kvm=configuration.kvm,
         clock=clock)
 
-    async def serve_devices() -> None:
-        await crs.synced.wait()             # it says whether KVM is to be offered
-        await plugins.run()
-
-    async def find_devices() -> None:
-        await crs.synced.wait()
-        await sriov.synced.wait()
-        await devices.run()
-
     async def work() -> None:
-        await vmis.synced.wait()
-        await incoming.synced.wait()
         known = (*vmis.store, *incoming.store)
         networks.forget_all_but(frozenset(uid for vmi in known for uid in vmi.status.active_pods))
         await controller.run()
@@ -169,7 +169,6 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     tunnel = Tunnel(vmis.store, launchers, recorder)
 
     async def serve_tunnel() -> None:
-        await vmis.synced.wait()            # until then every VMI would be an unknown one
         await http.serve(tunnel.app(), port=names.HANDLER_PORT, certs=peer_certs)
 
     REGISTRY.register(ProgressCollector(chosen.node, launchers))
@@ -181,13 +180,13 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "migration certificates": migration_certs.follow,
         "events": recorder.run,
         "launchers": launchers.run,
-        "vmi": work,
-        "devices": serve_devices,
-        "pci devices": find_devices,
+        "vmi": once_known(work, vmis, incoming),
+        "devices": once_known(plugins.run, crs),                # which say whether KVM is to be offered
+        "pci devices": once_known(devices.run, crs, sriov),
         "sriov configuration": sriov.run,
         "heartbeat": heartbeat.run,
         "health": lambda: http.serve(health, port=names.API_PORT, certs=certs),
-        "tunnel": serve_tunnel,
+        "tunnel": once_known(serve_tunnel, vmis),               # until then every VMI would be an unknown one
     }
 
 
