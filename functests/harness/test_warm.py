@@ -4,7 +4,7 @@ import pytest
 
 from functests.libs import build, warm
 from functests.libs.cluster import Cluster
-from functests.libs.guest import addressed
+from functests.libs.guestnet import addressed
 from functests.libs.kube import Space
 from functests.libs.rest import VMI, core_path, kubevirt_path
 

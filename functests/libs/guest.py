@@ -19,14 +19,6 @@ def load(shell: Console, driver: str) -> None:
     shell.succeed(f"[ ! -e /lib/modules ] || modprobe {driver}")
 
 
-def addressed(shell: Console) -> None:
-    """Until the guest's eth0 has its lease: the route is what the DHCP client sets last."""
-    patience.eventually(
-        "the guest has an address and a route", lambda: shell.run("ip -4 route show default dev eth0").out,
-        lambda text: "via" in text, within_s=patience.boots(1),
-    )  # fmt: skip
-
-
 def disk(shell: Console, serial: str) -> str:
     """The device (/dev/vda) of the virtio disk with that serial."""
     look = f"for d in /sys/block/vd*; do grep -qx '{serial}' $d/serial && echo /dev/${{d##*/}}; done; true"

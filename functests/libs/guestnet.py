@@ -8,13 +8,13 @@ from functests.libs.kube import Object, Space
 SERVE = "(witness tcp-echo {port} > /tmp/echo-{port}.log 2>&1 &)"
 
 
-def addressed(shell: Console, *, within_s: float | None = None) -> None:
+def addressed(shell: Console) -> None:
     """Until the guest's eth0 has its lease: the route is what the DHCP client sets last."""
     patience.eventually(
         "the guest has an address and a route",
         lambda: shell.run("ip -4 route show default dev eth0").out,
         lambda text: "via" in text,
-        within_s=within_s if within_s is not None else patience.boots(1),
+        within_s=patience.boots(1),
     )
 
 

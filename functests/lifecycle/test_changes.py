@@ -9,7 +9,8 @@ import pytest
 from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import open_socket
-from functests.libs.guest import addressed, boot_id
+from functests.libs.guest import boot_id
+from functests.libs.guestnet import addressed
 from functests.libs.kube import Object, Space, condition
 from functests.libs.rest import VMI, subresource_path
 

@@ -7,7 +7,8 @@ import pytest
 from functests.fixtures.warm import WarmVm
 from functests.libs import build, launcher, patience, pods
 from functests.libs.cluster import Cluster
-from functests.libs.guest import Ticker, addressed, boot_id
+from functests.libs.guest import Ticker, boot_id
+from functests.libs.guestnet import addressed
 from functests.libs.kube import Object, Space, condition
 from functests.libs.nodes import Nodes
 from functests.libs.rest import VMI, Answer, subresource_path

@@ -7,7 +7,8 @@ import pytest
 
 from functests.libs import build, patience
 from functests.libs.cluster import Cluster
-from functests.libs.guest import addressed, boot_id
+from functests.libs.guest import boot_id
+from functests.libs.guestnet import addressed
 from functests.libs.kube import Space, condition, is_final
 from functests.libs.refusal import misses
 from functests.libs.rest import VMI, subresource_path
