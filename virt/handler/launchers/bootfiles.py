@@ -62,7 +62,7 @@ def data_files(maps: str) -> tuple[Range, ...]:
 
 def page_out(pidfd: int, ranges: Sequence[Range]) -> None:
     """Have the kernel take back the clean pages of files there. Raises OSError."""
-    vector = (_Vector * len(ranges))(*((each.start, each.length) for each in ranges))
+    vector = (_Vector * len(ranges))(*(_Vector(*each) for each in ranges))
     arguments = (pidfd, vector, ctypes.c_size_t(len(ranges)), _MADV_PAGEOUT, 0)
     if _libc.syscall(_PROCESS_MADVISE, *arguments) < 0:
         number = ctypes.get_errno()
