@@ -15,7 +15,7 @@ Size:               8000 kB
 Rss:                   4 kB
 7f8bf3045000-7f8bf3145000 rw-p 00245000 fe:00 10969903                   /boot/vmlinux
 Size:               1024 kB
-Rss:                   0 kB
+Rss:                   8 kB
 7f8bf3e00000-7f8bfbe00000 rw-p 00000000 00:00 0
 Rss:              120832 kB
 """
@@ -25,6 +25,6 @@ def test_what_is_in_memory_of_a_mapped_file() -> None:
     process = {"pid": 7, "is_qemu": True}
     node: Any = SimpleNamespace(run=lambda _: SMAPS, qemu=lambda _: SimpleNamespace(**process))
     seen = Launcher(node, "uid")
-    assert [seen.mapped_kib(path) for path in ("/boot/initrd", "/boot/vmlinux")] == [16000, 4]
+    assert [seen.mapped_kib(path) for path in ("/boot/initrd", "/boot/vmlinux")] == [16000, 12]
     with pytest.raises(AssertionError, match="/boot/vmlinuz"):
         seen.mapped_kib("/boot/vmlinuz")
