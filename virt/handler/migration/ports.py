@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from virt.api import names
 from virt.base import log
 from virt.handler.migration.relay import BUFFER, join
-from virt.handler.tunnel.server import common_name
+from virt.kube import http
 from virt.rpc.errors import RpcError
 
 DIAL_S = 10.0
@@ -130,7 +130,7 @@ class TargetPorts(_Ports):
         self, stream: tuple[asyncio.StreamReader, asyncio.StreamWriter], opening: Open, port: int, *, is_secure: bool
     ) -> None:
         _, writer = stream
-        name = common_name(writer.get_extra_info("peercert"))
+        name = http.common_name(writer.get_extra_info("peercert"))
         if is_secure and name != names.MIGRATION_CLIENT_NAME:
             _logger.warning("client refused", common_name=name, remote=writer.get_extra_info("peername"))
             writer.transport.abort()
@@ -201,7 +201,7 @@ class SourcePorts(_Ports):
             async with asyncio.timeout(DIAL_S):
                 reader, writer = await asyncio.open_connection(*to, ssl=context, limit=BUFFER)
             owned.callback(writer.transport.abort)
-            name = common_name(writer.get_extra_info("peercert"))
+            name = http.common_name(writer.get_extra_info("peercert"))
             if context is not None and name != names.HANDLER_NAME:
                 _logger.warning("target refused: it is no virt-handler", common_name=name, address=to)
                 return
