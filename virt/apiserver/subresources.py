@@ -107,7 +107,7 @@ class Subresources:
     async def screenshot(self, request: web.Request) -> web.StreamResponse:
         vmi = await self._instance(request)
         preconditions.graphics(vmi)
-        return await self._asked(request, vmi, "GET", "vnc/screenshot")
+        return await self._asked(request, vmi, "vnc/screenshot")
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
         return await self._forwarded(request, await self._instance(request))
@@ -116,23 +116,23 @@ class Subresources:
         options = await _options(request, PauseOptions)
         vmi = await self._instance(request)
         preconditions.pause(vmi)
-        return await self._acted(request, vmi, "pause", options)
+        return await self._acted(vmi, "pause", is_dry_run=options.is_dry_run)
 
     async def unpause(self, request: web.Request) -> web.StreamResponse:
         options = await _options(request, UnpauseOptions)
         vmi = await self._instance(request)
         preconditions.unpause(vmi, await self._owner(vmi))
-        return await self._acted(request, vmi, "unpause", options)
+        return await self._acted(vmi, "unpause", is_dry_run=options.is_dry_run)
 
     async def soft_reboot(self, request: web.Request) -> web.StreamResponse:
         vmi = await self._instance(request)
         preconditions.soft_reboot(vmi)
-        return await self._acted(request, vmi, "softreboot", DryRun())
+        return await self._acted(vmi, "softreboot")
 
     async def reset(self, request: web.Request) -> web.StreamResponse:
         vmi = await self._instance(request)
         preconditions.reset(vmi)
-        return await self._acted(request, vmi, "reset", DryRun())
+        return await self._acted(vmi, "reset")
 
     async def freeze(self, request: web.Request) -> web.StreamResponse:
         """Also thaws: the last part of the path is the handler's."""
@@ -146,7 +146,7 @@ class Subresources:
         """guestosinfo, userlist and filesystemlist."""
         vmi = await self._instance(request)
         preconditions.guest_agent(vmi)
-        return await self._asked(request, vmi, "GET", request.path.rpartition("/")[2])
+        return await self._asked(request, vmi, request.path.rpartition("/")[2])
 
     async def unbuilt(self, request: web.Request) -> web.StreamResponse:
         raise not_implemented(request.path.rpartition("/")[2])
@@ -227,16 +227,16 @@ class Subresources:
                 raise of_api_error(error, write.kind, meta.name) from error
 
     async def _acted(
-        self, request: web.Request, vmi: v1.VirtualMachineInstance, action: str, options: DryRun
+        self, vmi: v1.VirtualMachineInstance, action: str, *, is_dry_run: bool = False
     ) -> web.StreamResponse:
-        if not options.is_dry_run:
+        if not is_dry_run:
             await self._nodes.ask(vmi, "PUT", action)
         return web.Response()
 
     async def _asked(
-        self, request: web.Request, vmi: v1.VirtualMachineInstance, method: str, path: str
+        self, request: web.Request, vmi: v1.VirtualMachineInstance, path: str
     ) -> web.StreamResponse:
-        answer = await self._nodes.ask(vmi, method, path, query=_query(request))
+        answer = await self._nodes.ask(vmi, "GET", path, query=_query(request))
         return web.Response(body=answer.body, content_type=answer.content_type)
 
     async def _streamed(

@@ -15,7 +15,6 @@ import msgspec
 
 from virt.api import codec, names
 from virt.base import log
-from virt.base.errors import VirtError
 from virt.base.exec import RunError
 from virt.launcher import dhcp, seriallog
 from virt.launcher.disks.errors import DiskError as UnusableVolume
@@ -350,4 +349,4 @@ _HANDLER_MARGIN_S = 5.0
 
 
 def _failed(task: asyncio.Task[Guest] | asyncio.Task[None]) -> bool:
-    return task.cancelled() or isinstance(task.exception(), VirtError | Exception)
+    return task.cancelled() or task.exception() is not None

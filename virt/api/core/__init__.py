@@ -113,14 +113,9 @@ from virt.api.core.scheduling import (
     WeightedPodAffinityTerm,
 )
 from virt.api.core.storage import (
-    PersistentVolume,
     PersistentVolumeClaim,
     PersistentVolumeClaimSpec,
     PersistentVolumeClaimStatus,
-    PersistentVolumeSpec,
-    PersistentVolumeStatus,
-    StorageClass,
-    VolumeNodeAffinity,
 )
 
 __all__ = [
@@ -176,14 +171,11 @@ __all__ = [
     "ObjectMeta",
     "ObjectReference",
     "OwnerReference",
-    "PersistentVolume",
     "PersistentVolumeClaim",
     "PersistentVolumeClaimSpec",
     "PersistentVolumeClaimStatus",
     "PersistentVolumeClaimTemplate",
     "PersistentVolumeClaimVolumeSource",
-    "PersistentVolumeSpec",
-    "PersistentVolumeStatus",
     "Placement",
     "Pod",
     "PodAffinity",
@@ -217,7 +209,6 @@ __all__ = [
     "ServiceAccountTokenProjection",
     "ServicePort",
     "ServiceSpec",
-    "StorageClass",
     "SubjectAccessReview",
     "SubjectAccessReviewSpec",
     "SubjectAccessReviewStatus",
@@ -230,7 +221,6 @@ __all__ = [
     "Volume",
     "VolumeDevice",
     "VolumeMount",
-    "VolumeNodeAffinity",
     "VolumeProjection",
     "WeightedPodAffinityTerm",
 ]
