@@ -257,18 +257,12 @@ class VmiReconciler:
         began = self._clock.monotonic()
         pod = await wire(self._networks, vmi, launcher)
         wired_at = self._clock.monotonic()
-        fds = () if launcher.sockets_given else tuple(sock.fileno() for sock in pod.sockets)
         try:
             launcher.functions = await self._node.devices.prepare(vmi, launcher)
             request = SyncVmi(
                 vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._node.facts(),
                 functions=launcher.functions)
-            # Sent means given, whatever the answer: the launcher keeps them for the next try.
-            launcher.sockets_given = True
-            await launcher.call(request, fds, deadline_s=SYNC_DEADLINE_S)
-        except ConnectionLost:
-            launcher.sockets_given = False
-            raise
+            await launcher.call_with_sockets(request, pod.sockets, deadline_s=SYNC_DEADLINE_S)
         finally:
             pod.close()
         _logger.info(
