@@ -43,6 +43,8 @@ from virt.rpc.peer import Reply
 
 _DONE = Reply(Done())
 _DEFAULT_GRACE_S = 30
+_HANDLER_SPEAKS_S = 3.0
+_HANDLER_MARGIN_S = 5.0
 _FAREWELL_S = 10.0              # libvirt tells of the guest's end here a moment before its migration is through
 _logger = log.get("virt.launcher.manager")
 
@@ -342,10 +344,6 @@ class Manager:
         for task in (self._log_keeper, self._preparing, self._arriving):
             if task is not None:
                 task.cancel()
-
-
-_HANDLER_SPEAKS_S = 3.0
-_HANDLER_MARGIN_S = 5.0
 
 
 def _failed(task: asyncio.Task[Guest] | asyncio.Task[None]) -> bool:

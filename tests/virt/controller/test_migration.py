@@ -198,7 +198,7 @@ async def test_a_target_has_limits_where_a_quota_counts_them() -> None:
         await rig.settle()
         await migrate(rig)
         pod = await target(rig)
-        assert all("memory" in container.resources.limits for container in pod.spec.containers if container.resources)
+        assert all("memory" in container.resources.limits for container in pod.spec.containers)
 
 
 async def test_only_so_many_go_at_a_time() -> None:
