@@ -7,14 +7,13 @@ from typing import Any, Final
 
 import aiohttp
 
+from virt.api import names
 from virt.kube import upgrades
 from virt.virtctl.errors import ServerError
 from virt.virtctl.kubeconfig import Access
 from virt.virtctl.server import refusal, unreachable
 
-SUBPROTOCOL: Final = "plain.kubevirt.io"
 DIAL_S: Final = 40.0
-ABNORMAL: Final = 1006
 
 Socket = aiohttp.ClientWebSocketResponse
 
@@ -31,7 +30,8 @@ async def stream(access: Access, path: str) -> AsyncIterator[Socket]:
     async with aiohttp.ClientSession(trace_configs=[trace], timeout=timeout) as session:
         try:
             socket = await session.ws_connect(
-                access.server + path, protocols=(SUBPROTOCOL,), headers=list(access.headers), max_msg_size=0, **options)
+                access.server + path, protocols=(names.SUBPROTOCOL,), headers=list(access.headers),
+                max_msg_size=0, **options)
         except aiohttp.WSServerHandshakeError as error:
             raise ServerError(error.status, said[0] if said else error.message) from error
         except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
