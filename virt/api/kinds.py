@@ -35,7 +35,6 @@ POD = Kind("", "v1", "pods", "Pod", True, core.Pod)
 EVENT = Kind("", "v1", "events", "Event", True, core.Event)
 SECRET = Kind("", "v1", "secrets", "Secret", True, core.Secret)
 CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap", True, core.ConfigMap)
-SERVICE = Kind("", "v1", "services", "Service", True, core.Service)
 PVC = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True, core.PersistentVolumeClaim)
 RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota", True, core.ResourceQuota)
 NETWORK_ATTACHMENT = Kind(

@@ -25,9 +25,6 @@ from virt.api.core.cluster import (
     ResourceQuotaSpec,
     ResourceQuotaStatus,
     Secret,
-    Service,
-    ServicePort,
-    ServiceSpec,
 )
 from virt.api.core.container import (
     Capabilities,
@@ -203,10 +200,7 @@ __all__ = [
     "Secret",
     "SecretVolumeSource",
     "SecurityContext",
-    "Service",
     "ServiceAccountTokenProjection",
-    "ServicePort",
-    "ServiceSpec",
     "SubjectAccessReview",
     "SubjectAccessReviewSpec",
     "SubjectAccessReviewStatus",
