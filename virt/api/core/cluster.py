@@ -1,4 +1,4 @@
-"""Kubernetes' other kinds: nodes, events, configuration, services, leases."""
+"""Kubernetes' other kinds: nodes, events, configuration, leases."""
 
 from collections.abc import Mapping
 
