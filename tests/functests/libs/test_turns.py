@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from functests.libs import turns
+from tests.waits import HANG_S
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def test_two_share_and_one_alone_waits_for_both() -> None:
         thread.start()
         assert not alone.wait(0.1)
     assert alone.wait(5)
-    thread.join(5)
+    thread.join(HANG_S)
 
 
 def test_who_comes_after_the_one_alone_waits_behind_it() -> None:
@@ -55,5 +56,5 @@ def test_who_comes_after_the_one_alone_waits_behind_it() -> None:
     assert order == []
     release.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(HANG_S)
     assert order == ["serial", "late"]

@@ -8,6 +8,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from tests.waits import HANG_S
 from virt.apiserver import relay
 
 
@@ -42,12 +43,12 @@ async def test_bytes_come_back_and_text_is_ignored() -> None:
     async with forwarded() as socket:
         await socket.send_str("no bytes")
         await socket.send_bytes(b"some bytes")
-        assert await socket.receive_bytes(timeout=5) == b"some bytes"
+        assert await socket.receive_bytes(timeout=HANG_S) == b"some bytes"
 
 
 async def test_a_client_that_answers_pings_stays() -> None:
     async with forwarded(silence_s=0.3) as socket:
-        reading = asyncio.create_task(socket.receive_bytes(timeout=10))
+        reading = asyncio.create_task(socket.receive_bytes(timeout=HANG_S))
         await asyncio.sleep(0.6)            # twice as long as a silent one may
         assert not reading.done()
         await socket.send_bytes(b"still here")
@@ -57,7 +58,7 @@ async def test_a_client_that_answers_pings_stays() -> None:
 async def test_a_client_that_never_answers_is_dropped() -> None:
     async with forwarded(silence_s=0.3, autoping=False) as socket:
         seen = []
-        while (message := await socket.receive(timeout=10)).type is aiohttp.WSMsgType.PING:
+        while (message := await socket.receive(timeout=HANG_S)).type is aiohttp.WSMsgType.PING:
             seen.append(message)
         assert message.type is aiohttp.WSMsgType.CLOSE
         assert len(seen) > 2
@@ -66,6 +67,6 @@ async def test_a_client_that_never_answers_is_dropped() -> None:
 async def test_a_ping_of_the_client_is_answered() -> None:
     async with forwarded(autoping=False) as socket:
         await socket.ping(b"hello")
-        while (message := await socket.receive(timeout=5)).type is aiohttp.WSMsgType.PING:
+        while (message := await socket.receive(timeout=HANG_S)).type is aiohttp.WSMsgType.PING:
             pass
         assert (message.type, message.data) == (aiohttp.WSMsgType.PONG, b"hello")

@@ -2,12 +2,13 @@ import asyncio
 
 import pytest
 
+from tests.waits import HANG_S
 from virt.base import waiting
 
 
 def test_the_ready_state_is_returned() -> None:
     states = iter(["a", "b", "c"])
-    assert waiting.wait_for(lambda: next(states), lambda s: s == "c", deadline_s=5, every_s=0) == "c"
+    assert waiting.wait_for(lambda: next(states), lambda s: s == "c", deadline_s=HANG_S, every_s=0) == "c"
 
 
 def test_a_final_state_ends_the_wait_early() -> None:
@@ -48,4 +49,4 @@ async def test_a_timeout_of_the_observer_itself_passes_through() -> None:
         raise TimeoutError("mine")
 
     with pytest.raises(TimeoutError, match="mine"):
-        await waiting.wait_for_async(observe, bool, deadline_s=5)
+        await waiting.wait_for_async(observe, bool, deadline_s=HANG_S)

@@ -7,12 +7,13 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
 from tests.fakes.kube import FakeKube
 from tests.fakes.launcher import FakeLauncher
+from tests.waits import HANG_S, until
 from virt.api import core, names, v1
 from virt.api.kinds import EVENT, VMI
 from virt.base.clock import RealClock
@@ -109,6 +110,26 @@ class FakeDevices:
         self.ended += 1
 
 
+class Recorder(EventRecorder):
+    """Knows whether all that was noted is written."""
+
+    _notes = 0
+
+    @property
+    def is_done(self) -> bool:
+        return self._notes == 0
+
+    def event(self, obj: Any, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        self._notes += 1
+        super().event(obj, type_, reason, message)
+
+    async def _write(self, event: core.Event) -> None:
+        try:
+            await super()._write(event)
+        finally:
+            self._notes -= 1
+
+
 class World:
     """``pod`` is the pod that whoever dials is said to be in; ``kill`` ends the launcher's process. Give a second node
     the ``kube`` of the first one."""
@@ -124,7 +145,7 @@ class World:
         self.pod = POD_UID
         self.living_pods: frozenset[str] = frozenset({POD_UID})
         self._lives: list[int] = []
-        self.recorder = EventRecorder(self.kube, "virt-handler", host=node)
+        self.recorder = Recorder(self.kube, "virt-handler", host=node)
         self.vmis = Informer(
             self.kube, VMI, selector=Selector(labels=f"{names.NODE_NAME_LABEL}={node}"),
             indexes={POD_INDEX: active_pods},
@@ -196,10 +217,8 @@ class World:
             os.close(life)
         self._lives.clear()
 
-    async def until(self, true: Callable[[], object], within_s: float = 5.0) -> None:
-        async with asyncio.timeout(within_s):
-            while not true():
-                await asyncio.sleep(0.005)
+    async def until(self, true: Callable[[], object], within_s: float = HANG_S) -> None:
+        await until(true, within_s)
 
     async def phase(self, wanted: str) -> v1.VirtualMachineInstance:
         await self.until(lambda: self.stored.status.phase == wanted)
@@ -219,6 +238,7 @@ class World:
         await self.kube.delete(VMI, "vm", "ns")
 
     async def events(self) -> list[tuple[str, str]]:
-        """(type, reason), in the order they were told."""
-        await asyncio.sleep(0.05)
+        """(type, reason), in the order they were told. A pass notes them after it has stored what the test has seen, and
+        they are written later still."""
+        await self.until(lambda: not self.controller.queue._processing and self.recorder.is_done)
         return [(event.type, event.reason) for event in (await self.kube.list(EVENT)).items]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.waits import HANG_S
 from virt.base.waiting import wait_for_async
 from virt.launcher import guest as guest_module
 from virt.launcher.guest import Guest
@@ -57,7 +58,7 @@ async def until(ready: object) -> None:
     async def look() -> bool:
         return bool(ready())
 
-    await wait_for_async(look, bool, deadline_s=5, every_s=0.005)
+    await wait_for_async(look, bool, deadline_s=HANG_S, every_s=0.005)
 
 
 def states(told: list[Event]) -> list[tuple[DomainState, str]]:
@@ -170,7 +171,7 @@ async def test_a_guest_whose_qemu_is_stuck_is_killed_after_its_grace_period(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(hypervisor, "press_power_button", never)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         await guest.bring_down(0.12)
     assert guest.status.reason == "Destroyed"
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.virt.launcher.test_guest import AGENT, until
+from tests.waits import HANG_S
 from virt.api import codec, core, names, v1
 from virt.launcher.design import DiskSource
 from virt.launcher.disks.errors import DiskError
@@ -174,7 +175,7 @@ async def test_destroy_answers_when_the_guest_is_off(manager: Manager) -> None:
     await status_of(manager)
     await manager.serve(messages.Destroy(), ())
     assert (manager.status.state, manager.status.reason) == (DomainState.SHUTOFF, "Destroyed")
-    await asyncio.wait_for(manager.over.wait(), 5)
+    await asyncio.wait_for(manager.over.wait(), HANG_S)
     assert await refused(manager, messages.Pause()) == "NotRunning"
     assert (await status_of(manager)).state == DomainState.SHUTOFF
 

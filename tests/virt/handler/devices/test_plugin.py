@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.waits import HANG_S
 from virt.handler.devices import plugin as plugin_module
 from virt.handler.devices.files import copy_helpers, make_nodes
 from virt.handler.devices.plugin import Plugin, allocation, endpoint
@@ -102,7 +103,7 @@ async def test_plugin_waits_for_the_kubelet_and_answers_it(tmp_path: Path, plugi
     await asyncio.sleep(0.1)                    # the plugin runs before its kubelet
     kubelet = Kubelet(tmp_path)
     async with kubelet.serving():
-        request = await asyncio.wait_for(kubelet.registered.get(), 30)
+        request = await asyncio.wait_for(kubelet.registered.get(), HANG_S)
         assert (request.version, request.resource_name) == ("v1beta1", "devices.kubevirt.io/tun")
         async with kubelet.plugin(request) as stub:
             listing = await stub.ListAndWatch(pb.Empty()).read()
@@ -121,9 +122,9 @@ async def test_plugin_waits_for_the_kubelet_and_answers_it(tmp_path: Path, plugi
 async def test_plugin_registers_again_with_a_new_kubelet(tmp_path: Path, plugin: Plugin) -> None:
     kubelet = Kubelet(tmp_path)
     async with kubelet.serving():
-        await asyncio.wait_for(kubelet.registered.get(), 30)
+        await asyncio.wait_for(kubelet.registered.get(), HANG_S)
     async with kubelet.serving():
-        request = await asyncio.wait_for(kubelet.registered.get(), 30)
+        request = await asyncio.wait_for(kubelet.registered.get(), HANG_S)
         async with kubelet.plugin(request) as stub:
             assert (await stub.ListAndWatch(pb.Empty()).read()).devices
 
@@ -148,7 +149,7 @@ async def test_the_kubelet_is_told_what_changes(tmp_path: Path, quick: None) -> 
     task = asyncio.create_task(plugin.run())
     try:
         async with kubelet.serving():
-            request = await asyncio.wait_for(kubelet.registered.get(), 30)
+            request = await asyncio.wait_for(kubelet.registered.get(), HANG_S)
             assert (request.resource_name, request.endpoint) == (
                 "example.com/card", "kubevirt-example.com_card.sock")
             async with kubelet.plugin(request) as stub:
@@ -158,7 +159,7 @@ async def test_the_kubelet_is_told_what_changes(tmp_path: Path, quick: None) -> 
                 assert [node.ID for node in first.devices[0].topology.nodes] == [1]
                 assert not first.devices[1].HasField("topology")
                 plugin.change(Cards((Device("a", True, 1), Device("b", False))))
-                second = await asyncio.wait_for(listing.read(), 30)
+                second = await asyncio.wait_for(listing.read(), HANG_S)
                 assert [device.health for device in second.devices] == ["Healthy", "Unhealthy"]
 
                 async def allocate(name: str) -> pb.AllocateResponse:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import pytest
 from pyroute2 import IPRoute
 
+from tests.waits import HANG_S
 from virt.base.exec import run
 from virt.handler.net import links, network
 from virt.handler.net.model import Binding, GuestNic, PortRange
@@ -76,7 +77,7 @@ class Netns:
     async def nft(self) -> str:
         listing = await run(
             ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.fd}", "nft", "--stateless", "list", "ruleset"],
-            deadline_s=10,
+            deadline_s=HANG_S,
         )
         return listing.stdout
 
@@ -190,7 +191,7 @@ async def dial(netns: Netns, address: str, port: int) -> str:
     """The address under which the server saw us."""
     sock = await netns.do(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
     sock.setblocking(False)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         try:
             await asyncio.get_running_loop().sock_connect(sock, (address, port))
             reader, writer = await asyncio.open_connection(sock=sock)
@@ -319,7 +320,7 @@ async def test_dhcp_socket_hears_the_guest_and_reaches_it(networks: PodNetworks,
         sock.setblocking(False)
         return sock
 
-    async with plugged_in(pod, guest, MASQUERADE.mac, "10.0.2.2", "10.0.2.1"), asyncio.timeout(30):
+    async with plugged_in(pod, guest, MASQUERADE.mac, "10.0.2.2", "10.0.2.1"), asyncio.timeout(HANG_S):
         sock = await guest.do(client)
         await loop.sock_sendto(sock, b"discover", ("255.255.255.255", 67))
         assert (await loop.sock_recvfrom(dhcp, 1500))[0] == b"discover"
@@ -333,7 +334,7 @@ async def test_dhcp_socket_hears_the_guest_and_reaches_it(networks: PodNetworks,
 async def test_tap_belongs_to_the_launcher(networks: PodNetworks, pod: Netns) -> None:
     (await wire(networks, pod, MASQUERADE)).close()
     details = await run(
-        ["nsenter", f"--net=/proc/{os.getpid()}/fd/{pod.fd}", "ip", "-d", "link", "show", "tap0"], deadline_s=10
+        ["nsenter", f"--net=/proc/{os.getpid()}/fd/{pod.fd}", "ip", "-d", "link", "show", "tap0"], deadline_s=HANG_S
     )
     words = " ".join(details.stdout.split())
     assert "type tap pi off vnet_hdr on persist on user 107 group 107" in words, words

@@ -6,6 +6,7 @@ from typing import cast
 
 from aiohttp import web
 
+from tests.waits import HANG_S
 from virt.handler.tunnel.relay import relay
 
 
@@ -37,5 +38,5 @@ async def test_a_session_that_is_cut_off_while_it_ends_leaves_no_socket_open() -
             session.cancel()
             await asyncio.sleep(0.05)
         assert session.done()               # whoever keeps it keeps what it had: only closing helps
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             assert await asyncio.get_running_loop().sock_recv(guest, 1) == b""

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.fakes.authority import Authority
 from tests.fakes.launcher import FakeLauncher
 from tests.virt.handler.world import World, vmi
+from tests.waits import HANG_S
 from virt.api import names
 from virt.handler.tunnel.server import common_name
 from virt.kube import http
@@ -36,7 +37,7 @@ async def node(folder: Path) -> AsyncIterator[tuple[World, FakeLauncher, Client]
 
 
 async def guest_end(fake: FakeLauncher, number: int) -> socket.socket:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while len(fake.guest_ends) <= number:
             await asyncio.sleep(0.005)
     end = fake.guest_ends[number]
@@ -49,12 +50,12 @@ async def say(end: socket.socket, data: bytes) -> None:
 
 
 async def hear(end: socket.socket) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         return await asyncio.get_running_loop().sock_recv(end, 65536)
 
 
 async def closed(ws: ClientWebSocketResponse) -> int | None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while (await ws.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING):
             pass
     return ws.close_code
@@ -74,7 +75,7 @@ async def test_bytes_go_both_ways_and_text_frames_do_not_matter(tmp_path: Path) 
             got += await hear(end)
         assert got == every_byte
         await say(end, b"login: \xff")
-        assert (await ws.receive_bytes(timeout=5)) == b"login: \xff"
+        assert (await ws.receive_bytes(timeout=HANG_S)) == b"login: \xff"
         end.close()
         assert await closed(ws) == 1000
 
@@ -85,7 +86,7 @@ async def test_all_that_a_talkative_guest_says_arrives(tmp_path: Path) -> None:
         end = await guest_end(fake, 0)
         saying = asyncio.create_task(say(end, said))
         heard = bytearray()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             while len(heard) < len(said):
                 heard += await ws.receive_bytes()
         await saying

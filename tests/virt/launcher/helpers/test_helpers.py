@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waits import HANG_S
 from virt.base import exec as process
 from virt.base.waiting import wait_for_async
 
@@ -44,7 +45,7 @@ async def ask(path: Path) -> tuple[socket.socket, list[dict[str, object]], list[
     async def refusal() -> int:
         return connection.connect_ex(str(path))         # the file is there a moment before anybody listens
 
-    await wait_for_async(refusal, lambda code: code == 0, deadline_s=5, every_s=0.01)
+    await wait_for_async(refusal, lambda code: code == 0, deadline_s=HANG_S, every_s=0.01)
     text, fds, _flags, _address = socket.recv_fds(connection, 16384, 4)
     return connection, [json.loads(line) for line in text.splitlines()], fds
 
@@ -135,7 +136,7 @@ async def test_the_helper_ends_with_the_connection_that_holds_it(programs: Path,
     await asyncio.sleep(0.05)
     assert running.process.returncode is None
     holding.close()
-    assert await asyncio.wait_for(running.wait(), 5) == 0
+    assert await asyncio.wait_for(running.wait(), HANG_S) == 0
 
 
 async def test_the_log_reader_follows_a_rotated_log_until_the_lock_is_free(programs: Path, tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ async def test_the_log_reader_follows_a_rotated_log_until_the_lock_is_free(progr
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         reading = asyncio.create_task(
-            process.run(["sh", "-c", f"exec {programs}/log-tail {log} {lock}"], deadline_s=20)
+            process.run(["sh", "-c", f"exec {programs}/log-tail {log} {lock}"], deadline_s=HANG_S)
         )
         await asyncio.sleep(0.3)
         log.write_text("one\n")
@@ -161,9 +162,9 @@ async def test_the_log_reader_follows_a_rotated_log_until_the_lock_is_free(progr
 async def test_the_parent_reaps_orphans_and_ends_as_its_child_does(programs: Path) -> None:
     init = str(programs / "launcher-init")
     orphan = "(sleep 0.05 &) ; sleep 0.3; ps -o stat= --ppid $PPID | grep -c Z; exit 7"
-    done = await process.run([init, "sh", "-c", orphan], deadline_s=10, check=False)
+    done = await process.run([init, "sh", "-c", orphan], deadline_s=HANG_S, check=False)
     assert (done.code, done.stdout.strip()) == (7, "0")
-    killed = await process.run([init, "sh", "-c", "kill -9 $$"], deadline_s=10, check=False)
+    killed = await process.run([init, "sh", "-c", "kill -9 $$"], deadline_s=HANG_S, check=False)
     assert killed.code == 128 + signal.SIGKILL
 
 
@@ -173,7 +174,7 @@ async def test_the_parent_passes_signals_on(programs: Path) -> None:
     )
     await asyncio.sleep(0.2)
     running.process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(running.wait(), 5) == 5
+    assert await asyncio.wait_for(running.wait(), HANG_S) == 5
 
 
 @pytest.mark.parametrize(("options", "words"), [
@@ -195,7 +196,7 @@ async def test_a_probe_passes_its_words_and_takes_the_answer(
     server = await asyncio.start_unix_server(met, "s")
     async with server:
         done = await process.run(
-            [str(programs / "virt-probe"), "--socket", "s", "--timeoutSeconds", "3", *options], deadline_s=10,
+            [str(programs / "virt-probe"), "--socket", "s", "--timeoutSeconds", "3", *options], deadline_s=HANG_S,
             check=False,
         )  # fmt: skip
     assert (heard, done.code, done.stdout) == ([words], 5, "not ready")
@@ -206,6 +207,6 @@ async def test_a_probe_passes_its_words_and_takes_the_answer(
 ])
 async def test_a_probe_refuses_what_it_does_not_know(programs: Path, options: tuple[str, ...]) -> None:
     done = await process.run(
-        [str(programs / "virt-probe"), "--socket", "/nonexistent", *options], deadline_s=10, check=False
+        [str(programs / "virt-probe"), "--socket", "/nonexistent", *options], deadline_s=HANG_S, check=False
     )
     assert (done.code, done.stderr[:6]) == (2, "usage:")

@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.virt.launcher.test_guest import until
 from tests.virt.launcher.test_manager import NAME, SYNC, VMI, disks, hypervisor, manager, private, refused, status_of
+from tests.waits import HANG_S
 from virt.api import names
 from virt.launcher.libvirt_conn import JobProgress
 from virt.launcher.manager import Manager
@@ -86,7 +87,7 @@ async def test_a_guest_leaves_and_the_launcher_ends(manager: Manager, hypervisor
     assert await refused(manager, Migrate(uid="n")) == "Internal"
     await until(lambda: manager.status.migration)
     hypervisor.depart()
-    await asyncio.wait_for(manager.over.wait(), 5)
+    await asyncio.wait_for(manager.over.wait(), HANG_S)
     status = manager.status
     assert (status.state, status.reason) == (DomainState.SHUTOFF, "Migrated")
     assert status.migration is not None
