@@ -238,7 +238,9 @@ class World:
         await self.kube.delete(VMI, "vm", "ns")
 
     async def events(self) -> list[tuple[str, str]]:
-        """(type, reason), in the order they were told. A pass notes them after it has stored what the test has seen, and
-        they are written later still."""
+        """(type, reason), in the order they were told.
+
+        A pass notes them after it has stored what the test has seen, and they are written later still.
+        """
         await self.until(lambda: not self.controller.queue._processing and self.recorder.is_done)
         return [(event.type, event.reason) for event in (await self.kube.list(EVENT)).items]
