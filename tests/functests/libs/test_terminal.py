@@ -1,12 +1,12 @@
 """A program on a pseudo-terminal."""
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from itertools import chain, repeat
 
 import pytest
 
-from functests.libs import terminal as module
 from functests.libs.terminal import Terminal
 from tests.waits import HANG_S
 
@@ -47,21 +47,21 @@ def test_an_early_end_is_told() -> None:
 def test_what_came_while_nobody_looked_is_seen_however_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process stood still, and the deadline passed meanwhile."""
     with Terminal([sys.executable, "-c", RAW], {}) as terminal:
-        terminal.wait_for("banner", within_s=60)
+        terminal.wait_for("banner", within_s=HANG_S)
         terminal.type("x")
-        terminal.wait_for("'x'", within_s=60)
+        terminal.wait_for("'x'", within_s=HANG_S)
         for look in (
             lambda: terminal.wait_for("banner", within_s=5),
             lambda: terminal.wait_raw(within_s=5),
         ):
-            monkeypatch.setattr(module.time, "monotonic", standing_still())
+            monkeypatch.setattr(time, "monotonic", standing_still())
             look()
-        monkeypatch.setattr(module.time, "monotonic", standing_still())
+        monkeypatch.setattr(time, "monotonic", standing_still())
         with pytest.raises(AssertionError, match="did not appear in 5 s"):
             terminal.wait_for("never", within_s=5)
         monkeypatch.undo()
 
 
-def standing_still() -> "Iterator[float]":
+def standing_still() -> Callable[[], float]:
     """Times of a clock that is far behind each deadline from the second look on."""
     return chain([0.0], repeat(1000.0)).__next__
