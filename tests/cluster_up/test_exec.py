@@ -48,11 +48,14 @@ def test_a_missing_program_is_a_run_error() -> None:
 
 
 def test_the_deadline_ends_the_whole_group() -> None:
-    started = time.monotonic()
-    with pytest.raises(RunError) as caught:
-        run(["sh", "-c", "sleep 60 & echo $!; wait"], deadline_s=0.5)
-    assert caught.value.timed_out
-    assert time.monotonic() - started < 10
+    for deadline_s in (0.5, 5, 30):
+        started = time.monotonic()
+        with pytest.raises(RunError) as caught:
+            run(["sh", "-c", "sleep 300 & echo $!; wait"], deadline_s=deadline_s)
+        assert caught.value.timed_out
+        assert time.monotonic() - started < 100
+        if caught.value.result.stdout:
+            break                           # else the machine was so slow that the program had not begun
     child = int(caught.value.result.stdout)
     assert not is_alive(child)
 

@@ -1,5 +1,6 @@
 """A shell that stays open, spoken to as the engine speaks: frames on a socket. The shell is a real one."""
 
+import contextlib
 import select
 import socket
 import struct
@@ -33,9 +34,11 @@ class Engine:
         assert self.process.stdout is not None
         while data := self.process.stdout.read(65536):
             frame = struct.pack(">BxxxL", 1, len(data)) + data
-            for at in range(0, len(frame), self._cut):
-                self._there.sendall(frame[at : at + self._cut])
-        self._there.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):          # the shell has been given up
+                for at in range(0, len(frame), self._cut):
+                    self._there.sendall(frame[at : at + self._cut])
+        with contextlib.suppress(OSError):
+            self._there.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         self.process.kill()

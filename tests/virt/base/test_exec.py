@@ -46,9 +46,12 @@ async def test_deadline_kills_a_program_that_ignores_term_and_its_children(
     monkeypatch.setattr(virt_exec, "TERM_GRACE_S", 0.2)
     pids = tmp_path / "pids"
     script = f"trap '' TERM; sleep 60 & echo $$ $! > {pids}; while :; do sleep 60; done"
-    with pytest.raises(RunError) as caught:
-        await run(["sh", "-c", script], deadline_s=0.5)
-    assert caught.value.timed_out
+    for deadline_s in (0.5, 5, 30):
+        with pytest.raises(RunError) as caught:
+            await run(["sh", "-c", script], deadline_s=deadline_s)
+        assert caught.value.timed_out
+        if pids.exists() and pids.read_text():
+            break                           # else the machine was so slow that the program had not begun
     for pid in pids.read_text().split():
         assert await _is_gone(int(pid)), f"process {pid} is still there"
 
@@ -81,8 +84,8 @@ async def test_long_output_keeps_head_and_tail(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def _is_gone(pid: int) -> bool:
-    """Whether the process is gone or a zombie of somebody else, within a second."""
-    for _ in range(100):
+    """Whether the process is gone or a zombie of somebody else, within seconds."""
+    for _ in range(1000):
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
         except (FileNotFoundError, ProcessLookupError):

@@ -120,7 +120,8 @@ class Rig:
         writes = -1
         while writes != len(self.kube.writes):
             writes = len(self.kube.writes)
-            await asyncio.sleep(0.12)
+            for _ in range(12):             # many turns for everybody, also where the machine stands still in one
+                await asyncio.sleep(0.01)
 
     def place(self, pod: core.Pod, node: str = "node1") -> None:
         """The scheduler finds a node."""

@@ -107,7 +107,7 @@ async def test_who_hears_too_late_that_the_lease_is_taken_does_not_lead(monkeypa
     first = elector(kube, "one", FakeClock())
     task = asyncio.create_task(first.run(forever))
     await until(lambda: first.is_leader)
-    assert kube.asked == 2
+    assert kube.asked >= 2
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

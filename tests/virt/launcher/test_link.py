@@ -72,14 +72,21 @@ async def test_each_connection_begins_with_hello_and_the_state(path: Path) -> No
 
 
 async def test_settle_lets_the_answer_out(path: Path) -> None:
-    link = HandlerLink(serve, lambda: STATUS, pid=os.getpid(), path=str(path))
+    asked = asyncio.Event()
+
+    async def serve_slowly(_request: Request, _fds: tuple[int, ...]) -> Reply:
+        asked.set()
+        await asyncio.sleep(0.05)
+        return Reply(Done())
+
+    link = HandlerLink(serve_slowly, lambda: STATUS, pid=os.getpid(), path=str(path))
     handler = Handler(path)
     running = asyncio.create_task(link.run())
     peer, reading = await asyncio.wait_for(handler.accept(), HANG_S)
     await handler.hear(2)
     assert await link.tell(GuestPanicked())
     asking = asyncio.create_task(peer.call(Pause(), deadline_s=HANG_S))
-    await asyncio.sleep(0.02)
+    await asked.wait()
     await link.settle()
     running.cancel()
     assert (await asking).answer == Done()
