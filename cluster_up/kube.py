@@ -18,7 +18,7 @@ from virt.base import waiting
 T = TypeVar("T")
 
 FIELD_MANAGER = "cluster-up"
-_ASK_S = 5.0
+_ASK_S = 20.0               # a server that is down refuses at once; one that stands still with its machine is not
 _WRITE_S = 30.0
 _AWAY_S = 120.0             # a control plane on a slow machine answers again within it
 _BUSY = 429
