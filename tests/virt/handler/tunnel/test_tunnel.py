@@ -205,6 +205,19 @@ async def test_an_action_waits_for_the_launcher_to_dial_again(tmp_path: Path) ->
         assert isinstance(fake.asked[-1], Pause)
 
 
+async def test_a_guest_that_has_just_moved_here_is_known_a_moment_later(tmp_path: Path) -> None:
+    """virt-api asks the API server where it is; this node hears of it by a watch."""
+    async with node(tmp_path) as (world, fake, client):
+        world.tunnel._dials_within_s = HANG_S
+        world.vmis.store.remove("ns/vm")
+        asking = asyncio.create_task(client.put(f"{AT}/pause"))
+        await asyncio.sleep(0.1)
+        assert not asking.done()
+        world.change(guest_os_info=None)
+        assert (await asking).status == 200
+        assert isinstance(fake.asked[-1], Pause)
+
+
 async def test_actions_reach_the_guest_and_leave_an_event(tmp_path: Path) -> None:
     async with node(tmp_path) as (world, fake, client):
         assert (await client.put(f"{AT}/pause", data=b"{}")).status == 200
