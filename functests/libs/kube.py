@@ -221,3 +221,10 @@ class Space:
 
     def reasons(self, name: str, kind: str | None = None) -> list[str]:
         return [event["reason"] for event in self.events(name, kind)]
+
+    def wait_reasons(self, name: str, kind: str, *wanted: str) -> list[str]:
+        """Until there is an event of each wanted reason: components write them behind the status that they tell of."""
+        return patience.eventually(
+            f"events {', '.join(wanted)} of {name}", lambda: self.reasons(name, kind),
+            lambda found: set(wanted) <= set(found),
+        )  # fmt: skip

@@ -131,7 +131,7 @@ def check_moved(space: Space, nodes: Nodes, name: str, before: Home, migration: 
     source = patience.eventually(
         "the source's pod has ended well",
         lambda: space.rest.get(f"/api/v1/namespaces/{space.name}/pods/{before.pod}").ok(),
-        lambda pod: pod["status"]["phase"] in FINAL, within_s=30)
+        lambda pod: pod["status"]["phase"] in FINAL, within_s=patience.promised(30))
     assert source["status"]["phase"] == "Succeeded", source["status"]
     check_clean(nodes, before)
     return after
@@ -158,7 +158,7 @@ def check_stayed(space: Space, nodes: Nodes, name: str, before: Home, *, handed_
         "the target's pod has gone",
         lambda: [pod["metadata"]["name"] for pod in space.pods(space.vmi(name))
                  if pod["metadata"]["uid"] != before.pod_uid and pod["status"]["phase"] not in FINAL],
-        lambda left: not left, within_s=30)
+        lambda left: not left, within_s=patience.promised(30))
     now = home(space, nodes, name)
     assert now == before, f"{before} became {now}"
     assert TARGET_LABEL not in space.vmi(name)["metadata"]["labels"]
@@ -170,4 +170,4 @@ def check_clean(nodes: Nodes, left: Home) -> None:
     patience.eventually(
         f"nothing of the pod is left on {left.node}",
         lambda: [" ".join(process.argv)[:80] for process in nodes[left.node].processes(left.pod_uid)],
-        lambda found: not found, within_s=30)
+        lambda found: not found, within_s=patience.promised(30))

@@ -112,7 +112,7 @@ class Stack:
             f"{component} has a leader",
             lambda: self.holder(component),
             lambda holder: holder in [pod["metadata"]["name"] for pod in self.pods(component)],
-            within_s=60,
+            within_s=patience.promised(60),
         )
         return self.pod(name)
 
@@ -134,7 +134,7 @@ class Stack:
             f"{name} has devices and takes VMs",
             lambda: (self.devices(name), self.schedulable(name)),
             lambda seen: seen[0] > 0 and seen[1] == "true",
-            within_s=60,
+            within_s=patience.promised(60),
         )
 
     # --- all ---
@@ -147,7 +147,13 @@ class Stack:
             for pod in self.pods(component)
             if not is_ready(pod)
         ]
-        found += [f"no pod of {component}" for component in COMPONENTS if not self.pods(component)]
+        # One that was just deleted is no pod any more, and its successor may not be made yet.
+        counts = {component: len(self.pods(component)) for component in COMPONENTS}
+        found += [
+            f"{component} has {counts[component]} pods, not {wanted}"
+            for component, wanted in self._replicas().items()
+            if counts[component] != wanted
+        ]
         (kubevirt,) = self.rest.get(_KUBEVIRTS).ok()["items"]
         wanted = {"Available": "True", "Degraded": "False", "Progressing": "False"}
         found += [
@@ -163,6 +169,16 @@ class Stack:
             if self.devices(worker) == 0:
                 found.append(f"node {worker} has no {TUN} to give")
         return found
+
+    def _replicas(self) -> dict[str, int]:
+        """How many pods each component should have."""
+        deployments, sets = (
+            self.rest.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/{plural}").ok()["items"]
+            for plural in ("deployments", "daemonsets")
+        )
+        wanted = {item["metadata"]["name"]: int(item["spec"]["replicas"]) for item in deployments}
+        wanted |= {item["metadata"]["name"]: int(item["status"]["desiredNumberScheduled"]) for item in sets}
+        return {component: wanted.get(component, 1) for component in COMPONENTS}
 
     def wait_well(self, *, within_s: float | None = None) -> None:
         patience.eventually(

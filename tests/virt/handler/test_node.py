@@ -211,10 +211,13 @@ async def test_without_grace_the_guest_is_destroyed_and_that_is_no_failure(tmp_p
 
 
 async def test_a_guest_that_does_not_obey_is_destroyed_when_its_grace_is_over(tmp_path: Path) -> None:
-    async with World(tmp_path, vmi(termination_grace_period_seconds=1)).running() as world:
+    async with World(tmp_path, vmi(termination_grace_period_seconds=600)).running() as world:
         fake = await world.launcher(FakeLauncher(obeys=False))
         await world.phase("Running")
         await world.delete()
+        await world.until(lambda: Shutdown() in fake.asked)
+        world.clock.ahead_s = 601
+        world.controller.queue.add("ns/vm")
         await world.phase("Failed")
         assert [type(request) for request in fake.asked] == [SyncVmi, Shutdown, Destroy]
 

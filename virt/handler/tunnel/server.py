@@ -76,7 +76,8 @@ class Refusal(Exception):
 
 class Tunnel:
     """``vmis`` and ``launchers`` are those of this node. ``dials_within_s``: how long a request waits for a launcher
-    that is not connected: its guest goes on while the handler is replaced, so people may act at any moment."""
+    that is not connected: its guest goes on while the handler is replaced, so people may act at any moment. A VMI that
+    is not known is waited for as well: virt-api hears of one that has just moved here before this node's cache does."""
 
     def __init__(
         self, vmis: Store[v1.VirtualMachineInstance], launchers: Launchers, recorder: EventRecorder, *,
@@ -200,12 +201,12 @@ class Tunnel:
         deadline = loop.time() + self._dials_within_s
         while True:
             vmi = self._vmis.find(namespace, name)
-            if vmi is None:
-                raise Refusal(not_found("virtualmachineinstance.kubevirt.io", name))
-            launcher = self._launchers.of(vmi)
-            if launcher is not None and launcher.is_connected:
+            launcher = self._launchers.of(vmi) if vmi is not None else None
+            if vmi is not None and launcher is not None and launcher.is_connected:
                 return vmi, launcher
             if (launcher is not None and launcher.is_dead) or loop.time() >= deadline:
+                if vmi is None:
+                    raise Refusal(not_found("virtualmachineinstance.kubevirt.io", name))
                 raise Refusal(failure(503, f"the launcher of {namespace}/{name} is not connected; try again"))
             await asyncio.sleep(LOOK_S)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.authority import Authority
+from tests.waits import HANG_S
 from virt.api import names
 from virt.handler.migration.ports import SourcePorts, TargetPorts, notice_silence
 from virt.kube.http import Certificates
@@ -64,7 +65,7 @@ async def through(source: SourcePorts, numbers: Mapping[str, int], *, in_clear: 
         near.setblocking(False)
         await loop.sock_connect(near, name)
         await loop.sock_sendall(near, b"hello")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             try:
                 return await loop.sock_recv(near, 100)
             except ConnectionError:
