@@ -3,7 +3,10 @@
 A process is killed by its pid on its node, found through the pod's UID, so nothing of the product takes part in it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
+
+from urllib3.exceptions import HTTPError
 
 from functests.libs import patience
 from functests.libs.cluster import Cluster
@@ -163,6 +166,16 @@ class Stack:
             if self.devices(worker) == 0:
                 found.append(f"node {worker} has no {TUN} to give")
         return found
+
+    def wait_answered(self) -> None:
+        """Until the API server answers and calls itself ready, after it did not."""
+
+        def code() -> int:
+            with suppress(HTTPError):
+                return self.rest.get("/readyz").code
+            return 0
+
+        patience.eventually("the API server is ready", code, lambda seen: seen == 200, within_s=60 + patience.boots(1))
 
     def wait_well(self, *, within_s: float | None = None) -> None:
         patience.eventually(
