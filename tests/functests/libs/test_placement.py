@@ -55,11 +55,12 @@ def test_what_others_write_in_between_is_kept() -> None:
 
 def test_both_go_where_the_block_fails() -> None:
     server = Server()
-    with (
-        pytest.raises(ValueError, match="of the test"),
-        placement.cordoned(server, "a"),  # type: ignore[arg-type]
-        placement.tainted(server, "a", "own", "NoSchedule"),  # type: ignore[arg-type]
-    ):
-        assert server.node["spec"]["unschedulable"] is True
-        raise ValueError("of the test")
+
+    def fail() -> None:
+        with placement.cordoned(server, "a"), placement.tainted(server, "a", "own", "NoSchedule"):  # type: ignore[arg-type]
+            assert server.node["spec"]["unschedulable"] is True
+            raise ValueError("of the test")
+
+    with pytest.raises(ValueError, match="of the test"):
+        fail()
     assert server.node["spec"] == {"taints": [OTHER]}
