@@ -95,9 +95,12 @@ def _versions(rest: Rest, damages: tuple[Damage, ...]) -> dict[str, str]:
 
 def _stands_still(rest: Rest, damages: tuple[Damage, ...]) -> None:
     before = _versions(rest, damages)
-    patience.quiet(
-        "the operator writes on", lambda: _versions(rest, damages), lambda seen: seen != before, for_s=30, every_s=2
-    )
+
+    def written() -> dict[str, tuple[str, str]]:
+        now = _versions(rest, damages)
+        return {what: (before[what], now[what]) for what in before if now[what] != before[what]}
+
+    patience.quiet("the operator writes on", written, bool, for_s=30, every_s=2)
 
 
 @pytest.mark.demand(seconds=120)
