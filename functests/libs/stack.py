@@ -5,6 +5,7 @@ A process is killed by its pid on its node, found through the pod's UID, so noth
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from urllib3.exceptions import HTTPError
 
@@ -93,14 +94,14 @@ class Stack:
     def kill(self, pod: Object) -> None:
         self.signal(pod, "KILL")
 
-    def wait_restarted(self, pod: Object) -> Object:
+    def wait_restarted(self, pod: Object, *, within_s: float | None = None) -> Object:
         """Until the pod's container is another one than in ``pod``, and ready."""
         before = container(pod)["containerID"]
         return patience.eventually(
             f"{pod['metadata']['name']} is back",
             lambda: self.pod(pod["metadata"]["name"]),
             lambda now: is_ready(now) and container(now)["containerID"] != before,
-            within_s=60 + patience.boots(1),
+            within_s=within_s if within_s is not None else 60 + patience.boots(1),
         )
 
     # --- leases ---
@@ -118,6 +119,15 @@ class Stack:
             within_s=60,
         )
         return self.pod(name)
+
+    def wait_led(self, component: str, since: datetime) -> None:
+        """Until somebody who leads has said so after ``since``: what the API tells of before may be of the dead."""
+        patience.eventually(
+            f"{component} is led",
+            lambda: str(self.rest.get(f"{_LEASES}/{component}").ok()["spec"].get("renewTime") or ""),
+            lambda renewed: bool(renewed) and datetime.fromisoformat(renewed) > since,
+            within_s=60 + patience.boots(1),
+        )
 
     # --- nodes ---
 
