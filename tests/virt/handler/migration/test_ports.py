@@ -1,6 +1,7 @@
 """Ports of migrations with real certificates: who gets through, and what is in the clear."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -10,7 +11,8 @@ import pytest
 
 from tests.fakes.authority import Authority
 from virt.api import names
-from virt.handler.migration.ports import SourcePorts, TargetPorts, notice_silence
+from virt.handler.migration.ports import SourcePorts, TargetPorts
+from virt.handler.migration.streams import notice_silence
 from virt.kube.http import Certificates
 
 LOOPBACK = "127.0.0.1"
@@ -129,8 +131,8 @@ async def test_without_tls_everything_is_in_the_clear(
         port = int(next(iter(await target.listen("other", "n", (0,), ends.open))))
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
         writer.write(b"hello\n")
-        answer = await reader.read(100)
-        assert b"welcome" not in answer
+        with contextlib.suppress(ConnectionResetError):
+            assert b"welcome" not in await reader.read(100)
         assert len(ends.opened) == 1, "bytes in the clear reached a launcher"
         writer.close()
     finally:
@@ -139,12 +141,8 @@ async def test_without_tls_everything_is_in_the_clear(
         target.close()
 
 
-async def test_a_peer_that_is_gone_is_noticed() -> None:
-    server = await asyncio.start_server(lambda *_: None, LOOPBACK, 0)
-    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    notice_silence(writer)
-    sock = writer.get_extra_info("socket")
-    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
-    writer.close()
-    server.close()
+def test_a_peer_that_is_gone_is_noticed() -> None:
+    with socket.socket() as sock:
+        notice_silence(sock)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
