@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -11,6 +12,7 @@ import pytest
 
 from tests.fakes.authority import Authority
 from virt.api import names
+from virt.handler.migration import ports
 from virt.handler.migration.ports import SourcePorts, TargetPorts
 from virt.handler.migration.streams import notice_silence
 from virt.kube.http import Certificates
@@ -104,6 +106,56 @@ def _trusting_nobody(context: ssl.SSLContext) -> ssl.SSLContext:
     """A stranger does not care whom it talks to."""
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+async def test_all_arrives_through_tls(certificates: Mapping[str, Certificates], ends: Ends) -> None:
+    """More than all buffers hold, in both directions at the same time."""
+    source, target = SourcePorts(certificates["migration"].client), TargetPorts(
+        certificates["handler"].server, host=LOOPBACK)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind("")
+    listener.listen()
+    loop = asyncio.get_running_loop()
+    source.serve("vmi", "m", {0: listener}, LOOPBACK, await target.listen("vmi", "m", (0,), ends.open))
+    there, back = os.urandom(6_000_001), os.urandom(5_000_007)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as near:
+            near.setblocking(False)
+            await loop.sock_connect(near, listener.getsockname())
+            async with asyncio.timeout(30), asyncio.TaskGroup() as both:
+                while not ends.opened:
+                    await asyncio.sleep(0.005)
+                both.create_task(loop.sock_sendall(near, there))
+                both.create_task(loop.sock_sendall(ends.opened[0], back))
+                memory = both.create_task(_exactly(ends.opened[0], len(there)))
+                told = both.create_task(_exactly(near, len(back)))
+            assert memory.result() == there
+            assert told.result() == back
+    finally:
+        source.close()
+        target.close()
+
+
+async def _exactly(sock: socket.socket, count: int) -> bytes:
+    found = bytearray()
+    while len(found) < count and (data := await asyncio.get_running_loop().sock_recv(sock, 1 << 16)):
+        found += data
+    return bytes(found)
+
+
+async def test_who_says_nothing_is_cut_off(
+    certificates: Mapping[str, Certificates], ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "HANDSHAKE_S", 0.05)
+    target = TargetPorts(certificates["handler"].server, host=LOOPBACK)
+    port = int(next(iter(await target.listen("vmi", "m", (0,), ends.open))))
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    try:
+        async with asyncio.timeout(10):
+            assert await reader.read(1) == b""
+    finally:
+        writer.close()
+        target.close()
 
 
 async def test_the_target_has_to_be_a_handler(certificates: Mapping[str, Certificates], ends: Ends) -> None:

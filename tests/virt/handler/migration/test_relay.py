@@ -75,15 +75,30 @@ async def test_all_arrives_before_the_end(sides: Sides) -> None:
 
 
 async def test_what_was_sent_arrives_though_the_sender_has_gone(sides: Sides) -> None:
-    """With something on its way to it, which nobody reads any more."""
+    """Also when something is sent to it meanwhile: a socket that is closed answers that with a reset."""
     loop = asyncio.get_running_loop()
-    await loop.sock_sendall(sides.peer, b"read by nobody")
-    await loop.sock_sendall(sides.guest, b"x" * (3 * BUFFER))
+    await loop.sock_sendall(sides.guest, b"device state")
     sides.guest.close()
+    done, _ = await asyncio.wait({sides.relay}, timeout=0.3)
+    assert not done, "the connection was closed though the other side had not ended"
+    await loop.sock_sendall(sides.peer, b"late")
     async with asyncio.timeout(10):
-        assert await received(sides.peer) == b"x" * (3 * BUFFER)
+        assert await received(sides.peer) == b"device state"
     sides.peer.close()
     await ended(sides)
+
+
+async def test_a_reader_that_pauses_gets_all(sides: Sides) -> None:
+    """Nothing comes from it that could wake the relay instead."""
+    loop = asyncio.get_running_loop()
+    sending = asyncio.create_task(loop.sock_sendall(sides.guest, bytes(64 * BUFFER)))
+    done, _ = await asyncio.wait({sending}, timeout=0.3)
+    assert not done, "buffers hold more than they should"
+    count = 0
+    async with asyncio.timeout(30):
+        while count < 64 * BUFFER:
+            count += len(await loop.sock_recv(sides.peer, 1 << 16))
+        await sending
 
 
 async def test_a_guest_hears_at_once_that_the_other_side_has_gone(sides: Sides) -> None:
