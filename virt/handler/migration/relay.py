@@ -13,6 +13,7 @@ import threading
 import time
 
 BUFFER = 1 << 18
+RECORD = 1 << 14                # the most that TLS gives at once
 LINGER_S = 30.0                 # how long one way may last when the other has ended
 
 
@@ -88,10 +89,11 @@ class _Way:
         return None
 
     def _fill(self) -> None:
-        """A read of TLS gives one record, which is little: they are gathered."""
+        """A read of TLS gives one record, which is little: they are gathered. None is read by halves: what OpenSSL has
+        left of one wakes no poll."""
         count = 0
         try:
-            while count < BUFFER and not self._has_ended:
+            while count <= BUFFER - RECORD and not self._has_ended:
                 more = self._source.recv_into(self._buffer[count:])
                 self._has_ended = not more
                 count += more

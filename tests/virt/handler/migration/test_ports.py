@@ -12,9 +12,9 @@ import pytest
 
 from tests.fakes.authority import Authority
 from virt.api import names
-from virt.handler.migration import ports
+from virt.handler.migration import ports, relay
 from virt.handler.migration.ports import SourcePorts, TargetPorts
-from virt.handler.migration.streams import notice_silence
+from virt.handler.migration.streams import notice_silence, secured
 from virt.kube.http import Certificates
 
 LOOPBACK = "127.0.0.1"
@@ -141,6 +141,30 @@ async def _exactly(sock: socket.socket, count: int) -> bytes:
     while len(found) < count and (data := await asyncio.get_running_loop().sock_recv(sock, 1 << 16)):
         found += data
     return bytes(found)
+
+
+async def test_nothing_stays_behind_in_openssl(
+    certificates: Mapping[str, Certificates], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that do not fit into the buffer as a whole, and nothing after them."""
+    monkeypatch.setattr(relay, "BUFFER", 4 * relay.RECORD)
+    (peer, far), (guest, near) = socket.socketpair(), socket.socketpair()
+    for each in (peer, far, guest, near):
+        each.setblocking(False)
+    client, server = await asyncio.gather(
+        secured(peer, certificates["migration"].client, is_server=False),
+        secured(far, certificates["handler"].server, is_server=True))
+    records = [bytes(1000), *(bytes(relay.RECORD) for _ in range(4))]
+    for record in records:
+        assert client.send(record) == len(record)
+    joined = asyncio.create_task(relay.join(near, server))
+    try:
+        async with asyncio.timeout(10):
+            assert len(await _exactly(guest, sum(map(len, records)))) == sum(map(len, records))
+    finally:
+        client.close()
+        guest.close()
+        await joined
 
 
 async def test_who_says_nothing_is_cut_off(
