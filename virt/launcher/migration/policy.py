@@ -71,7 +71,7 @@ def downtime_ms(limits: MigrationLimits, passes: int) -> int:
     QEMU switches over as soon as what is left fits into this time, so every guest pays what it is given. It begins
     with little, which an idle guest never exceeds; one that writes too fast for it is given more, up to the limit.
 
-    >>> [downtime_ms(MigrationLimits(max_downtime_ms=900), passes) for passes in (0, 2, 3, 4, 8)]
+    >>> [downtime_ms(MigrationLimits(max_downtime_ms=900), passes) for passes in (0, 1, 2, 3, 8)]
     [50, 50, 100, 200, 900]
     """
-    return min(limits.max_downtime_ms, FIRST_DOWNTIME_MS << min(max(passes - 2, 0), 30))
+    return min(limits.max_downtime_ms, FIRST_DOWNTIME_MS << min(max(passes - 1, 0), 30))
