@@ -44,9 +44,12 @@ class _Joined:
         self.accepting.append(task)
 
     async def _accept(self, listener: socket.socket, serve: Serve) -> None:
-        while True:
-            sock, _ = await asyncio.get_running_loop().sock_accept(listener)
-            self._serve(serve(sock))
+        try:
+            while True:
+                sock, _ = await asyncio.get_running_loop().sock_accept(listener)
+                self._serve(serve(sock))
+        except OSError as error:
+            _logger.error("no more connections are accepted", error=str(error))
 
     def _serve(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
