@@ -58,7 +58,8 @@ def handlers_cpu_s(stack: Stack) -> float:
     return used
 
 
-def one_move(space: Space, nodes: Nodes, number: int) -> bare.Job:
+def one_move(space: Space, nodes: Nodes, number: int) -> tuple[bare.Job, vmis.OnNode]:
+    """And where the guest is then."""
     began = time.monotonic()
     name = moves.migrate(space, "vm", f"move-{number}")
     patience.eventually(
@@ -67,8 +68,9 @@ def one_move(space: Space, nodes: Nodes, number: int) -> bare.Job:
     wall_s = time.monotonic() - began
     vmi = space.vmi("vm")
     pod = next(pod for pod in space.pods(vmi) if pod["metadata"]["name"] == moves.state(vmi)["targetPod"])
-    there = launcher.Launcher(nodes[vmi["status"]["nodeName"]], pod["metadata"]["uid"])
-    return bare.job(there.virsh("domjobinfo --completed --rawstats"), wall_s)
+    there = vmis.OnNode(nodes[vmi["status"]["nodeName"]], pod["metadata"]["uid"], vmi["metadata"]["uid"])
+    told = launcher.Launcher(there.node, there.pod_uid).virsh("domjobinfo --completed --rawstats")
+    return bare.job(told, wall_s), there
 
 
 def p50(jobs: list[bare.Job]) -> dict[str, Any]:
@@ -82,11 +84,13 @@ def p50(jobs: list[bare.Job]) -> dict[str, Any]:
     }
 
 
-def left_behind(nodes: Nodes, homes: list[moves.Home]) -> int:
-    """Processes of pods that the guest has left; those of the last one are ending just now."""
-    for home in homes:
-        moves.check_clean(nodes, home)
-    return sum(len(nodes[home.node].processes(home.pod_uid)) for home in homes)
+def left_behind(homes: list[vmis.OnNode]) -> int:
+    """Processes of pods that the guest has left; the last one gets time to end."""
+    def left(home: vmis.OnNode) -> int:
+        return len(home.node.processes(home.pod_uid))
+
+    patience.eventually("the last pod has ended", lambda: left(homes[-1]), lambda count: not count, within_s=30)
+    return sum(map(left, homes))
 
 
 def guest(space: Space, cluster: Cluster, chosen: argparse.Namespace) -> Console:
@@ -137,19 +141,20 @@ def compared(cluster: Cluster, nodes: Nodes, chosen: argparse.Namespace) -> dict
         bare_guest(cluster, pair, chosen, cpu)
         stack = Stack(space.rest, nodes, cluster)
         witness = Witness(shell) if chosen.writes else None
-        homes: list[moves.Home] = []
+        homes = [vmis.on_node(space, nodes, space.vmi("vm"))]
         cpu_s = 0.0
         for number in range(chosen.count):
-            homes.append(moves.home(space, nodes, "vm"))
             before = handlers_cpu_s(stack)
-            ours.append(one_move(space, nodes, number))
+            job, there = one_move(space, nodes, number)
+            ours.append(job)
+            homes.append(there)
             cpu_s += handlers_cpu_s(stack) - before
             theirs.append(pair.move(copies=bool(chosen.disk)))
         extra: dict[str, Any] = {}
         if witness is not None:
             witness.shell = space.shell("vm")
             extra = {"records_checked": records.check(witness.shell), "stood_still_s": witness.check().step_s,
-                     "left_processes": left_behind(nodes, homes)}
+                     "left_processes": left_behind(homes[:-1])}
     us, them = p50(ours), p50(theirs)
     bar: dict[str, Any] | None = None
     if chosen.disk:
