@@ -270,6 +270,7 @@ class Libvirt:
             dirty_rate=number(libvirt.VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) * (
                 number(libvirt.VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE) or _PAGE),
             transfer_rate=number(libvirt.VIR_DOMAIN_JOB_MEMORY_BPS),
+            passes=number(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION),
         )
 
     async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
