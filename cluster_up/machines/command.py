@@ -4,6 +4,7 @@ What is not obvious was found by trying: q35 with a split irqchip and interrupt 
 ``caching-mode=on`` makes assignment possible at all; a root port for each card; no iommu_platform on the root disk.
 """
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +19,13 @@ _EMULATED_ARGUMENTS = "mitigations=off nokaslr tsc=reliable no_timer_check"
 
 @dataclass(frozen=True)
 class Files:
-    """``folder`` has vmlinuz, initrd and the machine's own disk.img; sockets are made in it."""
+    """``folder`` has vmlinux, initrd and the machine's own disk.img; sockets are made in it."""
 
     folder: Path
 
     @property
     def kernel(self) -> Path:
-        return self.folder / "vmlinuz"
+        return self.folder / "vmlinux"
 
     @property
     def initrd(self) -> Path:
@@ -39,18 +40,13 @@ class Files:
         return self.folder / "qmp.sock"
 
 
-@dataclass(frozen=True)
-class Address:
-    """Of the machine on the cluster's network: what the engine gave its container."""
-
-    address: str
-    prefix: int
-    gateway: str
+# The engine gives the container another address at another start; recipes/machine/start.sh puts it in.
+ADDRESS, GATEWAY = "@ADDRESS@", "@GATEWAY@"
+TAP = "machine0"
 
 
-def argv(machine: Machine, files: Files, address: Address, *, kvm: bool, tap: str, cards_group: str) -> list[str]:
-    """``tap``: joined to the cluster's network. ``cards_group``: address and port of the multicast group over which the
-    cards of all machines see each other; the PFs of one machine do too."""
+def argv(machine: Machine, files: Files, *, kvm: bool) -> list[str]:
+    """The PFs of one machine see each other, and nobody else."""
     words = [
         "qemu-system-x86_64", "-name", machine.name,
         "-machine", "q35,kernel-irqchip=split",
@@ -59,31 +55,37 @@ def argv(machine: Machine, files: Files, address: Address, *, kvm: bool, tap: st
         "-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio",
         "-qmp", f"unix:{files.monitor},server=on,wait=off",
         "-device", "intel-iommu,intremap=on,caching-mode=on",
-        "-kernel", str(files.kernel), "-initrd", str(files.initrd), "-append", _append(machine, address, kvm=kvm),
+        "-kernel", str(files.kernel), "-initrd", str(files.initrd), "-append", _append(machine, kvm=kvm),
         # A machine that is lost is made anew: nothing waits for the disk.
         "-drive", f"file={files.disk},format=raw,if=none,id=root,cache=unsafe,discard=unmap",
         "-device", "virtio-blk-pci,drive=root",
-        "-netdev", f"tap,id=cluster,ifname={tap},script=no,downscript=no",
+        "-netdev", f"tap,id=cluster,ifname={TAP},script=no,downscript=no",
         "-device", f"virtio-net-pci,netdev=cluster,mac={machine.mac}",
+        # Shells, from the container only.
+        "-netdev", f"user,id=control,restrict=on,{_forwarded(1022)},{_forwarded(1023)}",
+        "-device", f"virtio-net-pci,netdev=control,mac={machine.control_mac}",
         "-device", "virtio-rng-pci",
     ]
-    if machine.cards:
-        # A hub has no loss of its own, and a VF of one card reaches the other cards of its machine through it.
-        words += ["-netdev", f"socket,id=cards,mcast={cards_group}"]
-        words += ["-netdev", "hubport,id=uplink,hubid=1,netdev=cards"]
     for card in range(1, machine.cards + 1):
         words += [
             "-device", f"pcie-root-port,id=port{card},chassis={card}",
+            # A hub: a VF of one card reaches the other cards of its machine, and nothing is lost on the way.
             "-netdev", f"hubport,id=card{card},hubid=1",
             "-device", f"igb,bus=port{card},netdev=card{card},mac={machine.card_mac(card)}",
         ]
     return words
 
 
-def _append(machine: Machine, address: Address, *, kvm: bool) -> str:
-    """The kernel's command line; the node sets up its network from ``machine.address`` and its like."""
+def _forwarded(port: int) -> str:
+    return f"hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:{port}"
+
+
+def _append(machine: Machine, *, kvm: bool) -> str:
+    """The kernel's command line. The machine's own words are read by recipes/machine/files/usr/local/sbin."""
+    identity = uuid.uuid5(uuid.NAMESPACE_DNS, machine.name).hex
     own = (
-        f"machine.name={machine.name} machine.address={address.address}/{address.prefix} "
-        f"machine.gateway={address.gateway} machine.mac={machine.mac}"
+        f"systemd.hostname={machine.name} systemd.machine_id={identity} "
+        f"machine.address={ADDRESS} machine.gateway={GATEWAY} "
+        f"machine.mac={machine.mac} machine.control={machine.control_mac} machine.cards={machine.cards_prefix}"
     )
     return " ".join([_ARGUMENTS, *([] if kvm else [_EMULATED_ARGUMENTS]), own])

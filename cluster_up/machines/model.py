@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 MOST_CARDS = 4
+ROLE = "machine"               # of its node; "worker" is what tests may use as they like
 CARD_FUNCTIONS = 7            # of QEMU's igb
 LEAST_MEMORY_MIB = 2048       # the node's own daemons, and room for one small guest
 
@@ -27,8 +28,18 @@ class Machine:
         """Of the card on the cluster's network."""
         return _mac(self.number, 0)
 
+    @property
+    def control_mac(self) -> str:
+        """Of the link to its container."""
+        return _mac(self.number, 0xFF)
+
+    @property
+    def cards_prefix(self) -> str:
+        """What the addresses of its physical functions begin with; the rest is the card's number."""
+        return _mac(self.number, 0)[:-2]
+
     def card_mac(self, card: int) -> str:
-        """Of a physical function, counted from 1. Different on all machines: their cards share one network."""
+        """Of a physical function, counted from 1."""
         return _mac(self.number, card)
 
 

@@ -5,11 +5,12 @@ joined, those that are stopped are started, those that are wanted no more are ta
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from cluster_up.config.types import Config
-from cluster_up.machines.model import Machine
+from cluster_up.machines.model import ROLE, Machine
 from cluster_up.providers.api import Existence, NodeView, Provider
 
 
@@ -62,9 +63,13 @@ class WithMachines:
         return self._nodes.existence()
 
     def nodes(self) -> tuple[NodeView, ...]:
-        """A machine that is wanted and missing counts as stopped: so ``up`` knows that there is something to start."""
-        there = {view.name: view for view in self._hosts.views()}
-        missing = (NodeView(name, "worker", "", running=False) for name in self._wanted if name not in there)
+        """A machine that is wanted and missing counts as stopped, and so does one that is there and not wanted: so ``up``
+        knows that there is something to do."""
+        there = {
+            view.name: view if view.name in self._wanted else replace(view, running=False)
+            for view in self._hosts.views()
+        }
+        missing = (NodeView(name, ROLE, "", running=False) for name in self._wanted if name not in there)
         return (*self._nodes.nodes(), *sorted((*there.values(), *missing), key=lambda view: view.name))
 
     def create(self, config: Config, image: str, registry_port: int) -> None:

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster_up.machines.command import Address, Files, argv
+from cluster_up.machines.command import Files, argv
 from cluster_up.machines.model import Machine, machines
 
-ADDRESS = Address("172.18.0.7", 16, "172.18.0.1")
 FILES = Files(Path("/machine"))
 
 
 def command(machine: Machine, *, kvm: bool = False) -> list[str]:
-    return argv(machine, FILES, ADDRESS, kvm=kvm, tap="tap0", cards_group="230.0.0.1:1234")
+    return argv(machine, FILES, kvm=kvm)
 
 
 def values(words: list[str], option: str) -> list[str]:
@@ -23,8 +22,9 @@ def test_machines_of_a_cluster_differ_in_names_and_addresses() -> None:
     first, second = machines("dev", 2, memory_mib=4096, cpus=2, cards=2)
     assert (first.name, second.name) == ("dev-machine", "dev-machine2")
     macs = [machine.mac for machine in (first, second)]
+    macs += [machine.control_mac for machine in (first, second)]
     macs += [machine.card_mac(card) for machine in (first, second) for card in (1, 2)]
-    assert len(set(macs)) == 6
+    assert len(set(macs)) == 8
 
 
 def test_devices_can_be_passed_on() -> None:
@@ -45,8 +45,7 @@ def test_each_card_has_a_port_of_its_own_on_one_network(cards: int) -> None:
         f"bus=port{card}" for card in range(1, cards + 1)]
     assert sum(word.startswith("pcie-root-port") for word in devices) == cards
     hubs = [word for word in values(words, "-netdev") if "hubid=1" in word]
-    assert len(hubs) == (cards + 1 if cards else 0)
-    assert any("mcast=" in word for word in values(words, "-netdev")) == bool(cards)
+    assert len(hubs) == cards
 
 
 def test_kvm_is_used_where_it_runs_guests() -> None:
@@ -60,6 +59,16 @@ def test_the_machine_is_told_its_address_and_its_card() -> None:
     machine = Machine("dev", 1)
     words = command(machine)
     (arguments,) = values(words, "-append")
-    assert "machine.address=172.18.0.7/16" in arguments
+    assert "machine.address=@ADDRESS@ machine.gateway=@GATEWAY@" in arguments
     assert f"machine.mac={machine.mac}" in arguments
+    assert f"machine.control={machine.control_mac}" in arguments
+    (prefix,) = [word.partition("=")[2] for word in arguments.split() if word.startswith("machine.cards=")]
+    assert machine.card_mac(1) == f"{prefix}01"
     assert f"virtio-net-pci,netdev=cluster,mac={machine.mac}" in values(words, "-device")
+
+
+def test_shells_are_reached_from_the_container_only() -> None:
+    (control,) = [word for word in values(command(Machine("dev", 1)), "-netdev") if word.startswith("user,")]
+    assert "restrict=on" in control
+    assert [word.split("=")[1] for word in control.split(",") if word.startswith("hostfwd")] == [
+        "tcp:127.0.0.1:1022-10.0.2.15:1022", "tcp:127.0.0.1:1023-10.0.2.15:1023"]

@@ -46,7 +46,7 @@ class FakeHosts:
         self.there: dict[str, bool] = {}
 
     def views(self) -> tuple[NodeView, ...]:
-        return tuple(NodeView(name, "worker", "172.18.0.7", running) for name, running in sorted(self.there.items()))
+        return tuple(NodeView(name, "machine", "172.18.0.7", running) for name, running in sorted(self.there.items()))
 
     def make(self, machine: Machine, image: str) -> None:
         self._said.append(f"{machine.name} made of {image}")
@@ -81,8 +81,8 @@ class Stand:
 def test_a_missing_machine_looks_like_a_stopped_node() -> None:
     nodes = Stand(2, dev_machine=True).provider.nodes()
     assert [(view.name, view.role, view.running) for view in nodes] == [
-        ("dev-control-plane", "control-plane", True), ("dev-machine", "worker", True),
-        ("dev-machine2", "worker", False)]
+        ("dev-control-plane", "control-plane", True), ("dev-machine", "machine", True),
+        ("dev-machine2", "machine", False)]
 
 
 def test_a_machine_comes_to_a_cluster_that_runs() -> None:
