@@ -84,7 +84,7 @@ def _append(machine: Machine, *, kvm: bool) -> str:
     """The kernel's command line. The machine's own words are read by recipes/machine/files/usr/local/sbin."""
     identity = uuid.uuid5(uuid.NAMESPACE_DNS, machine.name).hex
     own = (
-        f"systemd.hostname={machine.name} systemd.machine_id={identity} "
+        f"machine.name={machine.name} systemd.machine_id={identity} "
         f"machine.address={ADDRESS} machine.gateway={GATEWAY} "
         f"machine.mac={machine.mac} machine.control={machine.control_mac} machine.cards={machine.cards_prefix}"
     )

@@ -5,7 +5,7 @@
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cluster_up import docker
@@ -34,13 +34,17 @@ _RUN = ["sh", "/start.sh"]
 
 
 class Containers:
-    """``folder`` is the cluster's. ``kvm``: whether a guest boots on this machine's /dev/kvm."""
+    """``folder`` is the cluster's. ``kvm``: whether a guest boots on this machine's /dev/kvm; ``baked``: see disk.py."""
 
-    def __init__(self, cluster: str, network: str, folder: Path, *, kvm: Callable[[], bool], log: Log) -> None:
+    def __init__(
+        self, cluster: str, network: str, folder: Path, *, kvm: Callable[[], bool],
+        baked: Callable[[], Sequence[str]], log: Log,
+    ) -> None:
         self._cluster = cluster
         self._network = network
         self._folder = folder / "machines"
         self._kvm = kvm
+        self._baked = baked
         self._log = log
 
     def views(self) -> tuple[NodeView, ...]:
@@ -54,7 +58,7 @@ class Containers:
 
     def make(self, machine: Machine, image: str) -> None:
         image_of_qemu = debian.base_image("machine", _SUITE, _PACKAGES, log=self._log)
-        made = disk.files(image, self._log)
+        made = disk.files(image, self._baked(), self._log)
         place = self._folder / machine.name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)

@@ -6,7 +6,7 @@ written in a container of the node image.
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cluster_up import docker
@@ -22,7 +22,7 @@ _VERSION = "1"            # raise it when this module makes something else from 
 _SUITE = "trixie"
 _KERNEL = ("linux-image-amd64",)
 _THING = "machine"
-_SIZE = "12G"
+_SIZE = "14G"
 _MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 BUILD_PREFIX = "virt-machine-build-"
 # Whatever is no part of a machine: sound, screens, radio, and buses that QEMU has not. The disk is written sooner.
@@ -33,19 +33,22 @@ _UNUSED = (
 )  # fmt: skip
 
 
-def identity(node_image: str) -> str:
+def identity(node_image: str, baked: Sequence[str]) -> str:
     return digest(
-        _VERSION, node_image, debian.identity(_SUITE, _KERNEL, "extract"), _SIZE, *_MODULES, *_UNUSED,
+        _VERSION, node_image, *baked, debian.identity(_SUITE, _KERNEL, "extract"), _SIZE, *_MODULES, *_UNUSED,
         *content(_RECIPE / "files", _RECIPE / "init", _RECIPE / "disk.sh"),
     )  # fmt: skip
 
 
-def is_there(node_image: str) -> bool:
-    return is_made(_THING, identity(node_image))
+def is_there(node_image: str, baked: Sequence[str]) -> bool:
+    return is_made(_THING, identity(node_image, baked))
 
 
-def files(node_image: str, log: Log) -> Path:
-    """The folder with ``vmlinux``, ``initrd`` and ``disk.img``, made now unless it is cached. A few minutes."""
+def files(node_image: str, baked: Sequence[str], log: Log) -> Path:
+    """The folder with ``vmlinux``, ``initrd`` and ``disk.img``, made now unless it is cached. A few minutes.
+
+    ``baked``: images of the engine whose layers are on the disk already. A machine may be slow, and unpacks others.
+    """
 
     def make(place: Path) -> None:
         packages = debian.root_tar("machine-kernel", _SUITE, _KERNEL, log=log, variant="extract")
@@ -65,10 +68,12 @@ def files(node_image: str, log: Log) -> Path:
             (place / "initrd").write_bytes(_initrd(unpacked, release, busybox))
             log("machine: root disk")
             _root(unpacked / "usr/lib/modules" / release, work / "root")
+            if baked:
+                docker.run("save", "--output", work / "images.tar", *baked, deadline_s=600)
             _write(node_image, work)
             (work / "disk.img").rename(place / "disk.img")
 
-    return made(_THING, identity(node_image), make)
+    return made(_THING, identity(node_image, baked), make)
 
 
 def _busybox(node_image: str, folder: Path) -> Path:
@@ -145,7 +150,7 @@ def _write(node_image: str, work: Path) -> None:
     try:
         docker.run(
             "run", "--name", name, "--privileged", "--network", "none", "--env", f"SIZE={_SIZE}",
-            "--volume", f"{work}:/work", "--entrypoint", "sh", node_image, "/work/disk.sh", deadline_s=900,
+            "--volume", f"{work}:/work", "--volume", "/var/lib/containerd", "--entrypoint", "sh", node_image, "/work/disk.sh", deadline_s=900,
         )  # fmt: skip
     finally:
         docker.run("rm", "--force", "--volumes", name)
