@@ -137,7 +137,8 @@ def _known(name: str) -> State:
 def _config_of(state: State) -> Config:
     return Config(
         name=state.name, workers=state.workers, kubernetes_version=state.kubernetes_version,
-        pod_cidr=IPv4Network(state.pod_cidr), service_cidr=IPv4Network(state.service_cidr), machines=len(state.machines),
+        pod_cidr=IPv4Network(state.pod_cidr), service_cidr=IPv4Network(state.service_cidr),
+        machines=len(state.machines),
     )  # fmt: skip
 
 

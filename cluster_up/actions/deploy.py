@@ -52,7 +52,8 @@ def _perform(run: Run) -> None:
     )  # fmt: skip
     emulation = [] if run.state.capabilities.kvm else ["--emulation", "--cpu-model", _CPU_MODEL]
     run.kube.apply(document for document in yaml.safe_load_all(operator) if document)
-    run.kube.apply(document for document in yaml.safe_load_all(_manifest("cr", *emulation, *_tolerated(run))) if document)
+    kubevirt = _manifest("cr", *emulation, *_tolerated(run))
+    run.kube.apply(document for document in yaml.safe_load_all(kubevirt) if document)
     run.mark_applied("deploy", _identity(run))
 
 

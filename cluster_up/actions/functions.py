@@ -75,7 +75,7 @@ def _perform(run: Run) -> None:
             if error.code != 404:
                 raise
         _remember(run, can=False)
-        run.remember(applied={name: hash for name, hash in run.state.applied.items() if name != "functions"})
+        run.remember(applied={step: what for step, what in run.state.applied.items() if step != "functions"})
         return
     run.kube.apply([*yaml.safe_load_all(_DEFINITION.read_text()), configuration(_cards(run))])
 

@@ -102,7 +102,8 @@ SETTINGS: Mapping[str, _Setting] = {
     "machine_cpus": _Setting("a whole number from 1 to 16", _whole(1, 16)),
     "machine_cards": _Setting(f"a whole number from 0 to {MOST_CARDS}", _whole(0, MOST_CARDS)),
 }
-FIELDS: Mapping[str, str] = {"memory": "memory_mib", "machine_memory": "machine_memory_mib"}       # setting -> field of Config, where they differ
+# Setting -> field of Config, where they differ.
+FIELDS: Mapping[str, str] = {"memory": "memory_mib", "machine_memory": "machine_memory_mib"}
 
 
 def field_of(setting: str) -> str:

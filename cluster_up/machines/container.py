@@ -34,7 +34,7 @@ _RUN = ["sh", "/start.sh"]
 
 
 class Containers:
-    """``folder`` is the cluster's. ``kvm``: whether a guest boots on this machine's /dev/kvm; ``baked``: see disk.py."""
+    """``folder`` is the cluster's. ``kvm``: whether a guest boots on this host's /dev/kvm; ``baked``: see disk.py."""
 
     def __init__(
         self, cluster: str, network: str, folder: Path, *, kvm: Callable[[], bool],

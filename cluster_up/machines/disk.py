@@ -1,4 +1,4 @@
-"""What machines boot: a distribution kernel, an initrd that finds the root disk, and that disk with the node image on it.
+"""What machines boot: a distribution kernel, an initrd that finds the root disk, that disk with the node image on it.
 
 All three are one folder of the cache, named by node image and recipe. Nothing is mounted on the host: the disk is
 written in a container of the node image.
@@ -12,7 +12,7 @@ from pathlib import Path
 from cluster_up import docker
 from cluster_up import exec as host
 from cluster_up.images import debian, scratch
-from cluster_up.images.guests import cpio, kernel, tree
+from cluster_up.images.guests import cpio, kernel
 from cluster_up.images.recipe import RECIPES, content, digest, is_made, made
 
 Log = Callable[[str], None]
@@ -150,7 +150,8 @@ def _write(node_image: str, work: Path) -> None:
     try:
         docker.run(
             "run", "--name", name, "--privileged", "--network", "none", "--env", f"SIZE={_SIZE}",
-            "--volume", f"{work}:/work", "--volume", "/var/lib/containerd", "--entrypoint", "sh", node_image, "/work/disk.sh", deadline_s=900,
+            "--volume", f"{work}:/work", "--volume", "/var/lib/containerd", "--entrypoint", "sh",
+            node_image, "/work/disk.sh", deadline_s=900,
         )  # fmt: skip
     finally:
         docker.run("rm", "--force", "--volumes", name)

@@ -17,6 +17,11 @@ Log = Callable[[str], None]
 
 _JOINED = "/etc/kubernetes/kubelet.conf"
 _JOIN_S = 900.0
+# A join that was interrupted is undone first.
+_JOIN = """[ ! -e /var/lib/kubelet/config.yaml ] || kubeadm reset --force
+mkdir -p /etc/kubernetes/manifests
+kubeadm join --config /etc/kubernetes/join.yaml
+"""
 # The machine's memory is its own; what is kept is for kubelet, containerd and the stack's agent.
 _RESERVE = Reserve(200, 512)
 
@@ -66,7 +71,7 @@ class Membership:
         self.leave(machine.name)
         text = joining.join_configuration(machine, view.address, given, _RESERVE)
         self._hosts.run(machine.name, files_script({"/etc/kubernetes/join.yaml": text}), deadline_s=120)
-        self._hosts.run(machine.name, "kubeadm reset --force >/dev/null 2>&1 || true; mkdir -p /etc/kubernetes/manifests; kubeadm join --config /etc/kubernetes/join.yaml", deadline_s=_JOIN_S)
+        self._hosts.run(machine.name, _JOIN, deadline_s=_JOIN_S)
 
     def leave(self, name: str) -> None:
         try:
@@ -76,7 +81,7 @@ class Membership:
                 raise
 
     def _files(self, view: NodeView) -> Mapping[str, str]:
-        """Where containerd finds the registry, and names of containers: the engine's name server is not for machines."""
+        """Where containerd finds the registry, and names of containers: machines have no name server of the engine."""
         known = {each.name: each.address for each in self._nodes.nodes()} | {view.name: view.address}
         registry = docker.inspect("container", registry_host(self._cluster))
         if registry is None:

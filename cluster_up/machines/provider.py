@@ -63,8 +63,8 @@ class WithMachines:
         return self._nodes.existence()
 
     def nodes(self) -> tuple[NodeView, ...]:
-        """A machine that is wanted and missing counts as stopped, and so does one that is there and not wanted: so ``up``
-        knows that there is something to do."""
+        """A machine that is wanted and missing counts as stopped, and so does one that is there and not wanted: then
+        ``up`` knows that there is something to do."""
         there = {
             view.name: view if view.name in self._wanted else replace(view, running=False)
             for view in self._hosts.views()

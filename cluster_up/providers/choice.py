@@ -39,5 +39,7 @@ def provider_of(state: State, log: Callable[[str], None] = lambda line: None) ->
         model.Machine(state.name, each.number, each.memory_mib, each.cpus, each.cards) for each in state.machines
     ]
     return WithMachines(
-        nodes, hosts, wanted, image=lambda: (states.read(state.name) or state).node_image, join=membership.join, leave=membership.leave
-    )
+        nodes, hosts, wanted,
+        image=lambda: (states.read(state.name) or state).node_image,       # one that `up` has made meanwhile
+        join=membership.join, leave=membership.leave,
+    )  # fmt: skip
