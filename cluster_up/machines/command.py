@@ -43,6 +43,8 @@ class Files:
 # The engine gives the container another address at another start; recipes/machine/start.sh puts it in.
 ADDRESS, GATEWAY = "@ADDRESS@", "@GATEWAY@"
 TAP = "machine0"
+# Harmless PCI functions that no driver wants, to be given to guests: 1b36:0005 and 1234:11e8.
+_SPARE = ("pci-testdev", "edu")
 
 
 def argv(machine: Machine, files: Files, *, kvm: bool) -> list[str]:
@@ -73,6 +75,9 @@ def argv(machine: Machine, files: Files, *, kvm: bool) -> list[str]:
             "-netdev", f"hubport,id=card{card},hubid=1",
             "-device", f"igb,bus=port{card},netdev=card{card},mac={machine.card_mac(card)}",
         ]
+    for number, device in enumerate(_SPARE, machine.cards + 1):
+        port = f"port{number}"
+        words += ["-device", f"pcie-root-port,id={port},chassis={number}", "-device", f"{device},bus={port}"]
     return words
 
 

@@ -43,7 +43,11 @@ def test_each_card_has_a_port_of_its_own_on_one_network(cards: int) -> None:
     devices = values(words, "-device")
     assert [word.split(",")[1] for word in devices if word.startswith("igb")] == [
         f"bus=port{card}" for card in range(1, cards + 1)]
-    assert sum(word.startswith("pcie-root-port") for word in devices) == cards
+    spare = [word for word in devices if word.startswith(("pci-testdev", "edu"))]
+    assert len(spare) == 2
+    ports = [word.split(",")[1].removeprefix("id=") for word in devices if word.startswith("pcie-root-port")]
+    assert len(set(ports)) == len(ports) == cards + len(spare)
+    assert {word.split("bus=")[1].split(",")[0] for word in devices if "bus=" in word} == set(ports)
     hubs = [word for word in values(words, "-netdev") if "hubid=1" in word]
     assert len(hubs) == cards
 
