@@ -155,6 +155,13 @@ def _refuse_changes(config: Config, state: State) -> None:
     if config.registry_port not in (0, state.registry_port):
         faults.append(f"registry_port: cluster {config.name!r} has {state.registry_port}, asked for "
                       f"{config.registry_port}; allowed: the same or 0, or `down` first")  # fmt: skip
+    wanted = {machine.number: machine for machine in machines_of(config)}
+    faults += [
+        f"machine_memory, machine_cpus, machine_cards: machine {known.number} of cluster {config.name!r} has "
+        f"{known.memory_mib}Mi, {known.cpus} and {known.cards}; allowed: the same, or `up --machines 0` first"
+        for known in state.machines
+        if wanted.get(known.number, known) != known
+    ]
     if faults:
         raise ConfigError(faults)
 

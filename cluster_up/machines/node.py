@@ -12,11 +12,13 @@ from cluster_up.machines.model import Machine
 from cluster_up.providers.api import NodeView
 from cluster_up.providers.capacity import Reserve
 from cluster_up.providers.kind import registry_host
+from virt.base import waiting
 
 Log = Callable[[str], None]
 
 _JOINED = "/etc/kubernetes/kubelet.conf"
 _JOIN_S = 900.0
+_API_S = 180.0
 # A join that was interrupted is undone first.
 _JOIN = """[ ! -e /var/lib/kubelet/config.yaml ] || kubeadm reset --force
 mkdir -p /etc/kubernetes/manifests
@@ -41,6 +43,8 @@ class Nodes(Protocol):
 
 
 class Api(Protocol):
+    def is_ready(self) -> bool: ...
+
     def remove(self, path: str) -> None: ...
 
 
@@ -61,6 +65,7 @@ class Membership:
             self._hosts.run(machine.name, address_script(view.address), deadline_s=120)
             return
         self._log(f"{machine.name}: joining")
+        self._await_api()
         control_plane = next(each.name for each in self._nodes.nodes() if each.role == "control-plane")
         said = self._nodes.run(control_plane, "kubeadm token create --ttl 1h --print-join-command")
         try:
@@ -74,11 +79,17 @@ class Membership:
         self._hosts.run(machine.name, _JOIN, deadline_s=_JOIN_S)
 
     def leave(self, name: str) -> None:
+        self._await_api()
         try:
             self._api().remove(f"/api/v1/nodes/{name}")
         except KubeError as error:
             if error.code != 404:
                 raise
+
+    def _await_api(self) -> None:
+        """The other nodes may have been started a moment ago."""
+        api = self._api()
+        waiting.wait_for(api.is_ready, bool, deadline_s=_API_S, every_s=1.0, what="the API server")
 
     def _files(self, view: NodeView) -> Mapping[str, str]:
         """Where containerd finds the registry, and names of containers: machines have no name server of the engine."""

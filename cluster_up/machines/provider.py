@@ -73,6 +73,9 @@ class WithMachines:
         return (*self._nodes.nodes(), *sorted((*there.values(), *missing), key=lambda view: view.name))
 
     def create(self, config: Config, image: str, registry_port: int) -> None:
+        """A machine that is there already is a node of a cluster that is gone."""
+        for view in self._hosts.views():
+            self._hosts.remove(view.name)
         self._nodes.create(config, image, registry_port)
         self._settle()
 

@@ -45,6 +45,11 @@ class Api:
     def __init__(self, code: int = 0) -> None:
         self._code = code
         self.removed: list[str] = []
+        self.asked = 0
+
+    def is_ready(self) -> bool:
+        self.asked += 1
+        return True
 
     def remove(self, path: str) -> None:
         self.removed.append(path)
@@ -74,6 +79,7 @@ def test_a_new_machine_joins_under_a_name_that_is_free() -> None:
     hosts, api = Hosts(joined=False), Api(404)
     membership(hosts, api).join(Machine("dev", 1))
     assert api.removed == ["/api/v1/nodes/dev-machine"]
+    assert api.asked                                                  # it may be starting still
     files = written("".join(hosts.scripts))
     assert "172.18.0.2 dev-control-plane\n172.18.0.7 dev-machine\n172.18.0.3 virt-dev-registry\n" in files["/etc/hosts"]
     assert files["/etc/containerd/certs.d/localhost:4711/hosts.toml"] == '[host."http://virt-dev-registry:5000"]\n'

@@ -111,6 +111,17 @@ def test_a_new_cluster_has_its_nodes_first() -> None:
     assert stand.said == ["nodes created", "dev-machine made of node:1", "dev-machine joined"]
 
 
+def test_a_machine_of_a_cluster_that_is_gone_does_not_stay_its_node() -> None:
+    stand = Stand(1, dev_machine=True)
+    stand.provider.create(Config(), "node:1", 0)
+    assert stand.said == ["dev-machine removed", "nodes created", "dev-machine made of node:1", "dev-machine joined"]
+
+
+def test_up_sees_that_a_machine_has_to_go() -> None:
+    nodes = Stand(0, dev_machine=True).provider.nodes()
+    assert [(view.name, view.running) for view in nodes] == [("dev-control-plane", True), ("dev-machine", False)]
+
+
 def test_down_takes_machines_first_also_those_nobody_wants_any_more() -> None:
     stand = Stand(0, dev_machine=True)
     stand.provider.delete()
