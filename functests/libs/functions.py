@@ -132,8 +132,10 @@ def links(shell: Console) -> dict[str, str]:
 
 
 def address(shell: Console, link: str, own: str) -> None:
-    """Give the link an address and wait for its carrier."""
-    shell.succeed(f"ip link set {link} up; ip addr replace {own}/24 dev {link}", within_s=patient(0.5))
+    """Give the link an address and wait for its carrier. Nobody serves DHCP there, so what asks for it ends."""
+    shell.succeed(
+        f"kill $(cat /run/udhcpc.{link}.pid) 2>/dev/null; ip link set {link} up; ip addr replace {own}/24 dev {link}",
+        within_s=patient(0.5))
     patience.eventually(
         f"carrier of {link}", lambda: shell.succeed(f"cat /sys/class/net/{link}/carrier", within_s=patient(0.5)),
         lambda carrier: carrier == "1", within_s=patient(0.5), every_s=1.0,

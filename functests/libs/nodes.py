@@ -41,8 +41,8 @@ class Node:
         self.name = name
         self._engine = engine
         self._container = engine.containers.get(name)
-        is_machine = container.LABEL in self._container.labels
-        self._command = (container.ON_MACHINE,) if is_machine else ("sh",)
+        self.is_machine = container.LABEL in self._container.labels
+        self._command = (container.ON_MACHINE,) if self.is_machine else ("sh",)
         self._idle: deque[Shell] = deque()
 
     def identity(self) -> tuple[str, str]:
