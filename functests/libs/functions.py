@@ -91,7 +91,7 @@ def functions(node: Node, card: str) -> list[Function]:
     return [
         Function(
             each["vf"], each.get("address") or each.get("mac", ""),
-            max((one["vlan"] for one in each.get("vlan_list", [])), default=0), each["spoofchk"], each["trust"],
+            max((one.get("vlan", 0) for one in each.get("vlan_list", [])), default=0), each["spoofchk"], each["trust"],
         )
         for each in link.get("vfinfo_list", [])
     ]  # fmt: skip
