@@ -31,6 +31,8 @@ ON_MACHINE = "/on-machine"
 _INSIDE = Path("/machine")
 _BOOT_S = 900.0                        # under emulation, on a machine that others use too
 _RUN = ["sh", "/start.sh"]
+# A quarter of what a node of kind has: an emulated machine is never idle, and few tests are for it.
+_SHARES = "256"
 
 
 class Containers:
@@ -72,7 +74,7 @@ class Containers:
         docker.run(
             "run", "--detach", "--name", machine.name, "--hostname", machine.name, "--network", self._network,
             "--label", f"{LABEL}={self._cluster}", "--label", f"{docker.LABEL}={self._cluster}",
-            "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun", *(["--device", "/dev/kvm"] if kvm else []),
+            "--cpu-shares", _SHARES, "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun", *(["--device", "/dev/kvm"] if kvm else []),
             "--volume", f"{place}:{_INSIDE}", "--volume", f"{place / 'start.sh'}:/start.sh:ro",
             "--volume", f"{place / 'on-machine'}:{ON_MACHINE}:ro",
             image_of_qemu, *_RUN, *command.argv(machine, Files(_INSIDE), kvm=kvm),
