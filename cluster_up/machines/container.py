@@ -102,6 +102,12 @@ class Containers:
     def shell(self, name: str) -> int:
         return host.attach(["docker", "exec", "--interactive", "--tty", name, ON_MACHINE, "-t"])
 
+    def _usage(self, name: str) -> str:
+        """Of processors and memory, as the engine tells it."""
+        form = "{{.CPUPerc}} of a processor, {{.MemUsage}} of memory"
+        argv = ["docker", "stats", "--no-stream", "--format", form, name]
+        return host.run(argv, deadline_s=docker.QUICK_S, check=False).stdout.strip()
+
     def _await(self, name: str) -> None:
         """Until a command on it is answered and its containerd is up."""
 
@@ -109,6 +115,7 @@ class Containers:
             try:
                 return self.run(name, "systemctl is-active containerd machine-shell", deadline_s=20)
             except host.RunError as error:
+                self._log(f"{name}: booting, {self._usage(name)}")
                 return f"not yet: {error.result.stdout.strip()[-200:]}"
 
         def is_over(_: str) -> bool:

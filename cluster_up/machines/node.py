@@ -35,7 +35,8 @@ class Hosts(Protocol):
 
 
 class Nodes(Protocol):
-    network: str
+    @property
+    def network(self) -> str: ...
 
     def nodes(self) -> tuple[NodeView, ...]: ...
 

@@ -128,7 +128,7 @@ def links(shell: Console) -> dict[str, str]:
         "echo $(cat $n/address) ${n##*/};; esac; done",
         within_s=patient(0.5),
     )
-    return dict(line.split() for line in said.splitlines())  # type: ignore[misc]
+    return dict(line.split() for line in said.splitlines())
 
 
 def address(shell: Console, link: str, own: str) -> None:
