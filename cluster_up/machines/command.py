@@ -43,6 +43,8 @@ class Files:
 # The engine gives the container another address at another start; recipes/machine/start.sh puts it in.
 ADDRESS, GATEWAY = "@ADDRESS@", "@GATEWAY@"
 TAP = "machine0"
+# Link-local: it collides with no range of pods, services or the engine.
+_CONTROL, _CONTROL_ADDRESS = "169.254.2.0/24", "169.254.2.15"
 # Harmless PCI functions that no driver wants, to be given to guests: 1b36:0005 and 1234:11e8.
 _SPARE = ("pci-testdev", "edu")
 
@@ -64,7 +66,7 @@ def argv(machine: Machine, files: Files, *, kvm: bool) -> list[str]:
         "-netdev", f"tap,id=cluster,ifname={TAP},script=no,downscript=no",
         "-device", f"virtio-net-pci,netdev=cluster,mac={machine.mac}",
         # Shells, from the container only.
-        "-netdev", f"user,id=control,restrict=on,{_forwarded(1022)},{_forwarded(1023)}",
+        "-netdev", f"user,id=control,net={_CONTROL},ipv6=off,restrict=on,{_forwarded(1022)},{_forwarded(1023)}",
         "-device", f"virtio-net-pci,netdev=control,mac={machine.control_mac}",
         "-device", "virtio-rng-pci",
     ]
@@ -82,7 +84,7 @@ def argv(machine: Machine, files: Files, *, kvm: bool) -> list[str]:
 
 
 def _forwarded(port: int) -> str:
-    return f"hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:{port}"
+    return f"hostfwd=tcp:127.0.0.1:{port}-{_CONTROL_ADDRESS}:{port}"
 
 
 def _append(machine: Machine, *, kvm: bool) -> str:
@@ -91,6 +93,7 @@ def _append(machine: Machine, *, kvm: bool) -> str:
     own = (
         f"machine.name={machine.name} systemd.machine_id={identity} "
         f"machine.address={ADDRESS} machine.gateway={GATEWAY} "
-        f"machine.mac={machine.mac} machine.control={machine.control_mac} machine.cards={machine.cards_prefix}"
+        f"machine.mac={machine.mac} machine.cards={machine.cards_prefix} "
+        f"machine.control={machine.control_mac} machine.shell={_CONTROL_ADDRESS}/24"
     )
     return " ".join([_ARGUMENTS, *([] if kvm else [_EMULATED_ARGUMENTS]), own])

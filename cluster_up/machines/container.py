@@ -74,7 +74,8 @@ class Containers:
         docker.run(
             "run", "--detach", "--name", machine.name, "--hostname", machine.name, "--network", self._network,
             "--label", f"{LABEL}={self._cluster}", "--label", f"{docker.LABEL}={self._cluster}",
-            "--cpu-shares", _SHARES, "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun", *(["--device", "/dev/kvm"] if kvm else []),
+            "--cpu-shares", _SHARES,
+            "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun", *(["--device", "/dev/kvm"] if kvm else []),
             "--volume", f"{place}:{_INSIDE}", "--volume", f"{place / 'start.sh'}:/start.sh:ro",
             "--volume", f"{place / 'on-machine'}:{ON_MACHINE}:ro",
             image_of_qemu, *_RUN, *command.argv(machine, Files(_INSIDE), kvm=kvm),

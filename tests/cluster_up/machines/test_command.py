@@ -74,5 +74,6 @@ def test_the_machine_is_told_its_address_and_its_card() -> None:
 def test_shells_are_reached_from_the_container_only() -> None:
     (control,) = [word for word in values(command(Machine("dev", 1)), "-netdev") if word.startswith("user,")]
     assert "restrict=on" in control
+    assert "machine.shell=169.254.2.15/24" in values(command(Machine("dev", 1)), "-append")[0]
     assert [word.split("=")[1] for word in control.split(",") if word.startswith("hostfwd")] == [
-        "tcp:127.0.0.1:1022-10.0.2.15:1022", "tcp:127.0.0.1:1023-10.0.2.15:1023"]
+        "tcp:127.0.0.1:1022-169.254.2.15:1022", "tcp:127.0.0.1:1023-169.254.2.15:1023"]
