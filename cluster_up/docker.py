@@ -11,7 +11,7 @@ from typing import Any
 from cluster_up import exec as host
 
 _BUILDER = {"DOCKER_BUILDKIT": "0", "BUILDKIT_PROGRESS": "plain"}
-QUICK_S = 60.0
+QUICK_S = 180.0             # it only ends what hangs: a slow disk takes a minute to remove a node
 LABEL = "virt-harness.cluster"       # on every container, network and volume of a cluster: its name
 
 

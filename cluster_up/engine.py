@@ -17,8 +17,8 @@ from cluster_up.errors import EngineError, EngineHung
 from cluster_up.images.recipe import RECIPES
 from virt.base import waiting
 
-_INFO_S = 10.0
-_START_S = 60.0
+_INFO_S = 30.0
+_START_S = 180.0
 _OLDEST = 20
 _CAPABILITIES = 41                # of Linux 5.9 and later: CAP_CHECKPOINT_RESTORE is number 40
 
@@ -50,7 +50,7 @@ def needs_wrapper() -> bool:
 
 
 def info() -> dict[str, Any]:
-    """What the engine says of itself. Raises EngineError in one sentence, EngineHung after 10 s without an answer."""
+    """What the engine says of itself. Raises EngineError in one sentence, EngineHung after 30 s without an answer."""
     try:
         done = host.run(["docker", "info", "--format", "{{json .}}"], deadline_s=_INFO_S, check=False)
     except host.RunError as error:
@@ -89,6 +89,14 @@ def fault() -> EngineError | None:
         return error
 
 
+def _fault_of_a_young_one() -> EngineError | None:
+    """It takes requests before it is ready to answer them."""
+    try:
+        return fault()
+    except EngineHung as error:
+        return error
+
+
 def start(log: Callable[[str], None]) -> None:
     """Start Docker and wait until it answers. Raises EngineError when an unfit one runs, or none can be started."""
     try:
@@ -109,7 +117,9 @@ def start(log: Callable[[str], None]) -> None:
     else:
         start_own(paths.engine_folder(), has_systemd=has_systemd)
     try:
-        waiting.wait_for(fault, lambda reason: reason is None, deadline_s=_START_S, what="dockerd to answer")
+        waiting.wait_for(
+            _fault_of_a_young_one, lambda reason: reason is None, deadline_s=_START_S, what="dockerd to answer"
+        )
     except waiting.WaitTimeout as error:
         raise EngineError(str(error), hint=f"its log: {paths.engine_folder() / 'dockerd.log'}") from error
 

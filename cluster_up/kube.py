@@ -4,19 +4,24 @@ The client library is imported when first used, because it takes half a second a
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from cluster_up.again import again
 from cluster_up.errors import ClusterError
 from virt.base import waiting
 
+T = TypeVar("T")
+
 FIELD_MANAGER = "cluster-up"
-_ASK_S = 5.0
+_ASK_S = 20.0               # a server that is down refuses at once; one that stands still with its machine is not
 _WRITE_S = 30.0
+_AWAY_S = 120.0             # a control plane on a slow machine answers again within it
+_BUSY = 429
 
 
 class KubeError(ClusterError):
@@ -28,6 +33,25 @@ class KubeError(ClusterError):
     def __init__(self, code: int, method: str, path: str, text: str) -> None:
         super().__init__(f"{method} {path}: {code or 'no answer'}: {text[:2000]}")
         self.code = code
+
+    @property
+    def passes(self) -> bool:
+        """Whether the server was away or busy, so that the same request may do a moment later."""
+        return self.code in (0, _BUSY) or self.code >= 500
+
+
+def unless_away(look: Callable[[], T], away: T) -> T:
+    """What ``look`` sees, for whoever waits; ``away`` while the API server does not answer or is busy."""
+    try:
+        return look()
+    except KubeError as error:
+        if not error.passes:
+            raise
+        return away
+
+
+def _is_away(error: ClusterError) -> bool:
+    return isinstance(error, KubeError) and error.passes
 
 
 def condition(found: Mapping[str, Any], kind: str) -> str:
@@ -125,13 +149,19 @@ class Kube:
         return found
 
     def apply(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Server-side apply of objects in order; what others need (namespaces, CRDs) has to come first."""
+        """Server-side apply of objects in order; what others need (namespaces, CRDs) has to come first.
+
+        Applying twice changes nothing, so an API server that is away or busy is waited for.
+        """
         for document in documents:
-            path = self.path_of(document) + f"?fieldManager={FIELD_MANAGER}&force=true"
-            body = json.dumps(document).encode()
-            self._request("PATCH", path, body=body, content_type="application/apply-patch+yaml", timeout=_WRITE_S)
+            again(lambda wanted=document: self._apply(wanted), _is_away, deadline_s=_AWAY_S, every_s=1.0)  # type: ignore[misc]
             if document["kind"] == "CustomResourceDefinition":
-                self._wait_served(document["metadata"]["name"])
+                self._wait_served(document)
+
+    def _apply(self, document: Mapping[str, Any]) -> None:
+        path = self.path_of(document) + f"?fieldManager={FIELD_MANAGER}&force=true"
+        body = json.dumps(document).encode()
+        self._request("PATCH", path, body=body, content_type="application/apply-patch+yaml", timeout=_WRITE_S)
 
     def path_of(self, document: Mapping[str, Any]) -> str:
         """Path of an object, found through the API's own list of its resources."""
@@ -146,9 +176,27 @@ class Kube:
         place = f"/namespaces/{metadata.get('namespace', 'default')}" if namespaced else ""
         return f"{root}{place}/{plural}/{metadata['name']}"
 
-    def _wait_served(self, definition: str) -> None:
-        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{definition}"
+    def _wait_served(self, definition: Mapping[str, Any]) -> None:
+        """Until the definition is established and the list of resources, which is made later, has its kind."""
+        name, spec = definition["metadata"]["name"], definition["spec"]
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+        roots = [f"/apis/{spec['group']}/{version['name']}" for version in spec["versions"] if version["served"]]
+
+        def missing() -> list[str]:
+            if condition(self.get(path), "Established") != "True":
+                return ["Established"]
+            return [root for root in roots if spec["names"]["kind"] not in self._kinds(root)]
+
         waiting.wait_for(
-            lambda: condition(self.get(path), "Established"), lambda status: status == "True", deadline_s=30.0,
-            what=f"{definition} to be served",
+            lambda: unless_away(missing, ["an answer"]), lambda left: not left, deadline_s=_AWAY_S,
+            what=f"{name} to be served",
         )  # fmt: skip
+
+    def _kinds(self, root: str) -> set[str]:
+        """Those listed at ``root`` now; none where there is no such list."""
+        try:
+            return {resource["kind"] for resource in self.get(root)["resources"]}
+        except KubeError as error:
+            if error.code != 404:
+                raise
+            return set()

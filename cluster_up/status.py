@@ -71,7 +71,7 @@ def node_state(view: NodeView, found: dict[str, Any] | None) -> str:
 
 
 def look(state: State, provider: Provider) -> Status:
-    """The cluster as it is now. A few seconds at most."""
+    """The cluster as it is now. A second, and at most a minute where something hangs."""
     faults: list[str] = []
     kube = Kube(provider.kubeconfig)
     views = provider.nodes()

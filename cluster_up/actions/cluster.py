@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from cluster_up.actions.step import Run, Step
 from cluster_up.errors import ForeignCluster, StepFailed
 from cluster_up.exec import RunError
+from cluster_up.kube import unless_away
 from cluster_up.providers.api import Existence, NodeView
 from virt.base import waiting
 
-_API_S = 180.0
+_API_S = 600.0
 _PORT_TAKEN = ("port is already allocated", "address already in use")     # Docker's words
 
 
@@ -57,7 +58,8 @@ def _perform(run: Run) -> None:
     waiting.wait_for(run.kube.is_ready, bool, deadline_s=_API_S, every_s=1.0, what="the API server")
     run.report.detail("waiting for word of each node")
     waiting.wait_for(
-        lambda: _silent(run), lambda nodes: not nodes, deadline_s=_API_S, every_s=0.5, what="word of each node",
+        lambda: unless_away(lambda: _silent(run), ["unknown"]), lambda nodes: not nodes, deadline_s=_API_S, every_s=0.5,
+        what="word of each node",
     )  # fmt: skip
 
 

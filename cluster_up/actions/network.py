@@ -11,10 +11,11 @@ from typing import Any
 
 from cluster_up.actions.step import Run, Step
 from cluster_up.images.recipe import RECIPES, digest
+from cluster_up.kube import unless_away
 from cluster_up.state import Node
 from virt.base import waiting
 
-_READY_S = 180.0
+_READY_S = 600.0
 _FILES = RECIPES / "node" / "files"
 _SCRIPT = "usr/local/bin/pod-network"
 _UNIT = "etc/systemd/system/pod-network.service"
@@ -74,15 +75,19 @@ def _is_done(run: Run) -> bool:
 def _perform(run: Run) -> None:
     views = run.provider.nodes()
     run.report.detail("waiting for each node's pod CIDR")
+    nothing: dict[str, str] = {}
     cidrs = waiting.wait_for(
-        run.kube.pod_cidrs, lambda found: all(found.get(view.name) for view in views), deadline_s=_READY_S, every_s=1.0,
-        what="a pod CIDR for every node",
+        lambda: unless_away(run.kube.pod_cidrs, nothing), lambda found: all(found.get(view.name) for view in views),
+        deadline_s=_READY_S, every_s=1.0, what="a pod CIDR for every node",
     )  # fmt: skip
     nodes = tuple(Node(name=v.name, role=v.role, address=v.address, pod_cidr=cidrs[v.name]) for v in views)
     for node in nodes:
         run.provider.run(node.name, _script(run, node, nodes))
     run.report.detail("waiting for the nodes to be ready")
-    waiting.wait_for(run.kube.all_nodes_ready, bool, deadline_s=_READY_S, every_s=0.5, what="all nodes to be Ready")
+    waiting.wait_for(
+        lambda: unless_away(run.kube.all_nodes_ready, False), bool, deadline_s=_READY_S, every_s=0.5,
+        what="all nodes to be Ready",
+    )  # fmt: skip
     run.remember(nodes=nodes)
     run.mark_applied("network", _identity(run, nodes))
 

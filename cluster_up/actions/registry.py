@@ -4,7 +4,7 @@ from cluster_up.actions.step import Run, Step
 from cluster_up.images import registry, store
 from virt.base import waiting
 
-_READY_S = 30.0
+_READY_S = 180.0
 
 
 def _is_done(run: Run) -> bool:

@@ -68,8 +68,10 @@ def _install(run: Run, packages: list[str]) -> None:
         )
     run.report.line(f"  will install with apt-get: {' '.join(packages)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    host.run(["apt-get", "update", "-q"], deadline_s=600, env=quiet, on_line=run.report.detail)
-    argv = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+    # The machine's own upgrades hold dpkg's lock for a while after it has started.
+    apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=5"]
+    host.run([*apt, "update"], deadline_s=600, env=quiet, on_line=run.report.detail)
+    argv = [*apt, "install", "-y", "--no-install-recommends", *packages]
     host.run(argv, deadline_s=1800, env=quiet, on_line=run.report.detail)
 
 

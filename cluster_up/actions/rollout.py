@@ -6,13 +6,15 @@ from typing import Any
 from cluster_up.actions.step import Run, Step
 from cluster_up.errors import StepFailed
 from cluster_up.images import components
-from cluster_up.kube import KubeError, seconds_of
+from cluster_up.kube import KubeError, seconds_of, unless_away
 from virt.base import waiting
 
-_DEADLINE_S = 300.0
+_DEADLINE_S = 900.0
 NAMESPACE = "kubevirt"
 _PATH = f"/apis/kubevirt.io/v1/namespaces/{NAMESPACE}/kubevirts"
 _CRASHES = 3
+_Seen = tuple[str, tuple[str, ...], list[tuple[str, str]], bool]      # phase, unready, crashed, whether all is well
+_NOTHING: _Seen = ("", ("the API server is away",), [], False)
 _LOG_IS_GONE = "unable to retrieve container logs"
 
 
@@ -70,7 +72,7 @@ def crashed(images: Mapping[str, str], pods: list[dict[str, Any]]) -> list[tuple
     ]
 
 
-def _look(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, str]], bool]:
+def _look(run: Run) -> _Seen:
     kubevirts = run.kube.get(_PATH)["items"]
     pods = _pods(run)
     phase, unready = summary(kubevirts, pods)
@@ -104,8 +106,8 @@ def _is_done(run: Run) -> bool:
 def _perform(run: Run) -> None:
     try:
         waiting.wait_for(
-            lambda: _look(run), lambda seen: seen[3], stop=lambda seen: bool(seen[2]), deadline_s=_DEADLINE_S,
-            every_s=1.0, what="KubeVirt to be Deployed",
+            lambda: unless_away(lambda: _look(run), _NOTHING), lambda seen: seen[3],
+            stop=lambda seen: bool(seen[2]), deadline_s=_DEADLINE_S, every_s=1.0, what="KubeVirt to be Deployed",
         )  # fmt: skip
     except (waiting.WaitTimeout, waiting.WaitStopped) as error:
         logs = [f"--- {pod} {container}\n{_tail(run, pod, container)}" for pod, container in _look(run)[2]]

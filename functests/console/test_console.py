@@ -39,12 +39,12 @@ def test_a_second_console_takes_over_from_the_first(warm_vm: WarmVm) -> None:
     space, first = warm_vm.space, warm_vm.shell
 
     second = space.shell("vm")
-    first.wait_closed(within_s=5)
+    first.wait_closed(within_s=patience.promised(5))
     assert first.close_code == 1000, f"the first console ended with {first.close_code}"
     assert second.succeed("echo $((1+1))") == "2"
 
     third = space.shell("vm")
-    second.wait_closed(within_s=5)
+    second.wait_closed(within_s=patience.promised(5))
     assert third.succeed("echo $((2+2))") == "4"
 
 
@@ -89,7 +89,8 @@ def test_a_console_is_refused_in_plain_words(space: Space, cluster: Cluster, nod
     for name in ("crashes", "ends"):
         space.create(build.kernel_boot_vmi(cluster, name))
     console, codes = _first_console(space, "ends")
-    assert codes == {400}, f"the console of a starting VMI answered {codes}"
+    # Nothing but 400 on the way: a guest that was quicker than this process answers at once.
+    assert codes <= {400}, f"the console of a starting VMI answered {codes}"
     code, message = _refusal(space, "unscheduled")
     assert (code, "VMI is not running" in message) == (400, True), message
 

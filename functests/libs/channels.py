@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import websocket
 
+from functests.libs import patience
 from functests.libs.console import frames, open_socket
 from functests.libs.kube import Object, Space
 from functests.libs.rest import core_path
@@ -67,21 +68,21 @@ def start(space: Space, pod: Object, *argv: str, container: str = "compute") -> 
     return Running(space, pod, argv, container)
 
 
-def run(space: Space, pod: Object, *argv: str, container: str = "compute", within_s: float = 30) -> Finished:
+def run(space: Space, pod: Object, *argv: str, container: str = "compute", within_s: float | None = None) -> Finished:
     running = start(space, pod, *argv, container=container)
     try:
-        return running.wait(within_s=within_s)
+        return running.wait(within_s=patience.promised(30) if within_s is None else within_s)
     finally:
         running.close()
 
 
-def succeed(space: Space, pod: Object, *argv: str, container: str = "compute", within_s: float = 30) -> str:
+def succeed(space: Space, pod: Object, *argv: str, container: str = "compute", within_s: float | None = None) -> str:
     done = run(space, pod, *argv, container=container, within_s=within_s)
     assert done.code == 0, f"{argv[:2]} in {container} exited {done.code}: {done.error[-2000:]} {done.out[-500:]}"
     return done.out
 
 
-def ask_port(space: Space, pod: Object, port: int, line: str, *, within_s: float = 15) -> str:
+def ask_port(space: Space, pod: Object, port: int, line: str) -> str:
     """One line to a pod's port as ``kubectl port-forward`` brings it there: loopback inside the pod. What came back;
     "" when the connection ended without an answer."""
     path = f"{core_path('pods', space.name, pod['metadata']['name'])}/portforward?ports={port}"
@@ -89,7 +90,7 @@ def ask_port(space: Space, pod: Object, port: int, line: str, *, within_s: float
     answer = bytearray()
     heads = 2                       # each of the two channels begins with the port's number
     try:
-        socket.settimeout(within_s)
+        socket.settimeout(patience.promised(15))
         socket.send_binary(b"\0" + line.encode() + b"\n")
         while b"\n" not in answer:
             opcode, data = socket.recv_data()

@@ -15,6 +15,7 @@ from typing import Any
 from kubernetes import client, config
 
 from cluster_up import exec as host
+from virt.base import waiting
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,24 @@ class Cluster:
 def load(name: str | None = None) -> Cluster:
     """The cluster called ``name`` (default: VIRT_CLUSTER_NAME, else the default cluster).
 
-    Raises cluster_up's RunError, with its text, when there is none.
+    Raises cluster_up's RunError, with its text, when there is none. One of which a part does not answer just now is
+    given a minute: all tests of a worker would pay for a machine that stood still in that moment.
     """
     argv = [sys.executable, "-m", "cluster_up", "status", "-o", "json"]
     wanted = name or os.environ.get("VIRT_CLUSTER_NAME")
     if wanted:
         argv += ["--name", wanted]
-    status = json.loads(host.run(argv, deadline_s=60).stdout)
+    last: list[host.Result] = []
+
+    def is_healthy() -> bool:
+        last[:] = [host.run(argv, deadline_s=180, check=False)]
+        return last[0].code == 0
+
+    try:
+        waiting.wait_for(is_healthy, bool, stop=lambda _: not last[0].stdout, deadline_s=60, every_s=2)
+    except (waiting.WaitTimeout, waiting.WaitStopped):
+        raise host.RunError(last[0]) from None
+    status = json.loads(last[0].stdout)
     nodes = status["nodes"]
     return Cluster(
         name=status["name"],

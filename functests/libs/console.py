@@ -16,6 +16,7 @@ from typing import Any
 
 import websocket
 
+from functests.libs import patience
 from functests.libs.rest import VMI, Rest, subresource_path
 
 READY = "tiny: ready"
@@ -44,7 +45,8 @@ class Result:
 
 
 def open_socket(
-    rest: Rest, path: str, *, subprotocols: tuple[str, ...] = (SUBPROTOCOL,), timeout_s: float = 30, origin: str = ""
+    rest: Rest, path: str, *, subprotocols: tuple[str, ...] = (SUBPROTOCOL,), timeout_s: float | None = None,
+    origin: str = "",
 ) -> websocket.WebSocket:
     """A WebSocket to ``path`` on the API server with the identity of ``rest``. Raises ConsoleRefused.
 
@@ -61,7 +63,8 @@ def open_socket(
         return websocket.create_connection(
             url,
             sslopt=options,
-            timeout=timeout_s,
+            # virt-api waits for a handler that is away, and the handler for its launcher.
+            timeout=patience.promised(40) if timeout_s is None else timeout_s,
             enable_multithread=True,
             header=[f"{name}: {value}" for name, value in {**rest.identity(), **offer}.items()],
             origin=origin or None,
@@ -199,14 +202,15 @@ class Console:
                 if self.closed or PANIC.search(self._received) or time.monotonic() > deadline:
                     raise ConsoleError(self._said(f"no shell answered in {within_s:.0f} s")) from None
 
-    def interrupt(self, *, within_s: float = 20) -> "Console":
+    def interrupt(self, *, within_s: float | None = None) -> "Console":
         """End what runs in the foreground and wait for the shell: a terminal drops what is typed close behind Ctrl-C
         (n_tty flushes its queues on the interrupt character)."""
         self.send("\x03")
-        return self.login(within_s=within_s)
+        return self.login(within_s=patience.boots(1) if within_s is None else within_s)
 
-    def run(self, command: str, *, within_s: float = 20) -> Result:
+    def run(self, command: str, *, within_s: float | None = None) -> Result:
         """Run ``command`` in the guest's shell. Returns its exit status and its output without echo."""
+        within_s = patience.boots(1) if within_s is None else within_s
         marker = secrets.token_hex(6)
         since = self.position
         self.send(f"echo be''gin-{marker}; {command}; echo en''d-{marker}-$?\n")
@@ -216,7 +220,7 @@ class Console:
         text = out.decode(errors="replace").replace("\r\n", "\n").removeprefix("\n")
         return Result(int(found.group(1)), text.removesuffix("\n"))
 
-    def succeed(self, command: str, *, within_s: float = 20) -> str:
+    def succeed(self, command: str, *, within_s: float | None = None) -> str:
         """Output of a command that must exit 0."""
         result = self.run(command, within_s=within_s)
         if result.code != 0:

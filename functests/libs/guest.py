@@ -34,7 +34,7 @@ class Ticker:
         self._shell = shell
         self._since = shell.position
         shell.send(_TICKER)
-        shell.wait_for(r"tick-5\r", within_s=20, since=self._since)
+        shell.wait_for(r"tick-5\r", within_s=patience.boots(1), since=self._since)
 
     def ticks(self) -> list[int]:
         """All so far. A half-printed number at the end does not count."""
@@ -50,12 +50,13 @@ class Ticker:
             return counts[-2:]
 
         patience.eventually(
-            "the ticks have stopped", look, lambda seen: len(seen) == 2 and seen[0] == seen[1], within_s=10, every_s=0.5
+            "the ticks have stopped", look, lambda seen: len(seen) == 2 and seen[0] == seen[1],
+            within_s=patience.promised(10), every_s=0.5,
         )
         before = counts[-1]
         patience.quiet("a tick came", lambda: len(self.ticks()), lambda count: count != before, for_s=for_s)
 
-    def goes_on(self, *, within_s: float = 20) -> None:
+    def goes_on(self, *, within_s: float | None = None) -> None:
         """New ticks come, and none was lost or repeated."""
         before = len(self.ticks())
         patience.eventually(

@@ -8,7 +8,7 @@ from typing import Any
 from functests.libs import patience
 from functests.libs.build import Manifest
 from functests.libs.console import Console
-from functests.libs.rest import JSON_PATCH, VM, VMI, Answer, Rest, core_path, kubevirt_path, subresource_path
+from functests.libs.rest import VM, VMI, Answer, Rest, core_path, kubevirt_path, subresource_path
 from functests.libs.slots import SLOTS
 
 Object = Mapping[str, Any]
@@ -87,9 +87,6 @@ class Space:
 
     def patch_vm(self, name: str, patch: object, content_type: str = "application/merge-patch+json") -> Answer:
         return self.rest.patch(kubevirt_path(VM, self.name, name), patch, content_type)
-
-    def patch_vm_json(self, name: str, *operations: Mapping[str, Any]) -> Answer:
-        return self.patch_vm(name, list(operations), JSON_PATCH)
 
     def delete_vm(self, name: str, options: object = None) -> Answer:
         return self.rest.delete(kubevirt_path(VM, self.name, name), options)
@@ -224,3 +221,10 @@ class Space:
 
     def reasons(self, name: str, kind: str | None = None) -> list[str]:
         return [event["reason"] for event in self.events(name, kind)]
+
+    def wait_reasons(self, name: str, kind: str, *wanted: str) -> list[str]:
+        """Until there is an event of each wanted reason: components write them behind the status that they tell of."""
+        return patience.eventually(
+            f"events {', '.join(wanted)} of {name}", lambda: self.reasons(name, kind),
+            lambda found: set(wanted) <= set(found),
+        )  # fmt: skip

@@ -23,8 +23,8 @@ from functests.libs.nodes import Nodes
 from functests.libs.rest import AGENT, Rest, core_path
 from virt.base import waiting
 
-SETTLE_S = 25.0
-CLOSE_S = 60.0
+SETTLE_S = 60.0         # real seconds, so that also a machine that stands still for some has time
+CLOSE_S = 180.0
 
 
 def is_on() -> bool:

@@ -50,6 +50,16 @@ def boots(count: float) -> float:
     return max(count * boot_s() * 6.0, LEAST_S)
 
 
+def promised(seconds: float) -> float:
+    """Seconds to wait for what the product promises within ``seconds``.
+
+    The promise is that of a machine with nothing else to do. This one may stand still for seconds, be half as fast, and
+    boot other guests meanwhile: a boot's patience comes on top. Whoever proves something by the time itself makes the
+    wrong way longer than this (a grace of minutes, a time-out of one).
+    """
+    return seconds + boots(1)
+
+
 def eventually(
     what: str,
     observe: Callable[[], T],

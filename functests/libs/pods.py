@@ -40,7 +40,8 @@ while True:
         break
     except OSError as error:
         answer, own = "error: %s" % error, ""
-        if time.time() > end or isinstance(error, socket.gaierror):
+        # A name too: the cluster's name server learns of a new service a moment later.
+        if time.time() > end:
             break
         time.sleep(0.3)
 print(json.dumps({"answer": answer, "own": own}), flush=True)
@@ -94,6 +95,15 @@ def log(space: Space, name: str) -> str:
     return space.rest.get(core_path("pods", space.name, name) + "/log").text
 
 
+def wait_log(space: Space, name: str, wanted: str) -> str:
+    """The pod's log when it has ``wanted``: a program begins to serve after its pod runs, and what it says goes through
+    the runtime before it is read."""
+    return patience.eventually(
+        f"pod {name} says {wanted!r}", lambda: log(space, name), lambda text: wanted in text,
+        stop=lambda _: space.rest.get(core_path("pods", space.name, name)).ok()["status"].get("phase") == "Failed",
+    )  # fmt: skip
+
+
 def ask(
     cluster: Cluster,
     space: Space,
@@ -103,11 +113,11 @@ def ask(
     *,
     name: str = "client",
     node: str = "",
-    patience_s: float = 30,
+    patience_s: float = 60,
 ) -> dict[str, Any]:
     """One question from a new pod: {"answer": the line that came back, or the error, "own": the client's address}."""
     start(space, python_pod(cluster, name, CLIENT, address, str(port), text, str(patience_s), node=node))
-    wait_phase(space, name, ("Succeeded", "Failed"))
+    wait_phase(space, name, ("Succeeded", "Failed"), within_s=patience_s + patience.boots(1))
     said = log(space, name).strip().splitlines()
     assert said, f"pod {name} printed nothing"
     return dict(json.loads(said[-1]))

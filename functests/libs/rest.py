@@ -15,6 +15,7 @@ VM = "virtualmachines"
 VMI = "virtualmachineinstances"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
+ANSWER_S = 75               # kube-apiserver itself gives up after 60 s; until then the answer is a server's
 AGENT = "functests"          # clients of tests: the API server notes the writer of each field under this name
 
 
@@ -98,7 +99,7 @@ class Rest:
         """GET for bytes, such as a picture."""
         pool: urllib3.PoolManager = self._api.rest_client.pool_manager
         sent = {"User-Agent": Rest.agent, **self.identity()}
-        answer = pool.request("GET", self._api.configuration.host + path, headers=sent, retries=False, timeout=40)
+        answer = pool.request("GET", self._api.configuration.host + path, headers=sent, retries=False, timeout=ANSWER_S)
         return Content(answer.status, answer.headers.get("Content-Type", ""), answer.data)
 
     def request(
@@ -122,7 +123,7 @@ class Rest:
             text_body = body if isinstance(body, str | bytes) else json.dumps(body)
             data = text_body.encode() if isinstance(text_body, str) else text_body
         pool: urllib3.PoolManager = self._api.rest_client.pool_manager
-        answer = pool.request(method, settings.host + path, body=data, headers=sent, retries=False, timeout=40)
+        answer = pool.request(method, settings.host + path, body=data, headers=sent, retries=False, timeout=ANSWER_S)
         text = answer.data.decode(errors="replace")
         try:
             decoded = json.loads(text)

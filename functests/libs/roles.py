@@ -66,7 +66,7 @@ def unbind(space: Space, name: str) -> None:
 def _proven(space: Space, name: str, proof: Mapping[str, str]) -> Rest:
     patience.eventually(
         f"kube-apiserver's authorizer knows the binding of {name}",
-        lambda: allowed(space.rest, name, namespace=space.name, **proof), bool, within_s=20,
+        lambda: allowed(space.rest, name, namespace=space.name, **proof), bool, within_s=patience.promised(20),
     )  # fmt: skip
     rest = space.rest.as_user(name)
     foreign = rest.get("/api/v1/namespaces/kube-system/secrets")

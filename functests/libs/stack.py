@@ -3,7 +3,11 @@
 A process is killed by its pid on its node, found through the pod's UID, so nothing of the product takes part in it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+
+from urllib3.exceptions import HTTPError
 
 from functests.libs import patience
 from functests.libs.cluster import Cluster
@@ -90,14 +94,14 @@ class Stack:
     def kill(self, pod: Object) -> None:
         self.signal(pod, "KILL")
 
-    def wait_restarted(self, pod: Object) -> Object:
+    def wait_restarted(self, pod: Object, *, within_s: float | None = None) -> Object:
         """Until the pod's container is another one than in ``pod``, and ready."""
         before = container(pod)["containerID"]
         return patience.eventually(
             f"{pod['metadata']['name']} is back",
             lambda: self.pod(pod["metadata"]["name"]),
             lambda now: is_ready(now) and container(now)["containerID"] != before,
-            within_s=60 + patience.boots(1),
+            within_s=within_s if within_s is not None else 60 + patience.boots(1),
         )
 
     # --- leases ---
@@ -112,9 +116,18 @@ class Stack:
             f"{component} has a leader",
             lambda: self.holder(component),
             lambda holder: holder in [pod["metadata"]["name"] for pod in self.pods(component)],
-            within_s=60,
+            within_s=patience.promised(60),
         )
         return self.pod(name)
+
+    def wait_led(self, component: str, since: datetime) -> None:
+        """Until somebody who leads has said so after ``since``: what the API tells of before may be of the dead."""
+        patience.eventually(
+            f"{component} is led",
+            lambda: str(self.rest.get(f"{_LEASES}/{component}").ok()["spec"].get("renewTime") or ""),
+            lambda renewed: bool(renewed) and datetime.fromisoformat(renewed) > since,
+            within_s=60 + patience.boots(1),
+        )
 
     # --- nodes ---
 
@@ -134,7 +147,7 @@ class Stack:
             f"{name} has devices and takes VMs",
             lambda: (self.devices(name), self.schedulable(name)),
             lambda seen: seen[0] > 0 and seen[1] == "true",
-            within_s=60,
+            within_s=patience.promised(60),
         )
 
     # --- all ---
@@ -147,7 +160,13 @@ class Stack:
             for pod in self.pods(component)
             if not is_ready(pod)
         ]
-        found += [f"no pod of {component}" for component in COMPONENTS if not self.pods(component)]
+        # One that was just deleted is no pod any more, and its successor may not be made yet.
+        counts = {component: len(self.pods(component)) for component in COMPONENTS}
+        found += [
+            f"{component} has {counts[component]} pods, not {wanted}"
+            for component, wanted in self._replicas().items()
+            if counts[component] != wanted
+        ]
         (kubevirt,) = self.rest.get(_KUBEVIRTS).ok()["items"]
         wanted = {"Available": "True", "Degraded": "False", "Progressing": "False"}
         found += [
@@ -163,6 +182,26 @@ class Stack:
             if self.devices(worker) == 0:
                 found.append(f"node {worker} has no {TUN} to give")
         return found
+
+    def _replicas(self) -> dict[str, int]:
+        """How many pods each component should have."""
+        deployments, sets = (
+            self.rest.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/{plural}").ok()["items"]
+            for plural in ("deployments", "daemonsets")
+        )
+        wanted = {item["metadata"]["name"]: int(item["spec"]["replicas"]) for item in deployments}
+        wanted |= {item["metadata"]["name"]: int(item["status"]["desiredNumberScheduled"]) for item in sets}
+        return {component: wanted.get(component, 1) for component in COMPONENTS}
+
+    def wait_answered(self) -> None:
+        """Until the API server answers and calls itself ready, after it did not."""
+
+        def code() -> int:
+            with suppress(HTTPError):
+                return self.rest.get("/readyz").code
+            return 0
+
+        patience.eventually("the API server is ready", code, lambda seen: seen == 200, within_s=60 + patience.boots(1))
 
     def wait_well(self, *, within_s: float | None = None) -> None:
         patience.eventually(

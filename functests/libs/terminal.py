@@ -58,31 +58,38 @@ class Terminal:
     def wait_for(self, pattern: str, *, within_s: float, since: int = 0) -> re.Match[bytes]:
         deadline = time.monotonic() + within_s
         while True:
+            # Asked before the last look: this process may stand still as long as the program.
+            late, ended = time.monotonic() > deadline, self._ended() is not None
+            more = self._read(0 if late else 0.2)
             found = re.search(pattern.encode(), self.output[since:])
             if found:
                 return found
-            ended = self._ended() is not None
-            more = self._read(min(0.2, max(0.0, deadline - time.monotonic())))
             if not more and ended:
                 raise AssertionError(f"the program ended with {self._status} before {pattern!r}: {self._tail()}")
-            if time.monotonic() > deadline:
+            if late:
                 raise AssertionError(f"{pattern!r} did not appear in {within_s:.0f} s: {self._tail()}")
 
     def wait_raw(self, *, within_s: float) -> None:
         """Until the program has changed the terminal's settings: what is typed before that may be thrown away."""
         deadline = time.monotonic() + within_s
-        while self.settings() == self.before:
-            self._read(0.05)
-            if time.monotonic() > deadline:
+        while True:
+            late = time.monotonic() > deadline
+            if self.settings() != self.before:
+                return
+            if late:
                 raise AssertionError(f"the terminal's settings are still the old ones: {self._tail()}")
+            self._read(0.05)
 
     def wait_end(self, *, within_s: float) -> int:
         """Its exit status."""
         deadline = time.monotonic() + within_s
-        while self._ended() is None:
-            self._read(0.1)
-            if time.monotonic() > deadline:
+        while True:
+            late = time.monotonic() > deadline
+            if self._ended() is not None:
+                break
+            if late:
                 raise AssertionError(f"the program still runs after {within_s:.0f} s: {self._tail()}")
+            self._read(0.1)
         while self._read(0.1):
             pass
         assert self._status is not None

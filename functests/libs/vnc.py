@@ -12,6 +12,7 @@ from typing import Any
 
 import websocket
 
+from functests.libs import patience
 from functests.libs.console import chosen_protocol, open_socket
 from functests.libs.rest import VMI, Rest, subresource_path
 
@@ -72,10 +73,12 @@ class Vnc:
     """An open session. ``server_version``, ``security_types``, ``name``, ``width``, ``height`` come from the server."""
 
     def __init__(
-        self, rest: Rest, namespace: str, name: str, *, within_s: float = 20, preserve: bool = False, **upgrade: Any
+        self, rest: Rest, namespace: str, name: str, *, within_s: float | None = None, preserve: bool = False,
+        **upgrade: Any,
     ) -> None:
         """``preserve``: leave a session alone that is there; then ConsoleRefused is raised. ``upgrade``: as open_socket
         takes it."""
+        within_s = patience.promised(20) if within_s is None else within_s
         path = subresource_path(VMI, namespace, name, "vnc") + ("?preserveSession=true" if preserve else "")
         self._socket = open_socket(rest, path, timeout_s=within_s, **upgrade)
         self.opcodes: set[int] = set()             # of the frames that came
@@ -144,9 +147,9 @@ class Vnc:
         (length,) = struct.unpack(">I", self._take(4))
         return self._take(length).decode(errors="replace")
 
-    def screen(self, *, within_s: float = 20) -> Screen:
+    def screen(self, *, within_s: float | None = None) -> Screen:
         """A full picture, asked for now. Asks again when the size changes meanwhile."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + (patience.promised(20) if within_s is None else within_s)
         while True:
             self._socket.send_binary(struct.pack(">BBHHHH", 3, 0, 0, 0, self.width, self.height))
             if self._update(deadline):

@@ -60,18 +60,18 @@ def test_a_persons_console_follows_the_guest(space: Space, cluster: Cluster, nod
     before = moves.home(space, nodes, "vm")
     argv = [commands.VIRTCTL, "console", "vm", "--namespace", space.name]
     with Terminal(argv, commands.environment(cluster)) as terminal:
-        terminal.wait_for(r"Successfully connected to vm console", within_s=20)
-        terminal.wait_raw(within_s=5)
+        terminal.wait_for(r"Successfully connected to vm console", within_s=patience.promised(20))
+        terminal.wait_raw(within_s=patience.promised(5))
         terminal.type("\n before=moved-$((6*7)); echo s''et\n")
-        terminal.wait_for("\nset", within_s=20)
+        terminal.wait_for("\nset", within_s=patience.promised(20))
         moves.migrate(space, "vm")
         moves.reach(space, "move", "Succeeded")
         after = moves.check_moved(space, nodes, "vm", before, "move")
-        terminal.wait_for(f"vm has moved to node {after.node}", within_s=30)
+        terminal.wait_for(f"vm has moved to node {after.node}", within_s=patience.promised(30))
         terminal.type("\n echo $before-and-her''e\n")
-        terminal.wait_for("moved-42-and-here", within_s=20)
+        terminal.wait_for("moved-42-and-here", within_s=patience.promised(20))
         terminal.type("\x1d")
-        assert terminal.wait_end(within_s=10) == 0
+        assert terminal.wait_end(within_s=patience.promised(10)) == 0
         assert terminal.settings() == terminal.before
 
 

@@ -148,13 +148,14 @@ def test_a_console_ends_and_the_next_one_is_of_the_same_shell(
     before = moves.home(space, nodes, "vm")
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Succeeded")
-    shell.wait_closed(within_s=5)
+    shell.wait_closed(within_s=patience.promised(5))
     after = moves.check_moved(space, nodes, "vm", before, "move")
     again = space.shell("vm")
     assert again.succeed("echo $before") == "moved-42"
     path = f"/api/v1/namespaces/{space.name}/pods/{after.pod}/log?container=guest-console-log"
     patience.eventually(
-        "the new pod logs the console", lambda: space.rest.get(path).text, lambda text: "moved-42" in text, within_s=20)
+        "the new pod logs the console", lambda: space.rest.get(path).text, lambda text: "moved-42" in text,
+        within_s=patience.promised(20))
 
 
 def _has_address(space: Space, name: str, address: str) -> None:

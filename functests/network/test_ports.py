@@ -116,7 +116,7 @@ def test_port_forward_carries_bytes_both_ways(warm_vm: WarmVm) -> None:
     data = secrets.token_bytes(MIB)
     socket = open_socket(space.rest, subresource_path(VMI, space.name, "vm", "portforward/8080"))
     try:
-        answer = _echoed(socket, data, within_s=60)
+        answer = _echoed(socket, data, within_s=patience.promised(60))
         assert hashlib.sha256(answer).hexdigest() == hashlib.sha256(data).hexdigest(), f"{len(answer)} bytes came back"
         assert guestnet.peers(shell, 8080) != [], "the guest saw nobody"
         assert not guestnet.peers(shell, 8080)[-1].startswith("127."), guestnet.peers(shell, 8080)
@@ -125,7 +125,8 @@ def test_port_forward_carries_bytes_both_ways(warm_vm: WarmVm) -> None:
     finally:
         socket.close()
     patience.eventually(
-        "the guest's connection ends", lambda: shell.run(connections).out.strip(), lambda left: left == "0", within_s=5
+        "the guest's connection ends", lambda: shell.run(connections).out.strip(), lambda left: left == "0",
+        within_s=patience.promised(5),
     )
     nonce = secrets.token_hex(8)
     assert channels.ask_port(space, space.pod(vmi), 8080, nonce) == nonce

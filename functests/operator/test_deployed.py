@@ -65,13 +65,33 @@ def owned(admin: Rest) -> Iterator[tuple[str, dict[str, Any]]]:
             yield collection, item
 
 
+def _moved(before: Object | None, now: Object) -> bool:
+    """Whether somebody has written the object. Status of anything but KubeVirt is Kubernetes' own: on a machine that
+    stands still for a moment a probe fails, or the look at an aggregated API."""
+    if before is None:
+        return True
+    if before["metadata"]["resourceVersion"] == now["metadata"]["resourceVersion"]:
+        return False
+    if now.get("kind") == "KubeVirt" or now.get("status") == before.get("status"):
+        return True
+    return _written(before) != _written(now)
+
+
+def _written(obj: Object) -> Object:
+    """All but the status and what changes with each write."""
+    kept = {key: value for key, value in obj.items() if key != "status"}
+    changing = ("resourceVersion", "managedFields")
+    return kept | {"metadata": {key: value for key, value in obj["metadata"].items() if key not in changing}}
+
+
 @pytest.mark.demand(seconds=65)
 @pytest.mark.case("OPR-001")
 def test_a_deployed_cluster_stands_still(admin: Rest) -> None:
     """
     Preconditions: the operator has deployed everything.
     Steps: read the KubeVirt object; read the versions of every owned object; again a minute later.
-    Expected: Deployed with its four conditions; observed is target; no resourceVersion moved.
+    Expected: Deployed with its four conditions; observed is target; no resourceVersion moved, but for status that
+        Kubernetes itself writes.
     """
     found = patience.eventually(
         "KubeVirt is Deployed and available",
@@ -90,19 +110,19 @@ def test_a_deployed_cluster_stands_still(admin: Rest) -> None:
     status = found["status"]
     assert status["observedKubeVirtVersion"] == status["targetKubeVirtVersion"] == status["operatorVersion"], status
     for what in ("KubeVirtRegistry", "DeploymentConfig", "DeploymentID"):
-        assert status.get(f"observed{what}") == status.get(f"target{what}"), what
+        assert status[f"observed{what}"] == status[f"target{what}"], what
     assert status["observedGeneration"] == found["metadata"]["generation"]
 
-    def versions() -> dict[str, str]:
-        objects = [("", kubevirt(admin)), *owned(admin)]
-        return {f"{where}/{o['metadata']['name']}": o["metadata"]["resourceVersion"] for where, o in objects}
+    def objects() -> dict[str, Object]:
+        found = [("", kubevirt(admin)), *owned(admin)]
+        return {f"{where}/{o['metadata']['name']}": o for where, o in found}
 
-    before = versions()
+    before = objects()
     moved: dict[str, str] = {}
 
     def look() -> dict[str, str]:
-        now = versions()
-        moved.update({name: version for name, version in now.items() if before.get(name) != version})
+        now = objects()
+        moved.update({name: o["metadata"]["resourceVersion"] for name, o in now.items() if _moved(before.get(name), o)})
         return moved
 
     patience.quiet(f"an owned object changes in {QUIET_S} s", look, bool, for_s=QUIET_S, every_s=10)

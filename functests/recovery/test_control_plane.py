@@ -34,10 +34,11 @@ def test_another_controller_takes_over(space: Space, cluster: Cluster, stack: St
     stack.rest.delete(core_path("pods", NAMESPACE, old)).ok()
     space.create(build.kernel_boot_vmi(cluster, "second"))
     holder = patience.eventually(
-        "another controller leads", lambda: stack.holder(CONTROLLER), lambda name: name not in ("", old), within_s=30
+        "another controller leads", lambda: stack.holder(CONTROLLER), lambda name: name not in ("", old),
+        within_s=patience.promised(30),
     )
     assert holder in [pod["metadata"]["name"] for pod in stack.pods(CONTROLLER)], holder
-    space.wait_running("second", within_s=30 + patience.boots(1))
+    space.wait_running("second", within_s=patience.promised(30))
     assert space.shell("second").succeed("echo $((6*7))") == "42"
     witness.check()
 
@@ -274,7 +275,10 @@ def test_one_process_of_each_component_dies(space: Space, cluster: Cluster, stac
             stack.kill(pod)
         for pod in killed:
             stack.wait_restarted(pod)
-        witness.shell = space.shell("vm")
+        # kube-apiserver takes its time to see that the aggregated API is there again.
+        console = patience.eventually("a console opens", lambda: _console(space, "vm"), lambda seen: seen is not None)
+        assert console is not None
+        witness.shell = console.login(within_s=patience.boots(1))
         witness.check()
         assert {obj["status"].get("phase") for _, obj in watch.seen("vm")} == {"Running"}
     paused = space.act_on_vmi("vm", "pause")
@@ -283,4 +287,4 @@ def test_one_process_of_each_component_dies(space: Space, cluster: Cluster, stac
     assert space.act_on_vmi("vm", "unpause").code == 200
     space.wait_condition("vm", "Paused", "")
     space.delete_vmi("vm").ok()
-    space.wait_vmi_gone("vm", within_s=60)
+    space.wait_vmi_gone("vm", within_s=patience.promised(60))

@@ -39,7 +39,7 @@ def test_a_killed_qemu_is_a_crash_and_the_vm_runs_again(space: Space, cluster: C
         watch.wait_for(
             "the VMI failed",
             lambda _, obj: obj["metadata"]["uid"] == uid and obj["status"].get("phase") == "Failed",
-            within_s=10,
+            within_s=patience.promised(10),
         )
     space.wait_running("vm", not_uid=uid, within_s=patience.boots(2))
     assert space.shell("vm").succeed("echo $((3*3))") == "9"
@@ -69,7 +69,7 @@ def test_an_always_vm_comes_back_after_poweroff(space: Space, cluster: Cluster) 
         ended = watch.wait_for(
             "the VMI ended",
             lambda _, obj: obj["metadata"]["uid"] == uid and obj["status"].get("phase") in ("Succeeded", "Failed"),
-            within_s=20,
+            within_s=patience.promised(20),
         )
     assert phases(ended)[-1] == "Succeeded"
     space.wait_running("vm", not_uid=uid, within_s=patience.boots(3))

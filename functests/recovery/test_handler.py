@@ -38,12 +38,12 @@ def away(stack: Stack, node: str) -> Iterator[None]:
 @pytest.mark.case("REC-006")
 def test_guests_survive_their_handlers_pod(space: Space, cluster: Cluster, nodes: Nodes, stack: Stack) -> None:
     """
-    Preconditions: a running VMI with a witness and 30 s of grace.
+    Preconditions: a running VMI with a witness and two minutes of grace.
     Steps: delete the handler's pod of its node; then console, pause, unpause and delete through the new one.
     Expected: the node's label schedulable is false, then true; the guest and its QEMU go on, the phase stays Running;
         all actions work.
     """
-    vmi, shell = space.boot(build.with_grace(build.kernel_boot_vmi(cluster, "vm"), 30))
+    vmi, shell = space.boot(build.with_grace(build.kernel_boot_vmi(cluster, "vm"), 120))
     witness = Witness(shell)
     name = vmi["status"]["nodeName"]
     pod = space.pod(vmi)["metadata"]["uid"]
@@ -56,12 +56,13 @@ def test_guests_survive_their_handlers_pod(space: Space, cluster: Cluster, nodes
         labels.wait_for(
             "the node takes no VMs",
             lambda _, obj: obj["metadata"]["labels"].get("kubevirt.io/schedulable") == "false",
-            within_s=30,
+            within_s=patience.promised(30),
         )
         patience.eventually(
-            "the node takes VMs again", lambda: stack.schedulable(name), lambda label: label == "true", within_s=60
+            "the node takes VMs again", lambda: stack.schedulable(name), lambda label: label == "true",
+            within_s=patience.promised(60),
         )
-        shell.wait_closed(within_s=10)
+        shell.wait_closed(within_s=patience.promised(10))
         witness.shell = space.shell("vm")
         witness.check()
         assert stack.handler(name)["metadata"]["uid"] != old["metadata"]["uid"]
@@ -73,7 +74,7 @@ def test_guests_survive_their_handlers_pod(space: Space, cluster: Cluster, nodes
         seen = {obj["status"].get("phase") for _, obj in vmis.seen("vm")}
         assert seen == {"Running"}, seen
         space.delete_vmi("vm").ok()
-        last = vmis.wait_for("the VMI is gone", lambda kind, _: kind == "DELETED", within_s=40)
+        last = vmis.wait_for("the VMI is gone", lambda kind, _: kind == "DELETED", within_s=patience.promised(40))
     assert phases(last)[-1] == "Succeeded", phases(last)
 
 

@@ -143,7 +143,7 @@ def _settled(space: Space) -> dict[str, str]:
         seen.append(_versions(space))
         return len(seen) > 8 and len({str(versions) for versions in seen[-8:]}) == 1
 
-    patience.eventually("nobody writes to t2's VM any more", again, bool, within_s=20)
+    patience.eventually("nobody writes to t2's VM any more", again, bool)
     return seen[-1]
 
 

@@ -8,12 +8,10 @@ from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
 from functests.libs.kube import Space, condition
+from functests.libs.launcher import EPHEMERAL
 from functests.libs.nodes import Nodes
 from functests.libs.rest import VMI, kubevirt_path
 from functests.libs.watch import Watch
-
-# Below /proc/PID/root: /var/run is an absolute link there and would lead into the node's own /run.
-EPHEMERAL = "/run/kubevirt-ephemeral-disks"
 
 
 def _restart(space: Space, name: str, uid: str) -> Console:
@@ -74,7 +72,7 @@ def test_an_empty_disk_lives_as_long_as_its_pod(space: Space, cluster: Cluster, 
     manifest = build.with_disk(build.kernel_boot_vmi(cluster, "vm"), "data", {"emptyDisk": {"capacity": "1G"}})
     vmi, shell = space.boot(build.vm_of(manifest))
     assert shell.succeed("blockdev --getsize64 /dev/vda") == "999292928"
-    shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=8 conv=fsync 2>/dev/null", within_s=30)
+    shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=8 conv=fsync 2>/dev/null", within_s=patience.promised(30))
     digest = "dd if=/dev/vda bs=1M count=8 2>/dev/null | sha256sum"
     written = shell.succeed(digest)
     zero = shell.succeed("dd if=/dev/zero bs=1M count=8 2>/dev/null | sha256sum")
@@ -114,7 +112,7 @@ def test_a_blank_claim_becomes_a_disk_that_keeps_its_content(space: Space, clust
     assert (claim["claimName"], claim["accessModes"]) == ("data", ["ReadWriteOnce"])
     assert claim["capacity"]["storage"]
 
-    shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=8 conv=fsync 2>/dev/null", within_s=30)
+    shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=8 conv=fsync 2>/dev/null", within_s=patience.promised(30))
     digest = "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vda bs=1M count=8 2>/dev/null | sha256sum"
     written = shell.succeed(digest)
     assert space.act_on_vm("vm", "stop").code == 202

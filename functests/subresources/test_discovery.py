@@ -94,7 +94,8 @@ def test_a_namespace_can_be_deleted(space: Space, cluster: Cluster) -> None:
     with Watch(space.rest, f"/api/v1/namespaces?fieldSelector=metadata.name%3D{space.name}") as watch:
         space.rest.delete(path).ok()
         patience.eventually(
-            "the namespace is gone", lambda: space.rest.get(path).code, lambda code: code == 404, within_s=60
+            "the namespace is gone", lambda: space.rest.get(path).code, lambda code: code == 404,
+            within_s=patience.promised(60),
         )
         seen = [condition(obj, "NamespaceDeletionDiscoveryFailure") for _, obj in watch.seen()]
     assert seen

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.waits import HANG_S
 from virt.base.waiting import wait_for_async
 from virt.launcher.libvirt_conn import (
     Hypervisor,
@@ -74,7 +75,7 @@ async def test_a_change_is_told_on_the_event_loop(hypervisor: Hypervisor, name: 
     async def notices() -> list[Notice]:
         return [notice for notice, _ in heard]
 
-    await wait_for_async(notices, lambda got: got.count(Lifecycle(name)) >= 2, deadline_s=5, every_s=0.01)
+    await wait_for_async(notices, lambda got: got.count(Lifecycle(name)) >= 2, deadline_s=HANG_S, every_s=0.01)
     assert {loop for _, loop in heard} == {asyncio.get_running_loop()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.kube import FakeKube
+from tests.waits import HANG_S
 from virt.api import core
 from virt.api.kinds import CONFIG_MAP, NAMESPACE, POD, SECRET, Kind, untyped
 from virt.kube import lightkube_client
@@ -56,7 +57,7 @@ def config(name: str, **data: str) -> core.ConfigMap:
 
 async def next_events(events: AsyncIterator[Event[core.ConfigMap]], count: int) -> list[tuple[str, str]]:
     seen: list[tuple[str, str]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         async for event in events:
             if event.type != "BOOKMARK":
                 seen.append((event.type, event.obj.metadata.name))

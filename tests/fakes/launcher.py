@@ -8,6 +8,7 @@ import socket
 import tempfile
 from pathlib import Path
 
+from tests.waits import HANG_S
 from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import (
     PROTOCOL_VERSION,
@@ -81,7 +82,7 @@ class FakeLauncher:
     async def until_closed(self) -> None:
         assert self._task is not None
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(self._task, 5)
+            await asyncio.wait_for(self._task, HANG_S)
 
     def close(self) -> None:
         for fd in self.sockets:

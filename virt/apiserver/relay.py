@@ -5,7 +5,8 @@ Frames are binary; text from clients is ignored, as KubeVirt does.
 """
 
 import asyncio
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import aiohttp
@@ -35,13 +36,12 @@ async def join(client: web.WebSocketResponse, node: aiohttp.ClientWebSocketRespo
 
 async def join_stream(
     client: web.WebSocketResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *,
-    ping_s: float = PING_S, silence_s: float = SILENCE_S,
+    ping_s: float = PING_S, silence_s: float = SILENCE_S, now: Callable[[], float] = time.monotonic,
 ) -> None:
     """The same with a TCP connection, whose end is a normal one. Closes both.
 
     ``client`` is asked by pings whether it is still there; it must be one without ``autoping``.
     """
-    now = asyncio.get_running_loop().time
     heard, is_held_up = now(), False
 
     async def up() -> None:

@@ -1,16 +1,19 @@
 """A shell that stays open, spoken to as the engine speaks: frames on a socket. The shell is a real one."""
 
+import contextlib
 import select
 import socket
 import struct
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from functests.libs import node_shell
 from functests.libs.node_shell import Shell, ShellLost
+from tests.waits import HANG_S
 
 pytestmark = pytest.mark.runs_processes
 
@@ -31,9 +34,11 @@ class Engine:
         assert self.process.stdout is not None
         while data := self.process.stdout.read(65536):
             frame = struct.pack(">BxxxL", 1, len(data)) + data
-            for at in range(0, len(frame), self._cut):
-                self._there.sendall(frame[at : at + self._cut])
-        self._there.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):          # the shell has been given up
+                for at in range(0, len(frame), self._cut):
+                    self._there.sendall(frame[at : at + self._cut])
+        with contextlib.suppress(OSError):
+            self._there.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         self.process.kill()
@@ -66,10 +71,11 @@ def test_long_output_is_whole(engine: Engine) -> None:
     assert (code, text.splitlines()) == (0, [str(number) for number in range(1, 20001)])
 
 
-def test_a_shell_in_which_something_still_talks_is_not_used_again(engine: Engine) -> None:
-    shell = Shell(engine.here)
-    assert shell.run("(sleep 0.05; echo noise) &") == (0, "")
-    assert select.select([engine.here], [], [], 10)[0]
+def test_a_shell_in_which_something_still_talks_is_not_used_again(engine: Engine, tmp_path: Path) -> None:
+    shell, go = Shell(engine.here), tmp_path / "go"
+    assert shell.run(f"({until(go)}; echo noise) &") == (0, "")
+    go.touch()
+    assert select.select([engine.here], [], [], HANG_S)[0]
     assert not shell.is_open()
 
 
@@ -87,7 +93,16 @@ def test_a_script_whose_shell_ends_says_what_it_said(engine: Engine) -> None:
         shell.run("echo last words; kill -9 $PPID")
 
 
-def test_a_silent_script_is_given_up(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_script_is_given_up(engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(node_shell, "SILENCE_S", 0.1)
-    with pytest.raises(ShellLost, match="timed out"):
-        Shell(engine.here).run("sleep 1")
+    go = tmp_path / "go"
+    try:
+        with pytest.raises(ShellLost, match="timed out"):
+            Shell(engine.here).run(until(go))
+    finally:
+        go.touch()
+
+
+def until(file: Path) -> str:
+    """A script that waits for the file: what comes when is the test's own choice."""
+    return f"until [ -e {file} ]; do sleep 0.02; done"

@@ -1,11 +1,13 @@
 """Ordinary tests share the cluster, serial ones have it alone."""
 
+import fcntl
 import threading
 from pathlib import Path
 
 import pytest
 
 from functests.libs import turns
+from tests.waits import HANG_S
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +26,8 @@ def test_two_share_and_one_alone_waits_for_both() -> None:
         thread = threading.Thread(target=serial)
         thread.start()
         assert not alone.wait(0.1)
-    assert alone.wait(5)
-    thread.join(5)
+    assert alone.wait(HANG_S)
+    thread.join(HANG_S)
 
 
 def test_who_comes_after_the_one_alone_waits_behind_it() -> None:
@@ -40,20 +42,30 @@ def test_who_comes_after_the_one_alone_waits_behind_it() -> None:
     def first() -> None:
         with turns.turn(alone=False):
             held.set()
-            release.wait(5)
+            release.wait(HANG_S)
 
     release = threading.Event()
     threads = [threading.Thread(target=first)]
     threads[0].start()
-    assert held.wait(5)
+    assert held.wait(HANG_S)
     for name, alone in (("serial", True), ("late", False)):
         waits.clear()
         threads.append(threading.Thread(target=turn, args=(name,), kwargs={"alone": alone}))
         threads[-1].start()
-        assert waits.wait(5)
-        threads[-1].join(0.2)           # long enough to reach the gate
+        assert waits.wait(HANG_S)
+        while not _is_shut("gate"):     # who comes first has reached it; the other stands behind, or comes later still
+            threads[-1].join(0.01)
     assert order == []
     release.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(HANG_S)
     assert order == ["serial", "late"]
+
+
+def _is_shut(what: str) -> bool:
+    with turns._file(what).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

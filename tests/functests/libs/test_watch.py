@@ -11,6 +11,7 @@ from kubernetes import client
 
 from functests.libs.rest import Rest
 from functests.libs.watch import Watch
+from tests.waits import HANG_S
 
 
 def event(name: str, version: str, kind: str = "ADDED") -> dict[str, Any]:
@@ -77,7 +78,7 @@ def started(serving: list[Server], *streams: int | list[dict[str, Any]]) -> Serv
 def test_a_watch_that_the_server_ends_goes_on_after_the_last_event(serving: list[Server]) -> None:
     server = started(serving, [event("a", "7")], 503, [event("a", "9", "MODIFIED")])
     with Watch(server.rest(), "/things") as watch:
-        watch.wait_for("the change", lambda kind, _: kind == "MODIFIED", within_s=10)
+        watch.wait_for("the change", lambda kind, _: kind == "MODIFIED", within_s=HANG_S)
         assert [kind for kind, _ in watch.seen("a")] == ["ADDED", "MODIFIED"]
     assert server.asked == ["/things?watch=1", *["/things?watch=1&resourceVersion=7"] * 2]
 
@@ -86,12 +87,12 @@ def test_a_watch_that_the_server_ends_goes_on_after_the_last_event(serving: list
 def test_a_watch_that_has_missed_something_says_so(serving: list[Server], end: int | list[dict[str, Any]]) -> None:
     server = started(serving, [event("a", "7")], end, [])
     with Watch(server.rest(), "/things") as watch, pytest.raises(AssertionError, match="has ended: LookupError"):
-        watch.wait_for("the change", lambda kind, _: kind == "MODIFIED", within_s=10)
+        watch.wait_for("the change", lambda kind, _: kind == "MODIFIED", within_s=HANG_S)
 
 
 def test_leaving_a_watch_that_has_just_ended_is_no_error(serving: list[Server]) -> None:
     server = started(serving, *[[event("a", "7")]] * 50, [])
     for _ in range(10):
         with Watch(server.rest(), "/things") as watch:
-            watch.wait_for("the object", lambda kind, _: kind == "ADDED", within_s=10)
+            watch.wait_for("the object", lambda kind, _: kind == "ADDED", within_s=HANG_S)
             watch._answer.close()

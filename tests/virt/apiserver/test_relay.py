@@ -1,13 +1,15 @@
 """Port forwarding between a WebSocket and a TCP connection: bytes both ways, pings, and a client that is gone."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from tests.waits import HANG_S
 from virt.apiserver import relay
 
 
@@ -20,7 +22,7 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def forwarded(
-    *, silence_s: float = 60.0, autoping: bool = True
+    *, autoping: bool = True, now: Callable[[], float] = time.monotonic
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """A client's WebSocket that is forwarded to a TCP server which echoes."""
     target = await asyncio.start_server(_echo, "127.0.0.1", 0)
@@ -29,7 +31,7 @@ async def forwarded(
         reader, writer = await asyncio.open_connection(*target.sockets[0].getsockname())
         socket = web.WebSocketResponse(autoping=False, timeout=0.2)
         await socket.prepare(request)
-        await relay.join_stream(socket, reader, writer, ping_s=0.02, silence_s=silence_s)
+        await relay.join_stream(socket, reader, writer, ping_s=0.02, now=now)
         return socket
 
     app = web.Application()
@@ -42,30 +44,35 @@ async def test_bytes_come_back_and_text_is_ignored() -> None:
     async with forwarded() as socket:
         await socket.send_str("no bytes")
         await socket.send_bytes(b"some bytes")
-        assert await socket.receive_bytes(timeout=5) == b"some bytes"
+        assert await socket.receive_bytes(timeout=HANG_S) == b"some bytes"
 
 
 async def test_a_client_that_answers_pings_stays() -> None:
-    async with forwarded(silence_s=0.3) as socket:
-        reading = asyncio.create_task(socket.receive_bytes(timeout=10))
-        await asyncio.sleep(0.6)            # twice as long as a silent one may
-        assert not reading.done()
+    passed_s = 0.0
+    async with forwarded(autoping=False, now=lambda: passed_s) as socket:
+        while passed_s < 2 * relay.SILENCE_S:
+            message = await socket.receive(timeout=HANG_S)
+            assert message.type is aiohttp.WSMsgType.PING, f"after {passed_s} s"
+            await socket.pong(message.data)
+            passed_s += relay.SILENCE_S / 8
         await socket.send_bytes(b"still here")
-        assert await reading == b"still here"
+        while (message := await socket.receive(timeout=HANG_S)).type is aiohttp.WSMsgType.PING:
+            pass
+        assert message.data == b"still here"
 
 
 async def test_a_client_that_never_answers_is_dropped() -> None:
-    async with forwarded(silence_s=0.3, autoping=False) as socket:
-        seen = []
-        while (message := await socket.receive(timeout=10)).type is aiohttp.WSMsgType.PING:
-            seen.append(message)
+    passed_s = 0.0
+    async with forwarded(autoping=False, now=lambda: passed_s) as socket:
+        while (message := await socket.receive(timeout=HANG_S)).type is aiohttp.WSMsgType.PING:
+            passed_s += relay.SILENCE_S / 8
         assert message.type is aiohttp.WSMsgType.CLOSE
-        assert len(seen) > 2
+        assert passed_s >= relay.SILENCE_S
 
 
 async def test_a_ping_of_the_client_is_answered() -> None:
     async with forwarded(autoping=False) as socket:
         await socket.ping(b"hello")
-        while (message := await socket.receive(timeout=5)).type is aiohttp.WSMsgType.PING:
+        while (message := await socket.receive(timeout=HANG_S)).type is aiohttp.WSMsgType.PING:
             pass
         assert (message.type, message.data) == (aiohttp.WSMsgType.PONG, b"hello")

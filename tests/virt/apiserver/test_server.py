@@ -240,7 +240,7 @@ async def test_a_node_without_a_handler_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_handler_that_is_being_replaced_is_waited_for(tmp_path: Path) -> None:
-    async with stand(tmp_path, running_vmi(), away_s=10) as api:
+    async with stand(tmp_path, running_vmi(), away_s=60) as api:
         asking = asyncio.create_task(api.send("PUT", f"{VMI}/pause"))
         await asyncio.sleep(0.2)
         assert not asking.done()

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from tests.waits import HANG_S
 from virt.base import service
 
 
@@ -72,7 +73,7 @@ async def test_a_task_that_will_not_end_passes_the_grace(by: str) -> None:
     async def stubborn() -> None:
         while not release.is_set():
             try:
-                await asyncio.wait_for(release.wait(), 1)
+                await asyncio.wait_for(release.wait(), HANG_S)
             except (asyncio.CancelledError, TimeoutError):
                 continue
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes.authority import Authority
 from tests.virt.apiserver.stand import Kube, client_tls
+from tests.waits import HANG_S
 from virt.api import core, kinds, names, v1, webhookpaths
 from virt.cli import api
 from virt.kube import lightkube_client
@@ -67,7 +68,7 @@ async def test_it_becomes_ready_knows_the_front_proxy_and_serves_webhooks(
 
 
 async def ready(session: aiohttp.ClientSession, url: str) -> object:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while True:
             try:
                 async with session.get(url) as response:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
+from tests.waits import HANG_S
 from virt.api import conditions, core, defaults, names, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.kinds import POD, VM, VMI, Kind
@@ -72,7 +73,7 @@ class Rig:
 
     async def until(self, look: Callable[[], T | None]) -> T:
         """Wait for a truthy answer. The fake clock stands still meanwhile, real time passes a little."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_S):
             while True:
                 found = look()
                 if found:
@@ -103,7 +104,7 @@ class Rig:
         return await self.until(look)
 
     async def launcher(self) -> core.Pod:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_S):
             while True:
                 pod = await self.pod()
                 if pod is not None and pod.metadata.deletion_timestamp is None:
@@ -119,7 +120,8 @@ class Rig:
         writes = -1
         while writes != len(self.kube.writes):
             writes = len(self.kube.writes)
-            await asyncio.sleep(0.12)
+            for _ in range(12):             # many turns for everybody, also where the machine stands still in one
+                await asyncio.sleep(0.01)
 
     def place(self, pod: core.Pod, node: str = "node1") -> None:
         """The scheduler finds a node."""

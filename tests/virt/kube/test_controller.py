@@ -4,6 +4,7 @@ import pytest
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
+from tests.waits import HANG_S
 from virt.api import core
 from virt.api.kinds import CONFIG_MAP, EVENT
 from virt.kube.client import ApiError, ConflictError
@@ -38,7 +39,7 @@ async def test_success_forgets_failures_and_keeps_the_wish() -> None:
     controller.queue.add_rate_limited("a")
     await controller.process("a")
     assert controller.queue.failures("a") == 0
-    assert await asyncio.wait_for(controller.queue.get(), 1) == "a"
+    assert await asyncio.wait_for(controller.queue.get(), HANG_S) == "a"
 
 
 async def test_work_begins_when_all_informers_know_everything() -> None:
@@ -55,7 +56,7 @@ async def test_work_begins_when_all_informers_know_everything() -> None:
     controller = Controller("x", reconcile, workers=2)
     controller.watches(informer, lambda item: [key_of(item)])
     tasks = [asyncio.create_task(controller.run()), asyncio.create_task(informer.run())]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while len(known) < 3:
             await asyncio.sleep(0)
     for task in tasks:
@@ -71,7 +72,7 @@ async def test_the_same_event_again_is_counted() -> None:
     for _ in range(3):
         recorder.event(about, "Normal", "Same", "again")
     recorder.event(about, "Warning", "Other", "once")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while len(kube.writes) < 4:
             await asyncio.sleep(0)
     task.cancel()

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
+from tests.waits import HANG_S
 from virt.api import core
 from virt.api.kinds import CONFIG_MAP
 from virt.base.waiting import wait_for_async
@@ -20,7 +21,7 @@ def config(name: str, **data: str) -> core.ConfigMap:
 async def following(informer: Informer[core.ConfigMap]) -> AsyncIterator[None]:
     task = asyncio.create_task(informer.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             await informer.synced.wait()
             yield
     finally:
@@ -31,7 +32,7 @@ async def holds(informer: Informer[core.ConfigMap], names: list[str]) -> None:
     async def observe() -> list[str]:
         return sorted(item.metadata.name for item in informer.store)
 
-    await wait_for_async(observe, lambda seen: seen == names, deadline_s=3, every_s=0.001)
+    await wait_for_async(observe, lambda seen: seen == names, deadline_s=HANG_S, every_s=0.001)
 
 
 def informer_on(kube: FakeKube) -> Informer[core.ConfigMap]:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
+from tests.waits import HANG_S
 from virt.api import core
 from virt.api.kinds import LEASE, Kind
 from virt.kube import leader
@@ -20,7 +21,7 @@ async def forever() -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while not condition():
             await asyncio.sleep(0)
 
@@ -106,7 +107,7 @@ async def test_who_hears_too_late_that_the_lease_is_taken_does_not_lead(monkeypa
     first = elector(kube, "one", FakeClock())
     task = asyncio.create_task(first.run(forever))
     await until(lambda: first.is_leader)
-    assert kube.asked == 2
+    assert kube.asked >= 2
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -119,7 +120,7 @@ async def test_a_leader_that_cannot_renew_ends_before_another_may_start() -> Non
     kube.fail("*", "leases", ApiError(503, "Unreachable", "refused"), times=1000)
     began = clock.passed_s
     with pytest.raises(ExceptionGroup) as caught:
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, HANG_S)
     assert caught.group_contains(LeaseLostError)
     assert clock.passed_s - began < DURATION_S
 

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.strategies import sampled_from
 
+from tests.waits import HANG_S
 from virt.kube.workqueue import Closed, WorkQueue
 
 
@@ -40,7 +41,7 @@ async def test_a_waiting_worker_is_woken() -> None:
     taking = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
     queue.add("a")
-    assert await asyncio.wait_for(taking, 1) == "a"
+    assert await asyncio.wait_for(taking, HANG_S) == "a"
 
 
 async def test_a_cancelled_worker_loses_no_key() -> None:
@@ -49,7 +50,7 @@ async def test_a_cancelled_worker_loses_no_key() -> None:
     await asyncio.sleep(0)
     queue.add("a")
     first.cancel()
-    assert await asyncio.wait_for(second, 1) == "a"
+    assert await asyncio.wait_for(second, HANG_S) == "a"
 
 
 async def test_pauses_double_up_to_the_limit_until_forgotten() -> None:
@@ -64,7 +65,7 @@ async def test_of_two_delays_the_shorter_counts() -> None:
     queue.add_after("a", 60)
     queue.add_after("a", 0.001)
     queue.add_after("a", 60)
-    assert await asyncio.wait_for(queue.get(), 1) == "a"
+    assert await asyncio.wait_for(queue.get(), HANG_S) == "a"
 
 
 async def test_closing_hands_out_the_rest_and_then_ends_all_workers() -> None:

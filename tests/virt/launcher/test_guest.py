@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
-from virt.base.waiting import wait_for_async
+from tests.waits import HANG_S, until
 from virt.launcher import guest as guest_module
 from virt.launcher.guest import Guest
 from virt.launcher.libvirt_conn import AgentChanged, DiskFailed, HypervisorError, Panicked
@@ -49,15 +49,6 @@ async def guest(
     yield made
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-
-
-async def until(ready: object) -> None:
-    assert callable(ready)
-
-    async def look() -> bool:
-        return bool(ready())
-
-    await wait_for_async(look, bool, deadline_s=5, every_s=0.005)
 
 
 def states(told: list[Event]) -> list[tuple[DomainState, str]]:
@@ -150,10 +141,18 @@ async def test_an_obedient_guest_ends_before_its_grace_period(guest: Guest, hype
     assert (guest.status.reason, guest.exit_code) == ("Shutdown", 0)
 
 
-async def test_a_deaf_guest_is_asked_again_and_then_killed(guest: Guest, hypervisor: FakeHypervisor) -> None:
+async def test_a_deaf_guest_is_asked_again_and_then_killed(
+    guest: Guest, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    real, ahead_s = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead_s)
     hypervisor.obeys_power_button = False
-    await guest.bring_down(0.12)
-    assert hypervisor.calls.count("press_power_button") in (2, 3)
+    ending = asyncio.create_task(guest.bring_down(1000))
+    await until(lambda: hypervisor.calls.count("press_power_button") >= 2)
+    assert not guest.ended.is_set()
+    ahead_s = 1001
+    await ending
     assert guest.status.reason == "Destroyed"
 
 
@@ -170,7 +169,7 @@ async def test_a_guest_whose_qemu_is_stuck_is_killed_after_its_grace_period(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(hypervisor, "press_power_button", never)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         await guest.bring_down(0.12)
     assert guest.status.reason == "Destroyed"
 

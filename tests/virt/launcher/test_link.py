@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waits import HANG_S
 from virt.launcher.link import HandlerLink
 from virt.rpc.messages import DomainEvent, DomainState, DomainStatus, Done, Event, GuestPanicked, Hello, Pause, Request
 from virt.rpc.peer import Peer, Reply
@@ -32,7 +33,7 @@ class Handler:
         return peer, asyncio.create_task(peer.run())
 
     async def hear(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             while len(self.heard) < count:
                 await asyncio.sleep(0.005)
 
@@ -59,7 +60,7 @@ async def test_each_connection_begins_with_hello_and_the_state(path: Path) -> No
     handler = Handler(path)
     for _ in range(2):
         handler.heard.clear()
-        peer, reading = await asyncio.wait_for(handler.accept(), 5)
+        peer, reading = await asyncio.wait_for(handler.accept(), HANG_S)
         await handler.hear(2)
         assert isinstance(handler.heard[0], Hello)
         assert handler.heard[1] == DomainEvent(status=STATUS)
@@ -71,14 +72,21 @@ async def test_each_connection_begins_with_hello_and_the_state(path: Path) -> No
 
 
 async def test_settle_lets_the_answer_out(path: Path) -> None:
-    link = HandlerLink(serve, lambda: STATUS, pid=os.getpid(), path=str(path))
+    asked = asyncio.Event()
+
+    async def serve_slowly(_request: Request, _fds: tuple[int, ...]) -> Reply:
+        asked.set()
+        await asyncio.sleep(0.05)
+        return Reply(Done())
+
+    link = HandlerLink(serve_slowly, lambda: STATUS, pid=os.getpid(), path=str(path))
     handler = Handler(path)
     running = asyncio.create_task(link.run())
-    peer, reading = await asyncio.wait_for(handler.accept(), 5)
+    peer, reading = await asyncio.wait_for(handler.accept(), HANG_S)
     await handler.hear(2)
     assert await link.tell(GuestPanicked())
-    asking = asyncio.create_task(peer.call(Pause(), deadline_s=5))
-    await asyncio.sleep(0.02)
+    asking = asyncio.create_task(peer.call(Pause(), deadline_s=HANG_S))
+    await asked.wait()
     await link.settle()
     running.cancel()
     assert (await asking).answer == Done()

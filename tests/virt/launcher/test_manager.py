@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import msgspec
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
-from tests.virt.launcher.test_guest import AGENT, until
+from tests.virt.launcher.test_guest import AGENT
+from tests.waits import HANG_S, until
 from virt.api import codec, core, names, v1
 from virt.launcher.design import DiskSource
 from virt.launcher.disks.errors import DiskError
@@ -174,7 +176,7 @@ async def test_destroy_answers_when_the_guest_is_off(manager: Manager) -> None:
     await status_of(manager)
     await manager.serve(messages.Destroy(), ())
     assert (manager.status.state, manager.status.reason) == (DomainState.SHUTOFF, "Destroyed")
-    await asyncio.wait_for(manager.over.wait(), 5)
+    await asyncio.wait_for(manager.over.wait(), HANG_S)
     assert await refused(manager, messages.Pause()) == "NotRunning"
     assert (await status_of(manager)).state == DomainState.SHUTOFF
 
@@ -190,7 +192,7 @@ async def test_a_console_is_a_connected_socket(manager: Manager) -> None:
     path = names.serial_socket(VMI.metadata.uid)
     server = await asyncio.start_unix_server(lambda _reader, writer: writer.write(b"login:"), path)
     answer, fds = await manager.serve(messages.OpenSerial(), ())
-    await asyncio.sleep(0.05)
+    await until(lambda: select.select(fds, [], [], 0)[0])
     assert (answer, os.read(fds[0], 10)) == (Done(), b"login:")
     os.close(fds[0])
     server.close()

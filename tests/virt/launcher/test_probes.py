@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.waits import HANG_S
 from virt.launcher.guest import Guest
 from virt.launcher.probes import LONGEST_S, Probes, Question, question
 from virt.rpc.messages import DomainState, DomainStatus, Event, GuestAgentSilent
@@ -111,7 +112,7 @@ async def test_an_agents_nonsense_hangs_no_probe(owner: Owner, folder: Path) -> 
     _hypervisor(owner).agent = {"guest-exec": {"pid": 7}, "guest-exec-status": {"exited": True, "signal": [1]}}
     path = folder / "probe.sock"
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    async with Probes(owner).serving(path), asyncio.timeout(5):
+    async with Probes(owner).serving(path), asyncio.timeout(HANG_S):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"2\0exec\0true\0")
         writer.write_eof()

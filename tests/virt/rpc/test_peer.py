@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from tests.waits import HANG_S
 from virt.rpc.errors import CallTimeout, ConnectionLost, RequestFailed
+from virt.rpc.framing import Frame
 from virt.rpc.messages import (
     Data,
     Destroy,
@@ -65,7 +68,7 @@ async def connected() -> AsyncIterator[tuple[Peer, Peer, list[Event]]]:
     finally:
         handler.close()
         launcher.close()
-        await asyncio.wait_for(asyncio.gather(*running), 5)
+        await asyncio.wait_for(asyncio.gather(*running), HANG_S)
 
 
 async def test_descriptors_travel_both_ways() -> None:
@@ -75,10 +78,10 @@ async def test_descriptors_travel_both_ways() -> None:
             os.write(writing, b"%d" % number)
         given = [reading for reading, _ in pipes]
         request = SyncVmi(vmi=b"{}" * 100_000, interfaces=(), facts=HostFacts(kvm=False))
-        answer, _ = await handler.call(request, given, deadline_s=5)
+        answer, _ = await handler.call(request, given, deadline_s=HANG_S)
         assert answer == Data(body=b"01")
 
-        answer, fds = await handler.call(OpenSerial(), deadline_s=5)
+        answer, fds = await handler.call(OpenSerial(), deadline_s=HANG_S)
         assert answer == Done()
         assert os.read(fds[0], 100) == b"login:"
         for fd in [*fds, *(fd for pipe in pipes for fd in pipe)]:
@@ -88,8 +91,8 @@ async def test_descriptors_travel_both_ways() -> None:
 async def test_large_answers_and_calls_in_flight_do_not_mix() -> None:
     async with connected() as (handler, _, _):
         replies = await asyncio.gather(
-            *(handler.call(GuestInfo(), deadline_s=10) for _ in range(3)),
-            *(handler.call(OpenSerial(), deadline_s=10) for _ in range(5)),
+            *(handler.call(GuestInfo(), deadline_s=HANG_S) for _ in range(3)),
+            *(handler.call(OpenSerial(), deadline_s=HANG_S) for _ in range(5)),
         )
         assert [len(reply.answer.body) for reply in replies[:3] if isinstance(reply.answer, Data)] == [3_000_000] * 3
         for reply in replies[3:]:
@@ -100,10 +103,10 @@ async def test_large_answers_and_calls_in_flight_do_not_mix() -> None:
 async def test_a_refusal_and_a_fault_reach_the_caller() -> None:
     async with connected() as (handler, _, _):
         with pytest.raises(RequestFailed, match="no domain runs") as refused:
-            await handler.call(Shutdown(), deadline_s=5)
+            await handler.call(Shutdown(), deadline_s=HANG_S)
         assert refused.value.code == "NotRunning"
         with pytest.raises(RequestFailed, match="a fault of ours") as failed:
-            await handler.call(Destroy(), deadline_s=5)
+            await handler.call(Destroy(), deadline_s=HANG_S)
         assert failed.value.code == "Internal"
 
 
@@ -111,14 +114,14 @@ async def test_a_call_ends_at_its_deadline_and_others_go_on() -> None:
     async with connected() as (handler, _, _):
         with pytest.raises(CallTimeout):
             await handler.call(Pause(), deadline_s=0.05)
-        assert (await handler.call(GuestInfo(), deadline_s=5)).answer
+        assert (await handler.call(GuestInfo(), deadline_s=HANG_S)).answer
 
 
 async def test_events_arrive_in_order() -> None:
     async with connected() as (handler, launcher, heard):
         for pid in range(50):
             await launcher.tell(Hello(version=1, pid=pid))
-        await handler.call(OpenSerial(), deadline_s=5)
+        await handler.call(OpenSerial(), deadline_s=HANG_S)
         assert heard == [Hello(version=1, pid=pid) for pid in range(50)]
 
 
@@ -128,9 +131,9 @@ async def test_calls_fail_when_the_other_side_dies() -> None:
         await asyncio.sleep(0.05)
         launcher.close()
         with pytest.raises(ConnectionLost):
-            await asyncio.wait_for(call, 5)
+            await asyncio.wait_for(call, HANG_S)
         with pytest.raises(ConnectionLost):
-            await handler.call(Pause(), deadline_s=5)
+            await handler.call(Pause(), deadline_s=HANG_S)
 
 
 @pytest.mark.parametrize(("said", "fault"), [
@@ -142,7 +145,7 @@ async def test_what_is_no_message_ends_the_connection(said: bytes, fault: str) -
     peer = Peer(here)
     there.sendall(said)
     with pytest.raises(ConnectionLost, match=fault):
-        await asyncio.wait_for(peer.run(), 5)
+        await asyncio.wait_for(peer.run(), HANG_S)
     there.close()
 
 
@@ -188,6 +191,47 @@ async def test_a_flood_of_descriptors_ends_the_connection() -> None:
     there.close()
 
 
+async def test_descriptors_are_closed_of_a_request_that_is_never_begun() -> None:
+    """Behind it comes noise: the connection ends before the request's task has run for the first time."""
+    here, there = socket.socketpair()
+    served: list[Request] = []
+
+    async def never(request: Request, _fds: tuple[int, ...]) -> Reply:
+        served.append(request)
+        return Reply(Done())
+
+    peer = Peer(here, serve=never)
+    reading, writing = os.pipe()
+    with there:
+        body = msgspec.msgpack.encode(Frame(1, False, OpenSerial()))
+        socket.send_fds(there, [len(body).to_bytes(4, "big") + body], [reading])
+        there.sendall(b"\xff\xff\xff\xff")
+        os.close(reading)
+        with pytest.raises(ConnectionLost, match="at most"):
+            await peer.run()
+        await peer.settle(deadline_s=5)
+    assert served == []
+    with pytest.raises(BrokenPipeError):
+        os.write(writing, b"x")
+    os.close(writing)
+
+
+async def test_descriptors_are_closed_of_a_message_that_never_ends() -> None:
+    here, there = socket.socketpair()
+    reading, writing = os.pipe()
+    with there:
+        socket.send_fds(there, [(1000).to_bytes(4, "big")], [reading])
+        os.close(reading)
+        running = asyncio.create_task(Peer(here).run())
+        await asyncio.sleep(0)              # it has read the head, and waits for the rest
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    with pytest.raises(BrokenPipeError):
+        os.write(writing, b"x")
+    os.close(writing)
+
+
 async def test_descriptors_are_closed_that_come_as_the_caller_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer is taken, and before the caller runs again it is cancelled: the serial port has one client only."""
     async with connected() as (handler, _, _):
@@ -200,7 +244,7 @@ async def test_descriptors_are_closed_that_come_as_the_caller_gives_up(monkeypat
             call.cancel()
 
         monkeypatch.setattr(handler, "_take", take_and_cancel)
-        call = asyncio.create_task(handler.call(OpenSerial(), deadline_s=5))
+        call = asyncio.create_task(handler.call(OpenSerial(), deadline_s=HANG_S))
         with pytest.raises(asyncio.CancelledError):
             await call
         (fd,) = taken

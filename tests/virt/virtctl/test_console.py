@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.waits import HANG_S
 from virt.virtctl import console
 from virt.virtctl.console import Ends, Fate, fate
 from virt.virtctl.errors import ServerError
@@ -105,7 +106,7 @@ async def test_it_follows_the_guest_and_says_so(
     while b"there" not in said:
         said += await asyncio.to_thread(os.read, ends.shows, 100)
     os.write(ends.types, b"ls\x1d")
-    assert await asyncio.wait_for(running, 5) == 0
+    assert await asyncio.wait_for(running, HANG_S) == 0
     assert (said, there.heard) == (b"here there", b"ls")
     told = capsys.readouterr().err
     assert told.count("Successfully connected") == 1

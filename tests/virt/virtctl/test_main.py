@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.virt.apiserver.stand import Stand, handler_pod, running_vmi, stand
+from tests.waits import HANG_S
 from virt.base import exec as processes
 from virt.virtctl import console, kubeconfig, main, vnc
 from virt.virtctl.console import Ends
@@ -46,7 +47,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Stand]:
 
 async def virtctl(api: Stand, *argv: str, keys: bytes = b"") -> processes.Result:
     return await processes.run(
-        [sys.executable, "-m", "virt.virtctl.main", *argv], input=keys, deadline_s=30, check=False,
+        [sys.executable, "-m", "virt.virtctl.main", *argv], input=keys, deadline_s=HANG_S, check=False,
         env={"KUBECONFIG": kubeconfig_of(api)})
 
 
@@ -152,7 +153,7 @@ def free_port() -> int:
 
 
 async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while True:
             try:
                 return await asyncio.open_connection("127.0.0.1", port)

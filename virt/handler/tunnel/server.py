@@ -8,7 +8,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -26,6 +25,7 @@ from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.server import Launchers
 from virt.handler.tunnel.relay import close, relay
 from virt.handler.tunnel.sessions import SessionBusyError, Sessions
+from virt.kube import http
 from virt.kube.events import EventRecorder
 from virt.kube.store import Store
 from virt.rpc.errors import CallTimeout, ConnectionLost, RequestFailed
@@ -76,7 +76,8 @@ class Refusal(Exception):
 
 class Tunnel:
     """``vmis`` and ``launchers`` are those of this node. ``dials_within_s``: how long a request waits for a launcher
-    that is not connected: its guest goes on while the handler is replaced, so people may act at any moment."""
+    that is not connected: its guest goes on while the handler is replaced, so people may act at any moment. A VMI that
+    is not known is waited for as well: virt-api hears of one that has just moved here before this node's cache does."""
 
     def __init__(
         self, vmis: Store[v1.VirtualMachineInstance], launchers: Launchers, recorder: EventRecorder, *,
@@ -200,12 +201,12 @@ class Tunnel:
         deadline = loop.time() + self._dials_within_s
         while True:
             vmi = self._vmis.find(namespace, name)
-            if vmi is None:
-                raise Refusal(not_found("virtualmachineinstance.kubevirt.io", name))
-            launcher = self._launchers.of(vmi)
-            if launcher is not None and launcher.is_connected:
+            launcher = self._launchers.of(vmi) if vmi is not None else None
+            if vmi is not None and launcher is not None and launcher.is_connected:
                 return vmi, launcher
             if (launcher is not None and launcher.is_dead) or loop.time() >= deadline:
+                if vmi is None:
+                    raise Refusal(not_found("virtualmachineinstance.kubevirt.io", name))
                 raise Refusal(failure(503, f"the launcher of {namespace}/{name} is not connected; try again"))
             await asyncio.sleep(LOOK_S)
 
@@ -273,19 +274,10 @@ async def _only_api(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     transport = request.transport
-    name = common_name(transport.get_extra_info("peercert") if transport is not None else None)
+    name = http.common_name(transport.get_extra_info("peercert") if transport is not None else None)
     if name != names.HANDLER_CLIENT_NAME:
         _logger.warning("client refused", common_name=name, remote=request.remote)
         if transport is not None:
             transport.abort()
         raise web.HTTPForbidden
     return await handler(request)
-
-
-def common_name(certificate: Mapping[str, Any] | None) -> str:
-    """Of a certificate as ssl's getpeercert() tells it; "" without one."""
-    for rdn in (certificate or {}).get("subject", ()):
-        for key, value in rdn:
-            if key == "commonName":
-                return str(value)
-    return ""

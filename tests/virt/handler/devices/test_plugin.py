@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.waits import HANG_S
 from virt.handler.devices import plugin as plugin_module
 from virt.handler.devices.files import copy_helpers, make_nodes
 from virt.handler.devices.plugin import Plugin, allocation, endpoint
@@ -68,7 +69,7 @@ class Kubelet(pb_grpc.RegistrationServicer):  # type: ignore[misc]  # generated 
     async def serving(self) -> AsyncIterator[None]:
         socket = self._folder / "kubelet.sock"
         for old in self._folder.iterdir():      # a starting kubelet empties the folder
-            old.unlink()
+            old.unlink(missing_ok=True)         # gRPC removes its own sockets, a moment after a server ended
         server = grpc.aio.server()
         pb_grpc.add_RegistrationServicer_to_server(self, server)
         server.add_insecure_port(f"unix:{socket}")
@@ -102,7 +103,7 @@ async def test_plugin_waits_for_the_kubelet_and_answers_it(tmp_path: Path, plugi
     await asyncio.sleep(0.1)                    # the plugin runs before its kubelet
     kubelet = Kubelet(tmp_path)
     async with kubelet.serving():
-        request = await asyncio.wait_for(kubelet.registered.get(), 30)
+        request = await asyncio.wait_for(kubelet.registered.get(), HANG_S)
         assert (request.version, request.resource_name) == ("v1beta1", "devices.kubevirt.io/tun")
         async with kubelet.plugin(request) as stub:
             listing = await stub.ListAndWatch(pb.Empty()).read()
@@ -121,11 +122,12 @@ async def test_plugin_waits_for_the_kubelet_and_answers_it(tmp_path: Path, plugi
 async def test_plugin_registers_again_with_a_new_kubelet(tmp_path: Path, plugin: Plugin) -> None:
     kubelet = Kubelet(tmp_path)
     async with kubelet.serving():
-        await asyncio.wait_for(kubelet.registered.get(), 30)
+        await asyncio.wait_for(kubelet.registered.get(), HANG_S)
     async with kubelet.serving():
-        request = await asyncio.wait_for(kubelet.registered.get(), 30)
+        request = await asyncio.wait_for(kubelet.registered.get(), HANG_S)
         async with kubelet.plugin(request) as stub:
-            assert (await stub.ListAndWatch(pb.Empty()).read()).devices
+            # The socket that the first server of the plugin removes late may be the second's; then it makes another.
+            assert (await stub.ListAndWatch(pb.Empty(), wait_for_ready=True, timeout=HANG_S).read()).devices
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ async def test_the_kubelet_is_told_what_changes(tmp_path: Path, quick: None) -> 
     task = asyncio.create_task(plugin.run())
     try:
         async with kubelet.serving():
-            request = await asyncio.wait_for(kubelet.registered.get(), 30)
+            request = await asyncio.wait_for(kubelet.registered.get(), HANG_S)
             assert (request.resource_name, request.endpoint) == (
                 "example.com/card", "kubevirt-example.com_card.sock")
             async with kubelet.plugin(request) as stub:
@@ -158,7 +160,7 @@ async def test_the_kubelet_is_told_what_changes(tmp_path: Path, quick: None) -> 
                 assert [node.ID for node in first.devices[0].topology.nodes] == [1]
                 assert not first.devices[1].HasField("topology")
                 plugin.change(Cards((Device("a", True, 1), Device("b", False))))
-                second = await asyncio.wait_for(listing.read(), 30)
+                second = await asyncio.wait_for(listing.read(), HANG_S)
                 assert [device.health for device in second.devices] == ["Healthy", "Unhealthy"]
 
                 async def allocate(name: str) -> pb.AllocateResponse:

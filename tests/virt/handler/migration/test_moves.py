@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from tests.fakes.launcher import FakeLauncher
 from tests.virt.handler.world import NODE, POD_UID, World, vmi
+from tests.waits import HANG_S
 from virt.api import conditions, names, v1
 from virt.api.kinds import VMI
 from virt.handler.migration.plan import State
@@ -110,7 +111,7 @@ async def test_a_guest_moves(tmp_path: Path) -> None:
             # The source hears of it through the sockets: they must go on.
             await loop.sock_sendall(end, b"finished")
             assert await loop.sock_recv(memory, 100) == b"finished"
-        assert await asyncio.wait_for(loop.sock_recv(end, 100), 5) == b"", "the end is passed on"
+        assert await asyncio.wait_for(loop.sock_recv(end, 100), HANG_S) == b"", "the end is passed on"
 
         moved = target.stored
         assert (moved.status.node_name, moved.status.phase) == (OTHER, "Running")
@@ -239,7 +240,7 @@ async def test_an_abort_reaches_the_launcher(tmp_path: Path) -> None:
         leaving, _ = await begun(source, target)
         source.change(migration_state=replace(state(source), abort_requested=True))
         await source.until(lambda: CancelMigration(uid="m", reason="Live migration has been aborted") in leaving.asked)
-        assert state(source).abort_status == "Aborting"
+        await source.until(lambda: state(source).abort_status == "Aborting")
         await leaving.becomes(replace(
             leaving.status, migration=MigrationReport(uid="m", phase=MigrationPhase.ABORTED, reason="x")))
         await source.until(lambda: state(source).abort_status == "Succeeded")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waits import until
 from virt.api import v1
 from virt.handler.devices.plugin import Plugin
 from virt.handler.node.configuration import Configuration
@@ -44,19 +45,17 @@ async def test_what_is_passed_through_comes_changes_and_goes(tmp_path: Path, mon
     plugins = DevicePlugins(tmp_path / "node", tmp_path / "kubelet", tmp_path / "image", lambda: False, lambda: offers)
     task = asyncio.create_task(plugins.run())
     try:
-        await asyncio.sleep(0.05)
+        await until(lambda: "example.com/card" in plugins._plugins)
         plugin = plugins._plugins["example.com/card"]
         assert [device.id for device in plugin.offer.listed] == ["a"]
         assert len(plugins._plugins["devices.kubevirt.io/tun"].offer.listed) == 1000, "nobody takes our own names"
         offers = (served("a", "b"),)
         plugins.reconsider()
-        await asyncio.sleep(0.05)
+        await until(lambda: [device.id for device in plugin.offer.listed] == ["a", "b"])
         assert plugins._plugins["example.com/card"] is plugin, "the kubelet keeps its stream"
-        assert [device.id for device in plugin.offer.listed] == ["a", "b"]
         offers = ()
         plugins.reconsider()
-        await asyncio.sleep(0.05)
-        assert names(plugins) == {"tun", "container-disk"}
+        await until(lambda: names(plugins) == {"tun", "container-disk"})
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -94,18 +93,15 @@ async def test_the_kvm_plugin_comes_and_goes_with_the_configuration(
         tmp_path / "node", tmp_path / "kubelet", tmp_path / "image", lambda: kvm[0], userfaultfd=126)
     task = asyncio.create_task(plugins.run())
     try:
-        await asyncio.sleep(0.05)
-        assert names(plugins) == {"tun", "container-disk", "userfaultfd"}
+        await until(lambda: names(plugins) == {"tun", "container-disk", "userfaultfd"})
         assert (tmp_path / "node" / "devices" / "userfaultfd").exists()
         assert not plugins.is_ready
         kvm[0] = True
         plugins.reconsider()
-        await asyncio.sleep(0.05)
-        assert names(plugins) == {"tun", "container-disk", "kvm", "userfaultfd"}
+        await until(lambda: names(plugins) == {"tun", "container-disk", "kvm", "userfaultfd"})
         kvm[0] = False
         plugins.reconsider()
-        await asyncio.sleep(0.05)
-        assert names(plugins) == {"tun", "container-disk", "userfaultfd"}
+        await until(lambda: names(plugins) == {"tun", "container-disk", "userfaultfd"})
         assert not task.done()
     finally:
         task.cancel()

@@ -6,17 +6,23 @@ from typing import cast
 
 from aiohttp import web
 
+from tests.waits import HANG_S
 from virt.handler.tunnel.relay import relay
 
 
 class SlowClient:
     """A WebSocket that takes nothing, and takes its time when it is told to stop."""
 
+    def __init__(self) -> None:
+        self.takes, self.ends = asyncio.Event(), asyncio.Event()
+
     async def send_bytes(self, _data: bytes) -> None:
         try:
+            self.takes.set()
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(30)
+            self.ends.set()
+            await asyncio.sleep(3600)
 
     def __aiter__(self) -> "SlowClient":
         return self
@@ -30,12 +36,12 @@ async def test_a_session_that_is_cut_off_while_it_ends_leaves_no_socket_open() -
     guest, ours = socket.socketpair()
     guest.setblocking(False)
     with guest:
-        session = asyncio.create_task(relay(cast("web.WebSocketResponse", SlowClient()), ours))
+        client = SlowClient()
+        session = asyncio.create_task(relay(cast("web.WebSocketResponse", client), ours))
         guest.send(b"x")
-        await asyncio.sleep(0.05)
-        for _ in range(2):                  # by its own client, and by the one that takes over
-            session.cancel()
-            await asyncio.sleep(0.05)
-        assert session.done()               # whoever keeps it keeps what it had: only closing helps
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
+            for reached in (client.takes, client.ends):         # by its own client, and by the one that takes over
+                await reached.wait()
+                session.cancel()
+            await asyncio.wait({session})       # whoever keeps it keeps what it had: only closing helps
             assert await asyncio.get_running_loop().sock_recv(guest, 1) == b""

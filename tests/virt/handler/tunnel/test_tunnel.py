@@ -16,8 +16,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.fakes.authority import Authority
 from tests.fakes.launcher import FakeLauncher
 from tests.virt.handler.world import World, vmi
+from tests.waits import HANG_S, until
 from virt.api import names
-from virt.handler.tunnel.server import common_name
 from virt.kube import http
 from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import DomainState, DomainStatus, Freeze, OpenSerial, Pause, Unpause
@@ -36,7 +36,7 @@ async def node(folder: Path) -> AsyncIterator[tuple[World, FakeLauncher, Client]
 
 
 async def guest_end(fake: FakeLauncher, number: int) -> socket.socket:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while len(fake.guest_ends) <= number:
             await asyncio.sleep(0.005)
     end = fake.guest_ends[number]
@@ -49,12 +49,12 @@ async def say(end: socket.socket, data: bytes) -> None:
 
 
 async def hear(end: socket.socket) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         return await asyncio.get_running_loop().sock_recv(end, 65536)
 
 
 async def closed(ws: ClientWebSocketResponse) -> int | None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while (await ws.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING):
             pass
     return ws.close_code
@@ -74,7 +74,7 @@ async def test_bytes_go_both_ways_and_text_frames_do_not_matter(tmp_path: Path) 
             got += await hear(end)
         assert got == every_byte
         await say(end, b"login: \xff")
-        assert (await ws.receive_bytes(timeout=5)) == b"login: \xff"
+        assert (await ws.receive_bytes(timeout=HANG_S)) == b"login: \xff"
         end.close()
         assert await closed(ws) == 1000
 
@@ -85,7 +85,7 @@ async def test_all_that_a_talkative_guest_says_arrives(tmp_path: Path) -> None:
         end = await guest_end(fake, 0)
         saying = asyncio.create_task(say(end, said))
         heard = bytearray()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             while len(heard) < len(said):
                 heard += await ws.receive_bytes()
         await saying
@@ -117,23 +117,21 @@ async def test_of_many_consoles_at_once_one_is_left_and_nothing_leaks(tmp_path: 
             asked = await asyncio.gather(*(session.ws_connect(url) for _ in range(10)), return_exceptions=True)
             found = [ws for ws in asked if isinstance(ws, ClientWebSocketResponse)]
             assert {error.status for error in asked if isinstance(error, WSServerHandshakeError)} <= {503}
-            living = []
-            for ws in found:
-                try:
-                    await ws.receive(timeout=0.3)
-                except TimeoutError:
-                    living.append(ws)
-            assert len(living) == 1
-            await living[0].send_bytes(b"still here")
+            closes = [asyncio.create_task(ws.receive()) for ws in found]
+            await until(lambda: sum(not close.done() for close in closes) == 1)
+            (living,) = (ws for ws, close in zip(found, closes, strict=True) if not close.done())
+            await living.send_bytes(b"still here")
             heard = [await hear(await guest_end(fake, number)) for number in range(len(fake.guest_ends))]
             assert sorted(heard) == [b""] * (len(heard) - 1) + [b"still here"]
+            for close in closes:
+                close.cancel()
+            await asyncio.gather(*closes, return_exceptions=True)
             for ws in found:
                 await ws.close()
         for end in fake.guest_ends:
             end.close()
         fake.guest_ends.clear()
-        await asyncio.sleep(0.2)
-        assert _descriptors() <= before
+        await until(lambda: _descriptors() <= before)
 
 
 async def test_vnc_with_preserve_session_is_refused_while_one_is_open(tmp_path: Path) -> None:
@@ -191,16 +189,30 @@ async def test_what_a_launcher_passes_instead_of_a_console_is_closed(tmp_path: P
         fake.passes = ""
         async with client.ws_connect(f"{AT}/console"):
             await guest_end(fake, 0)
-        assert _descriptors() <= before + 4         # the client's connection and the guest's end
+            await until(lambda: _descriptors() <= before + 4)       # the client's connection and the guest's end
 
 
 async def test_an_action_waits_for_the_launcher_to_dial_again(tmp_path: Path) -> None:
     async with node(tmp_path) as (world, fake, client):
+        world.tunnel._dials_within_s = HANG_S
         await fake.hang_up()
         asking = asyncio.create_task(client.put(f"{AT}/pause"))
         await asyncio.sleep(0.1)
         assert not asking.done()
         await world.launcher(fake)
+        assert (await asking).status == 200
+        assert isinstance(fake.asked[-1], Pause)
+
+
+async def test_a_guest_that_has_just_moved_here_is_known_a_moment_later(tmp_path: Path) -> None:
+    """virt-api asks the API server where it is; this node hears of it by a watch."""
+    async with node(tmp_path) as (world, fake, client):
+        world.tunnel._dials_within_s = HANG_S
+        world.vmis.store.remove("ns/vm")
+        asking = asyncio.create_task(client.put(f"{AT}/pause"))
+        await asyncio.sleep(0.1)
+        assert not asking.done()
+        world.change(guest_os_info=None)
         assert (await asking).status == 200
         assert isinstance(fake.asked[-1], Pause)
 
@@ -262,7 +274,7 @@ async def test_only_virt_apis_certificate_opens_the_door(tmp_path: Path) -> None
         await world.phase("Running")
         certs = http.Certificates(server, client_ca=bundle)
         serving = asyncio.create_task(http.serve(world.tunnel.app(), port=port, certs=certs, host="127.0.0.1"))
-        await asyncio.sleep(0.1)
+        await until(lambda: _listens(port))
         try:
             async def status(context: ssl.SSLContext) -> int | None:
                 try:
@@ -286,9 +298,9 @@ async def test_only_virt_apis_certificate_opens_the_door(tmp_path: Path) -> None
             await asyncio.gather(serving, return_exceptions=True)
 
 
-def test_the_name_in_a_certificate() -> None:
-    assert common_name({"subject": ((("organizationName", "x"),), (("commonName", "y"),))}) == "y"
-    assert common_name(None) == common_name({}) == ""
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _descriptors() -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waits import HANG_S, until
 from virt.base import exec as process
 from virt.base.waiting import wait_for_async
 
@@ -44,7 +45,7 @@ async def ask(path: Path) -> tuple[socket.socket, list[dict[str, object]], list[
     async def refusal() -> int:
         return connection.connect_ex(str(path))         # the file is there a moment before anybody listens
 
-    await wait_for_async(refusal, lambda code: code == 0, deadline_s=5, every_s=0.01)
+    await wait_for_async(refusal, lambda code: code == 0, deadline_s=HANG_S, every_s=0.01)
     text, fds, _flags, _address = socket.recv_fds(connection, 16384, 4)
     return connection, [json.loads(line) for line in text.splitlines()], fds
 
@@ -135,51 +136,53 @@ async def test_the_helper_ends_with_the_connection_that_holds_it(programs: Path,
     await asyncio.sleep(0.05)
     assert running.process.returncode is None
     holding.close()
-    assert await asyncio.wait_for(running.wait(), 5) == 0
+    assert await asyncio.wait_for(running.wait(), HANG_S) == 0
 
 
 async def test_the_log_reader_follows_a_rotated_log_until_the_lock_is_free(programs: Path, tmp_path: Path) -> None:
     log, lock = tmp_path / "log", tmp_path / "alive"
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
+        said = tmp_path / "said"
+        said.touch()
         reading = asyncio.create_task(
-            process.run(["sh", "-c", f"exec {programs}/log-tail {log} {lock}"], deadline_s=20)
+            process.run(["sh", "-c", f"exec {programs}/log-tail {log} {lock} > {said}"], deadline_s=HANG_S)
         )
-        await asyncio.sleep(0.3)
         log.write_text("one\n")
-        await asyncio.sleep(0.5)
+        await until(lambda: said.read_text() == "one\n")
         with log.open("a") as file:
             file.write("two\n")
         log.rename(tmp_path / "log.0")
         log.write_text("three\n")
-        await asyncio.sleep(0.5)
+        await until(lambda: said.read_text() == "one\ntwo\nthree\n")
         with log.open("a") as file:
             file.write("last\n")
-    assert (await reading).stdout == "one\ntwo\nthree\nlast\n"
+    await reading
+    assert said.read_text() == "one\ntwo\nthree\nlast\n"
 
 
 async def test_the_parent_reaps_orphans_and_ends_as_its_child_does(programs: Path) -> None:
     init = str(programs / "launcher-init")
     orphan = "(sleep 0.05 &) ; sleep 0.3; ps -o stat= --ppid $PPID | grep -c Z; exit 7"
-    done = await process.run([init, "sh", "-c", orphan], deadline_s=10, check=False)
+    done = await process.run([init, "sh", "-c", orphan], deadline_s=HANG_S, check=False)
     assert (done.code, done.stdout.strip()) == (7, "0")
-    killed = await process.run([init, "sh", "-c", "kill -9 $$"], deadline_s=10, check=False)
+    killed = await process.run([init, "sh", "-c", "kill -9 $$"], deadline_s=HANG_S, check=False)
     assert killed.code == 128 + signal.SIGKILL
 
 
-async def test_the_parent_passes_signals_on(programs: Path) -> None:
-    running = await process.start(
-        [str(programs / "launcher-init"), "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done"]
-    )
-    await asyncio.sleep(0.2)
+async def test_the_parent_passes_signals_on(programs: Path, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    script = f"trap 'exit 5' TERM; : > {ready}; while :; do sleep 0.05; done"
+    running = await process.start([str(programs / "launcher-init"), "sh", "-c", script])
+    await until(ready.exists)
     running.process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(running.wait(), 5) == 5
+    assert await asyncio.wait_for(running.wait(), HANG_S) == 5
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    (("--guestAgentPing",), b"3\0ping\0"),
-    (("--command", "test", "--", "-f", "a b"), b"3\0exec\0test\0-f\0a b\0"),
-    (("--command", "true"), b"3\0exec\0true\0"),
+    (("--guestAgentPing",), b"60\0ping\0"),
+    (("--command", "test", "--", "-f", "a b"), b"60\0exec\0test\0-f\0a b\0"),
+    (("--command", "true"), b"60\0exec\0true\0"),
 ])
 async def test_a_probe_passes_its_words_and_takes_the_answer(
     programs: Path, tmp_path: Path, options: tuple[str, ...], words: bytes
@@ -195,7 +198,7 @@ async def test_a_probe_passes_its_words_and_takes_the_answer(
     server = await asyncio.start_unix_server(met, "s")
     async with server:
         done = await process.run(
-            [str(programs / "virt-probe"), "--socket", "s", "--timeoutSeconds", "3", *options], deadline_s=10,
+            [str(programs / "virt-probe"), "--socket", "s", "--timeoutSeconds", "60", *options], deadline_s=HANG_S,
             check=False,
         )  # fmt: skip
     assert (heard, done.code, done.stdout) == ([words], 5, "not ready")
@@ -206,6 +209,6 @@ async def test_a_probe_passes_its_words_and_takes_the_answer(
 ])
 async def test_a_probe_refuses_what_it_does_not_know(programs: Path, options: tuple[str, ...]) -> None:
     done = await process.run(
-        [str(programs / "virt-probe"), "--socket", "/nonexistent", *options], deadline_s=10, check=False
+        [str(programs / "virt-probe"), "--socket", "/nonexistent", *options], deadline_s=HANG_S, check=False
     )
     assert (done.code, done.stderr[:6]) == (2, "usage:")

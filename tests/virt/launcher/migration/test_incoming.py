@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.waits import HANG_S
 from virt.launcher.migration.incoming import Incoming, has_arrived, target_socket
 from virt.rpc.messages import DomainState
 
@@ -36,7 +37,7 @@ async def test_arrival_is_waited_for_over_a_failed_attempt() -> None:
         await asyncio.sleep(0.01)
         assert not waiting.done(), (state, reason)
     hypervisor.become(NAME, DomainState.RUNNING)
-    await asyncio.wait_for(waiting, 0.5)
+    await asyncio.wait_for(waiting, HANG_S)
 
 
 def test_sockets_of_a_target() -> None:

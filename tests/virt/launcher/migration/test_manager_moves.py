@@ -2,14 +2,15 @@
 
 import asyncio
 import os
+import select
 import socket
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
-from tests.virt.launcher.test_guest import until
 from tests.virt.launcher.test_manager import NAME, SYNC, VMI, disks, hypervisor, manager, private, refused, status_of
+from tests.waits import HANG_S, until
 from virt.api import names
 from virt.launcher.libvirt_conn import JobProgress
 from virt.launcher.manager import Manager
@@ -67,7 +68,7 @@ async def test_a_target_opens_its_ports(manager: Manager, sockets: Path) -> None
     for port, path in ((0, names.LIBVIRT_SOCKET), (49152, names.migration_socket(49152))):
         server = await asyncio.start_unix_server(lambda _reader, writer: writer.write(b"hello"), path)
         _, fds = await manager.serve(OpenMigrationPort(port=port), ())
-        await asyncio.sleep(0.05)
+        await until(lambda fds=fds: select.select(fds, [], [], 0)[0])  # type: ignore[misc]
         assert os.read(fds[0], 10) == b"hello"
         os.close(fds[0])
         server.close()
@@ -86,7 +87,7 @@ async def test_a_guest_leaves_and_the_launcher_ends(manager: Manager, hypervisor
     assert await refused(manager, Migrate(uid="n")) == "Internal"
     await until(lambda: manager.status.migration)
     hypervisor.depart()
-    await asyncio.wait_for(manager.over.wait(), 5)
+    await asyncio.wait_for(manager.over.wait(), HANG_S)
     status = manager.status
     assert (status.state, status.reason) == (DomainState.SHUTOFF, "Migrated")
     assert status.migration is not None

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.waits import HANG_S
 from virt.launcher.libvirt_conn import HypervisorError, JobProgress
 from virt.launcher.migration import outgoing
 from virt.launcher.migration.outgoing import Outgoing
-from virt.launcher.migration.policy import Step, Verdict
+from virt.launcher.migration.policy import FIRST_DOWNTIME_MS, Step, Verdict
 from virt.rpc.messages import DomainState, Migrate, MigrationLimits, MigrationPhase, MigrationReport
 
 NAME = "ns_vm"
@@ -61,13 +62,39 @@ async def test_a_guest_leaves(begin: Begin, hypervisor: FakeHypervisor, told: li
     request = hypervisor.migrations[0]
     assert (request.copied, request.memory[-10:], request.disks[-10:]) == (("vda",), "49152.sock", "49153.sock")
     hypervisor.job = JobProgress(100, 40)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while made.report.remaining != 40:
             await asyncio.sleep(0.001)
-    assert hypervisor.max_downtime_ms == 700
     hypervisor.depart()
     await made.wait()
     assert [report.phase for report in told] == [MigrationPhase.RUNNING, MigrationPhase.SUCCEEDED]
+
+
+async def test_the_guest_stands_still_no_longer_than_it_needs(begin: Begin, hypervisor: FakeHypervisor) -> None:
+    """The first limit is in force before any memory was sent."""
+    made = await begin(Migrate(uid="m1", limits=MigrationLimits(max_downtime_ms=700)))
+    calls = hypervisor.calls
+    assert calls.index("set_max_downtime") < calls.index("migrate")
+    assert hypervisor.max_downtime_ms == FIRST_DOWNTIME_MS
+    hypervisor.refusals["set_max_downtime"] = [HypervisorError("busy")]
+    hypervisor.job = JobProgress(100, 40, passes=20)
+    async with asyncio.timeout(5):
+        while hypervisor.max_downtime_ms != 700:
+            await asyncio.sleep(0.001)
+    hypervisor.depart()
+    await made.wait()
+    assert hypervisor.calls.count("set_max_downtime") == 3, "asked for what was set already"
+
+
+async def test_without_a_limit_the_default_stays(begin: Begin, hypervisor: FakeHypervisor) -> None:
+    made = await begin(Migrate(uid="m1"))
+    hypervisor.job = JobProgress(100, 40, passes=20)
+    async with asyncio.timeout(5):
+        while made.report.remaining != 40:
+            await asyncio.sleep(0.001)
+    hypervisor.depart()
+    await made.wait()
+    assert "set_max_downtime" not in hypervisor.calls
 
 
 async def test_what_libvirt_says_is_the_reason(
@@ -113,7 +140,7 @@ async def test_a_guest_is_paused_so_that_it_leaves(
     _late(monkeypatch, Step.PAUSE)
     made = await begin(Migrate(uid="m1"))
     hypervisor.job = JobProgress(100, 100)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while len(told) < 2:
             await asyncio.sleep(0.001)
     assert (told[-1].mode, told[-1].phase, made.holds_guest) == ("Paused", MigrationPhase.RUNNING, True)
@@ -133,7 +160,7 @@ async def test_a_guest_that_was_paused_for_nothing_goes_on(
     _late(monkeypatch, Step.PAUSE)
     made = await begin(Migrate(uid="m1"))
     hypervisor.job = JobProgress(100, 100)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while not made.holds_guest:
             await asyncio.sleep(0.001)
     made.keep_paused(is_kept)
@@ -150,7 +177,7 @@ async def test_a_guest_that_was_paused_before_stays_so(
     await hypervisor.suspend(NAME)
     made = await begin(Migrate(uid="m1"))
     hypervisor.job = JobProgress(100, 100)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while not made.holds_guest:
             await asyncio.sleep(0.001)
     hypervisor.depart("no")
@@ -166,7 +193,7 @@ async def test_a_mode_that_does_not_come_is_tried_again(
     hypervisor.refusals["suspend"] = [HypervisorError("busy"), HypervisorError("busy")]
     made = await begin(Migrate(uid="m1"))
     hypervisor.job = JobProgress(100, 100)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while not made.holds_guest:
             await asyncio.sleep(0.001)
     assert hypervisor.calls.count("suspend") == 3
@@ -181,7 +208,7 @@ async def test_post_copy_is_asked_for(
     made = await begin(Migrate(uid="m1", limits=MigrationLimits(may_post_copy=True)))
     assert hypervisor.migrations[0].post_copy
     hypervisor.job = JobProgress(100, 100)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while len(told) < 2:
             await asyncio.sleep(0.001)
     assert (told[-1].mode, made.holds_guest) == ("PostCopy", False)

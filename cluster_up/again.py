@@ -1,0 +1,35 @@
+"""Once more, for what failed because a server was away or busy for a moment. The cause is named by who asks."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from cluster_up.errors import ClusterError
+from virt.base import waiting
+
+T = TypeVar("T")
+
+
+def again(
+    attempt: Callable[[], T], passes: Callable[[ClusterError], bool], *, deadline_s: float, every_s: float,
+    log: Callable[[str], None] = lambda line: None,
+) -> T:
+    """What ``attempt`` returns, which must do no harm when it is made twice. An error that ``passes`` is told to
+    ``log`` and waited out; when that has lasted for ``deadline_s`` it is raised, any other at once."""
+    done: list[T] = []
+    last: list[ClusterError] = []
+
+    def look() -> bool:
+        try:
+            done.append(attempt())
+        except ClusterError as error:
+            if not passes(error):
+                raise
+            last.append(error)
+            log(f"once more: {error}")
+        return bool(done)
+
+    try:
+        waiting.wait_for(look, bool, deadline_s=deadline_s, every_s=every_s, what="an attempt without an error")
+    except waiting.WaitTimeout:
+        raise last[-1] from None
+    return done[0]
