@@ -84,7 +84,10 @@ def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bo
             whole = (wanted or 0) // quantity.MIB * quantity.MIB
             short_of = whole if status.st_size < whole else 0
     except (OSError, ValueError) as error:
-        raise DiskError(f"volume {volume}: cannot make {FILE} as uid {os.getuid()}: {error}") from error
+        # Without the name of the unfinished file, which is another one each time: the VMI tells this text, and
+        # one that changes with each try makes each try change the VMI, which asks for the next try.
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DiskError(f"volume {volume}: cannot make {path} as uid {os.getuid()}: {why}") from error
     if not stat.S_ISREG(status.st_mode):
         raise DiskError(f"volume {volume}: {path} is no regular file; links and devices are not followed")
     if not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK):

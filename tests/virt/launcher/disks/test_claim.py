@@ -1,5 +1,6 @@
 """disk.img of a claim: its size, its making, and what is not followed."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -80,3 +81,20 @@ def test_what_is_no_device_is_no_block_claim(tmp_path: Path) -> None:
         claim.block_size("data", tmp_path / "data")
     with pytest.raises(DiskError, match="No such file"):
         claim.block_size("data", tmp_path / "nothing")
+
+
+def test_each_try_at_a_folder_that_takes_nothing_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that changed would change the VMI's condition, and each change of the VMI is the next try."""
+
+    def refuse(path: Path, *_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    said = []
+    for _ in range(2):
+        with pytest.raises(DiskError) as failed:
+            claim.prepare_file("data", tmp_path, 1 << 20, read_only=False)
+        said.append(str(failed.value))
+    assert said[0] == said[1]
+    assert f"{tmp_path}/disk.img" in said[0]
+    assert said[0].endswith("Permission denied")
