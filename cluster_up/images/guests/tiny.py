@@ -104,7 +104,7 @@ def _distribution_kernel(root: Path, work: Path, place: Path) -> list[cpio.Entry
 
 def _initrd(root: Path, work: Path, modules: Sequence[cpio.Entry]) -> bytes:
     busybox = tree.program(root, "busybox")
-    applets = host.run([busybox, "--list"], deadline_s=60).stdout.split()
+    applets = host.run([busybox, "--list"], deadline_s=10).stdout.split()
     own = _own_files(_RECIPE / "tiny" / "root")
     programs = tree.entries(root, PROGRAMS)
     links = [cpio.symlink(name, target) for name, target in _LINKS.items()]
@@ -155,7 +155,7 @@ def _modules(root: Path, work: Path, release: str) -> list[cpio.Entry]:
     (target / "coldplug").write_text(kernel.coldplug({name: kernel.aliases(data[name]) for name in wanted}, needs))
     for table in (root / "usr/lib/modules" / release).glob("modules.builtin*"):
         (target / table.name).write_bytes(table.read_bytes())
-    host.run([tree.program(root, "busybox"), "depmod", "-b", work / "modules", release], deadline_s=180)
+    host.run([tree.program(root, "busybox"), "depmod", "-b", work / "modules", release], deadline_s=60)
     return [
         cpio.symlink("usr/lib/modules/tiny", release),
         *(
