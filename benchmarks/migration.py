@@ -5,8 +5,9 @@
 
 One guest of 128 MiB goes to and fro; each move of it is followed by one of a guest in bare containers
 (benchmarks.bare). ``--busy``: ours rewrites 20 MiB of memory each second. ``--writes``: ours writes records to a shared
-disk all the time, which are checked in the end. ``--disk``: with so much random data on a disk that is copied along;
-bare virsh copies the same. ``--drain``: so many guests are on one node, which is drained.
+disk all the time, which are checked in the end, as are its memory, the longest time that it stood still, and that none
+of the pods it left has a process. ``--disk``: with so much random data on a disk that is copied along; bare virsh
+copies the same. ``--drain``: so many guests are on one node, which is drained.
 
 Prints one JSON object; p50. ``total_ms`` and ``downtime_ms`` are libvirt's of the job; ``moved_s`` is the time from the
 request that creates the migration until it has succeeded, for virsh that of the command. ``tunnel_cpu_s_per_gib``: what
@@ -30,11 +31,14 @@ from functests.libs.cluster import Cluster
 from functests.libs.console import Console
 from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
-from functests.libs.rest import kubevirt_path
+from functests.libs.rest import core_path
 from functests.libs.stack import HANDLER, Stack
+from functests.libs.witness import Witness
 
 _BAR = {"total_ms": 1000, "downtime_ms": 100, "moved_s": 5}
+_DISK_BAR = 0.6                 # of bare virsh's throughput
 _DRAIN_BAR_S = 60
+_EVICT_AGAIN_S = 5.0            # as kubectl drain
 _TICKS = os.sysconf("SC_CLK_TCK")
 # A mebibyte twenty times a second, other pages each time.
 _BUSY = (
@@ -54,7 +58,8 @@ def handlers_cpu_s(stack: Stack) -> float:
     return used
 
 
-def one_move(space: Space, nodes: Nodes, number: int) -> bare.Job:
+def one_move(space: Space, nodes: Nodes, number: int) -> tuple[bare.Job, vmis.OnNode]:
+    """And where the guest is then."""
     began = time.monotonic()
     name = moves.migrate(space, "vm", f"move-{number}")
     patience.eventually(
@@ -63,8 +68,9 @@ def one_move(space: Space, nodes: Nodes, number: int) -> bare.Job:
     wall_s = time.monotonic() - began
     vmi = space.vmi("vm")
     pod = next(pod for pod in space.pods(vmi) if pod["metadata"]["name"] == moves.state(vmi)["targetPod"])
-    there = launcher.Launcher(nodes[vmi["status"]["nodeName"]], pod["metadata"]["uid"])
-    return bare.job(there.virsh("domjobinfo --completed --rawstats"), wall_s)
+    there = vmis.OnNode(nodes[vmi["status"]["nodeName"]], pod["metadata"]["uid"], vmi["metadata"]["uid"])
+    told = launcher.Launcher(there.node, there.pod_uid).virsh("domjobinfo --completed --rawstats")
+    return bare.job(told, wall_s), there
 
 
 def p50(jobs: list[bare.Job]) -> dict[str, Any]:
@@ -73,8 +79,18 @@ def p50(jobs: list[bare.Job]) -> dict[str, Any]:
         "downtime_ms": round(median(job.downtime_ms for job in jobs)),
         "moved_s": round(median(job.wall_s for job in jobs), 2),
         "sent_mib": round(median(job.bytes_sent for job in jobs) / 2**20, 1),
+        "mib_s": round(median(job.bytes_sent / 2**20 / job.total_ms * 1000 for job in jobs), 1),
         "spread_ms": [min(job.total_ms for job in jobs), max(job.total_ms for job in jobs)],
     }
+
+
+def left_behind(homes: list[vmis.OnNode]) -> int:
+    """Processes of pods that the guest has left; the last one gets time to end."""
+    def left(home: vmis.OnNode) -> int:
+        return len(home.node.processes(home.pod_uid))
+
+    patience.eventually("the last pod has ended", lambda: left(homes[-1]), lambda count: not count, within_s=30)
+    return sum(map(left, homes))
 
 
 def guest(space: Space, cluster: Cluster, chosen: argparse.Namespace) -> Console:
@@ -124,66 +140,99 @@ def compared(cluster: Cluster, nodes: Nodes, chosen: argparse.Namespace) -> dict
         cpu = argv[argv.index("-cpu") + 1].partition(",")[0]
         bare_guest(cluster, pair, chosen, cpu)
         stack = Stack(space.rest, nodes, cluster)
+        witness = Witness(shell) if chosen.writes else None
+        homes = [vmis.on_node(space, nodes, space.vmi("vm"))]
         cpu_s = 0.0
         for number in range(chosen.count):
             before = handlers_cpu_s(stack)
-            ours.append(one_move(space, nodes, number))
+            job, there = one_move(space, nodes, number)
+            ours.append(job)
+            homes.append(there)
             cpu_s += handlers_cpu_s(stack) - before
             theirs.append(pair.move(copies=bool(chosen.disk)))
-        written = records.check(space.shell("vm")) if chosen.writes else 0
-        shell.close()
+        extra: dict[str, Any] = {}
+        if witness is not None:
+            witness.shell = space.shell("vm")
+            extra = {"records_checked": records.check(witness.shell), "stood_still_s": witness.check().step_s,
+                     "left_processes": left_behind(homes[:-1])}
     us, them = p50(ours), p50(theirs)
+    bar: dict[str, Any] | None = None
+    if chosen.disk:
+        extra["throughput_of_bare"] = round(us["mib_s"] / them["mib_s"], 2)
+        bar = {"throughput_of_bare": _DISK_BAR}
+    elif not chosen.busy and not chosen.writes:
+        bar = {"beyond_bare": _BAR}
     sent = sum(job.bytes_sent for job in ours)
     return {
         "benchmark": "migration", "guest": "busy" if chosen.busy else "idle", "disk_mib": chosen.disk,
         "count": chosen.count, "vmi": us, "bare": them,
         "beyond_bare": {name: round(us[name] - them[name], 2) for name in _BAR},
-        "tunnel_cpu_s_per_gib": round(cpu_s / (sent / 2**30), 2), "records_checked": written,
-        "bar": None if chosen.busy or chosen.disk or chosen.writes else {"beyond_bare": _BAR},
+        "tunnel_cpu_s_per_gib": round(cpu_s / (sent / 2**30), 2), **extra, "bar": bar,
     }
 
 
 def drained(cluster: Cluster, nodes: Nodes, count: int) -> dict[str, Any]:
-    """All on one worker; evicted as kubectl drain does it, the node cordoned."""
+    """All on one worker, which is cordoned; evicted as kubectl drain does it."""
     node = cluster.workers[0]
     with vmis.space(cluster, "bench-drain") as space:
         names = [f"vm-{number}" for number in range(count)]
         for name in names:
-            manifest = build.kernel_boot_vmi(cluster, name, memory="64Mi")
-            preferred = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
-                "weight": 100, "preference": {"matchExpressions": [
-                    {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}}]}}
-            space.boot(build.merged(manifest, {"spec": {"evictionStrategy": "LiveMigrate", "affinity": preferred}}))
+            space.create(build.merged(build.kernel_boot_vmi(cluster, name, memory="64Mi"), _drainable(node)))
+        boot_ids = {name: boot_id(space, name) for name in names}
+        there = [name for name in names if space.vmi(name)["status"]["nodeName"] == node]
+        for name in there:
             space.wait_condition(name, "LiveMigratable", "True")
-        homes = {name: space.vmi(name)["status"]["nodeName"] for name in names}
-        there = [name for name in names if homes[name] == node]
-        boot_ids = {name: space.shell(name).succeed("cat /proc/sys/kernel/random/boot_id") for name in there}
         space.rest.patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}}).ok()
-        began = time.monotonic()
         try:
-            waiting = set(there)
-            while waiting:
-                for name in sorted(waiting):
-                    vmi = space.vmi(name)
-                    if vmi["status"]["nodeName"] != node:
-                        waiting.discard(name)
-                        continue
-                    for pod in space.pods(vmi):
-                        if pod["spec"].get("nodeName") == node and pod["status"]["phase"] not in moves.FINAL:
-                            path = f"/api/v1/namespaces/{space.name}/pods/{pod['metadata']['name']}/eviction"
-                            space.rest.post(path, {"apiVersion": "policy/v1", "kind": "Eviction",
-                                                   "metadata": {"name": pod["metadata"]["name"]}})
-                assert time.monotonic() - began < 600, f"still on {node}: {sorted(waiting)}"
-            took_s = time.monotonic() - began
+            took_s = emptied(space, node)
         finally:
             space.rest.patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": None}}).ok()
-        now = {name: space.shell(name).succeed("cat /proc/sys/kernel/random/boot_id") for name in there}
-        alive = sum(now[name] == boot_ids[name] for name in there)
-        made = len(space.rest.get(kubevirt_path(moves.VMIM, space.name)).ok()["items"])
+        alive = sum(boot_id(space, name) == boot_ids[name] for name in there)
+        made = len(moves.migrations(space))
     return {
         "benchmark": "drain", "guests": len(there), "alive": alive, "migrations": made, "took_s": round(took_s, 1),
         "bar": {"took_s": _DRAIN_BAR_S},
     }
+
+
+def _drainable(node: str) -> build.Manifest:
+    """On ``node`` if it takes them all. Workers give away half a CPU, and a guest asks for a tenth of one by itself."""
+    here = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
+    preferred = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": here}]}
+    return {"spec": {"evictionStrategy": "LiveMigrate", "affinity": {"nodeAffinity": preferred},
+                     "domain": {"resources": {"requests": {"cpu": "10m"}}}}}
+
+
+def boot_id(space: Space, name: str) -> str:
+    space.wait_running(name, within_s=600)
+    shell = space.shell(name, boots=10)
+    try:
+        return shell.succeed("cat /proc/sys/kernel/random/boot_id", within_s=60)
+    finally:
+        shell.close()
+
+
+def emptied(space: Space, node: str) -> float:
+    """Seconds until no launcher pod runs on ``node``."""
+    asked: dict[str, float] = {}
+
+    def evict() -> list[str]:
+        """Those that are still there, each of which was asked to go."""
+        pods = space.rest.get(core_path("pods", space.name)).ok()["items"]
+        names = [pod["metadata"]["name"] for pod in pods
+                 if pod["spec"].get("nodeName") == node and pod["status"]["phase"] not in moves.FINAL]
+        for name in names:
+            now = time.monotonic()
+            if now - asked.get(name, -_EVICT_AGAIN_S) >= _EVICT_AGAIN_S:
+                asked[name] = now
+                space.rest.post(f"{core_path('pods', space.name, name)}/eviction", {
+                    "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}})
+        return names
+
+    began = time.monotonic()
+    patience.eventually(
+        f"{node} is empty", evict, lambda names: not names, within_s=10 * _DRAIN_BAR_S, every_s=0.2)
+    return time.monotonic() - began
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from cluster_up.errors import ClusterError
+from virt.base.processes import Kept, hidden, signal_group
 
 KEPT_BYTES = 4 * 1024 * 1024     # of each stream: the first half and the last half survive
 TERM_GRACE_S = 3.0
@@ -53,9 +54,7 @@ class RunError(ClusterError):
         how = f"passed its deadline after {result.seconds:.1f} s" if timed_out else f"ended with {result.code}"
         said = (result.stderr.strip() or result.stdout.strip())[-3000:]
         text = f"`{shlex.join(result.argv)}` (in {result.where}) {how}" + (f":\n{said}" if said else "")
-        for secret in secrets:
-            text = text.replace(secret, "***")
-        super().__init__(text)
+        super().__init__(hidden(text, secrets))
 
 
 def run(
@@ -101,9 +100,9 @@ def run(
 
     assert process.stdout is not None
     assert process.stderr is not None
-    out, err = _Kept(), _Kept()
+    out, err = Kept(KEPT_BYTES), Kept(KEPT_BYTES)
     threads = [
-        threading.Thread(target=kept.fill, args=(stream, on_line), daemon=True)
+        threading.Thread(target=_fill, args=(kept, stream, on_line), daemon=True)
         for kept, stream in ((out, process.stdout), (err, process.stderr))
     ]
     threads.append(threading.Thread(target=_feed, args=(process, input), daemon=True))
@@ -153,6 +152,13 @@ def attach(argv: Sequence[str | Path]) -> int:
     return subprocess.call([str(word) for word in argv])
 
 
+def _fill(kept: Kept, stream: IO[bytes], on_line: Callable[[str], None] | None) -> None:
+    for line in stream:
+        if on_line is not None:
+            on_line(line.decode(errors="replace").rstrip())
+        kept.add(line)
+
+
 def _feed(process: subprocess.Popen[bytes], data: str | bytes | None) -> None:
     if process.stdin is None or data is None:
         return
@@ -162,38 +168,8 @@ def _feed(process: subprocess.Popen[bytes], data: str | bytes | None) -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """TERM, wait, KILL, and reap; the whole group, since a child may hold the output open after its parent's end."""
-    _signal_group(process.pid, signal.SIGTERM)
+    signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=TERM_GRACE_S)
-    _signal_group(process.pid, signal.SIGKILL)
+    signal_group(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, number)
-
-
-class _Kept:
-    """The head and the tail of a stream, never more than KEPT_BYTES."""
-
-    def __init__(self) -> None:
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._dropped = 0
-
-    def fill(self, stream: IO[bytes], on_line: Callable[[str], None] | None) -> None:
-        half = KEPT_BYTES // 2
-        for line in stream:
-            if on_line is not None:
-                on_line(line.decode(errors="replace").rstrip())
-            room = half - len(self._head)
-            self._head += line[:room]
-            self._tail += line[room:]
-            if len(self._tail) > half:
-                self._dropped += len(self._tail) - half
-                del self._tail[: len(self._tail) - half]
-
-    def text(self) -> str:
-        gap = f"\n[{self._dropped} bytes left out]\n".encode() if self._dropped else b""
-        return (bytes(self._head) + gap + bytes(self._tail)).decode(errors="replace")

@@ -36,7 +36,6 @@ class Reporter:
         self._console = console
         self._log = log
         self._bars: Bars | None = None
-        self._estimate = ""
 
     def line(self, text: str) -> None:
         """One line for the person."""

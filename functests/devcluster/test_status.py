@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import docker
@@ -18,7 +19,7 @@ from cluster_up import state as states
 from functests.libs import commands
 from functests.libs.cluster import Cluster
 from functests.libs.nodes import Nodes
-from functests.libs.stack import Stack
+from functests.libs.stack import CONTROLLER, OPERATOR, Stack
 from functests.libs.terminal import Terminal
 
 ESCAPE = b"\x1b"
@@ -62,24 +63,34 @@ def test_status_of_a_broken_cluster_names_what_is_broken(cluster: Cluster, nodes
     """
     Preconditions: a cluster that is well.
     Steps: status while a worker is stopped; while the control plane takes connections and answers none.
-    Expected: exit 1 each time; the stopped node is named, and no other; the API server is; within 10 s each; the same
-        verdict in both forms; healthy again afterwards.
+    Expected: exit 1 each time; the stopped node is named, and no other; the API server is; within 10 s each, or what a
+        slow machine needs for the same of a healthy cluster and 5 s more; the same verdict in both forms; healthy again
+        afterwards.
     """
     worker = cluster.workers[-1]
     (control_plane,) = (node for node in nodes if node.name not in cluster.workers)
+    usual_s = commands.cluster_up("status", "--name", cluster.name).seconds
+    limit_s = max(10.0, 5 + 3 * usual_s)
+    handler = stack.handler(worker)
     with nodes[worker].stopped():
-        code, document, text = _status(cluster.name)
+        code, document, text = _status(cluster.name, within_s=limit_s)
         assert (code, document["healthy"]) == (1, False), document
         assert document["faults"] == [f"node {worker}: stopped"], document["faults"]
         assert f"node {worker}: stopped" in text, text
+    # For a while the API goes on to call the node and its pods ready.
+    stack.wait_restarted(handler, within_s=300)
     stack.wait_well(within_s=300)
     with control_plane.frozen():
-        code, document, text = _status(cluster.name)
+        code, document, text = _status(cluster.name, within_s=limit_s)
         assert (code, document["healthy"]) == (1, False), document
         assert "the API server does not answer" in str(document["faults"]), document["faults"]
         assert "broken" in text, text
+    thawed = datetime.now(UTC)
+    stack.wait_answered()
+    for component in (CONTROLLER, OPERATOR):
+        stack.wait_led(component, thawed)           # who led has lost its lease meanwhile, and starts anew
     stack.wait_well(within_s=300)
-    assert _status(cluster.name)[0] == 0
+    assert _status(cluster.name, within_s=limit_s)[0] == 0
 
 
 def _lock(name: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 from functests.libs import patience
 from functests.libs.build import Manifest
 from functests.libs.console import Console
-from functests.libs.rest import JSON_PATCH, VM, VMI, Answer, Rest, core_path, kubevirt_path, subresource_path
+from functests.libs.rest import VM, VMI, Answer, Rest, core_path, kubevirt_path, subresource_path
 from functests.libs.slots import SLOTS
 
 Object = Mapping[str, Any]
@@ -87,9 +87,6 @@ class Space:
 
     def patch_vm(self, name: str, patch: object, content_type: str = "application/merge-patch+json") -> Answer:
         return self.rest.patch(kubevirt_path(VM, self.name, name), patch, content_type)
-
-    def patch_vm_json(self, name: str, *operations: Mapping[str, Any]) -> Answer:
-        return self.patch_vm(name, list(operations), JSON_PATCH)
 
     def delete_vm(self, name: str, options: object = None) -> Answer:
         return self.rest.delete(kubevirt_path(VM, self.name, name), options)

@@ -11,7 +11,7 @@ from typing import Any
 from functests.libs import patience
 from functests.libs.kube import Object, Space
 from functests.libs.nodes import Nodes
-from functests.libs.rest import Answer, kubevirt_path
+from functests.libs.rest import Answer, core_path, kubevirt_path
 from functests.libs.witness import Witness
 
 VMIM = "virtualmachineinstancemigrations"
@@ -108,8 +108,11 @@ def reach(space: Space, migration: str, wanted: str, *, within_s: float | None =
     return seen
 
 
-def check_moved(space: Space, nodes: Nodes, name: str, before: Home, migration: str) -> Home:
-    """The guest is on the other node and only there; returns its new home. The migration has succeeded already."""
+def check_moved(
+    space: Space, nodes: Nodes, name: str, before: Home, migration: str, *, is_drained: bool = False
+) -> Home:
+    """The guest is on the other node and only there; returns its new home. The migration has succeeded already.
+    ``is_drained``: whoever drained the node has taken the finished pod of the source away too."""
     found = get(space, migration)
     assert found is not None
     assert phase(found) == "Succeeded", found["status"]
@@ -128,11 +131,14 @@ def check_moved(space: Space, nodes: Nodes, name: str, before: Home, migration: 
     assert found["status"]["migrationState"] == told
     after = home(space, nodes, name)
     assert (after.node, after.pod) == (target, told["targetPod"])
-    source = patience.eventually(
-        "the source's pod has ended well",
-        lambda: space.rest.get(f"/api/v1/namespaces/{space.name}/pods/{before.pod}").ok(),
-        lambda pod: pod["status"]["phase"] in FINAL, within_s=patience.promised(30))
-    assert source["status"]["phase"] == "Succeeded", source["status"]
+    path = core_path("pods", space.name, before.pod)
+    if is_drained:
+        assert space.rest.get(path).code == 404, f"pod {before.pod} is still there"
+    else:
+        source = patience.eventually(
+            "the source's pod has ended well", lambda: space.rest.get(path).ok(),
+            lambda pod: pod["status"]["phase"] in FINAL, within_s=patience.promised(30))
+        assert source["status"]["phase"] == "Succeeded", source["status"]
     check_clean(nodes, before)
     return after
 
@@ -161,7 +167,10 @@ def check_stayed(space: Space, nodes: Nodes, name: str, before: Home, *, handed_
         lambda left: not left, within_s=patience.promised(30))
     now = home(space, nodes, name)
     assert now == before, f"{before} became {now}"
-    assert TARGET_LABEL not in space.vmi(name)["metadata"]["labels"]
+    # The controller's next step, which nothing above waits for.
+    patience.eventually(
+        "the target's label is gone", lambda: space.vmi(name)["metadata"]["labels"],
+        lambda labels: TARGET_LABEL not in labels, within_s=patience.promised(30))
     return str(told.get("failureReason", ""))
 
 

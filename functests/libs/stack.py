@@ -3,7 +3,11 @@
 A process is killed by its pid on its node, found through the pod's UID, so nothing of the product takes part in it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+
+from urllib3.exceptions import HTTPError
 
 from functests.libs import patience
 from functests.libs.cluster import Cluster
@@ -90,14 +94,14 @@ class Stack:
     def kill(self, pod: Object) -> None:
         self.signal(pod, "KILL")
 
-    def wait_restarted(self, pod: Object) -> Object:
+    def wait_restarted(self, pod: Object, *, within_s: float | None = None) -> Object:
         """Until the pod's container is another one than in ``pod``, and ready."""
         before = container(pod)["containerID"]
         return patience.eventually(
             f"{pod['metadata']['name']} is back",
             lambda: self.pod(pod["metadata"]["name"]),
             lambda now: is_ready(now) and container(now)["containerID"] != before,
-            within_s=60 + patience.boots(1),
+            within_s=within_s if within_s is not None else 60 + patience.boots(1),
         )
 
     # --- leases ---
@@ -115,6 +119,15 @@ class Stack:
             within_s=patience.promised(60),
         )
         return self.pod(name)
+
+    def wait_led(self, component: str, since: datetime) -> None:
+        """Until somebody who leads has said so after ``since``: what the API tells of before may be of the dead."""
+        patience.eventually(
+            f"{component} is led",
+            lambda: str(self.rest.get(f"{_LEASES}/{component}").ok()["spec"].get("renewTime") or ""),
+            lambda renewed: bool(renewed) and datetime.fromisoformat(renewed) > since,
+            within_s=60 + patience.boots(1),
+        )
 
     # --- nodes ---
 
@@ -179,6 +192,16 @@ class Stack:
         wanted = {item["metadata"]["name"]: int(item["spec"]["replicas"]) for item in deployments}
         wanted |= {item["metadata"]["name"]: int(item["status"]["desiredNumberScheduled"]) for item in sets}
         return {component: wanted.get(component, 1) for component in COMPONENTS}
+
+    def wait_answered(self) -> None:
+        """Until the API server answers and calls itself ready, after it did not."""
+
+        def code() -> int:
+            with suppress(HTTPError):
+                return self.rest.get("/readyz").code
+            return 0
+
+        patience.eventually("the API server is ready", code, lambda seen: seen == 200, within_s=60 + patience.boots(1))
 
     def wait_well(self, *, within_s: float | None = None) -> None:
         patience.eventually(

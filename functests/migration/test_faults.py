@@ -67,7 +67,7 @@ def test_a_handler_dies_on_the_way(
     """
     Preconditions: a migration that runs and does not end by itself.
     Steps: SIGKILL the handler of one side.
-    Expected: Failed within 60 s, with a reason; the guest did not notice; with the handler back the next one moves it.
+    Expected: soon Failed, with a reason; the guest did not notice; with the handler back the next one moves it.
     """
     name = policy(bandwidthPerMigration=moves.HELD)
     witness = _guest(space, cluster)
@@ -76,7 +76,7 @@ def test_a_handler_dies_on_the_way(
     moves.reach(space, "move", "Running")
     handler = stack.handler(moves.state(space.vmi("vm"))[f"{side}Node"])
     stack.kill(handler)
-    moves.reach(space, "move", "Failed", within_s=60)
+    moves.reach(space, "move", "Failed", within_s=patience.boots(1))
     stack.wait_restarted(handler)
     witness.shell = space.shell("vm")
     assert moves.check_stayed(space, nodes, "vm", before)
@@ -179,7 +179,8 @@ def test_the_targets_node_stands_still(
     """
     Preconditions: a guest that writes records to a shared disk; its migration runs and does not end by itself.
     Steps: freeze the target's node; thaw it when the migration has failed.
-    Expected: Failed within 180 s, the guest goes on; what had arrived of it is gone within 30 s; every record is there.
+    Expected: Failed within 180 s, the guest goes on; what had arrived of it is gone soon after the thaw; every record
+        is there.
     """
     policy(bandwidthPerMigration=moves.HELD)
     claim = build.pvc("data", storage_class="shared", mode="ReadWriteMany")
@@ -200,7 +201,7 @@ def test_the_targets_node_stands_still(
         assert moves.home(space, nodes, "vm") == before
     patience.eventually(
         "what arrived is gone", lambda: nodes[told["targetNode"]].processes(target["metadata"]["uid"]),
-        lambda found: not [process for process in found if process.is_qemu], within_s=30)
+        lambda found: not [process for process in found if process.is_qemu], within_s=patience.boots(1) / 2)
     stack.wait_well()
     moves.check_stayed(space, nodes, "vm", before)
     witness.check(still_s=1)

@@ -110,7 +110,7 @@ def test_a_deployed_cluster_stands_still(admin: Rest) -> None:
     status = found["status"]
     assert status["observedKubeVirtVersion"] == status["targetKubeVirtVersion"] == status["operatorVersion"], status
     for what in ("KubeVirtRegistry", "DeploymentConfig", "DeploymentID"):
-        assert status.get(f"observed{what}") == status.get(f"target{what}"), what
+        assert status[f"observed{what}"] == status[f"target{what}"], what
     assert status["observedGeneration"] == found["metadata"]["generation"]
 
     def objects() -> dict[str, Object]:

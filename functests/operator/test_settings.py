@@ -278,11 +278,12 @@ def test_node_agents_go_where_workloads_are_placed(stack: Stack) -> None:
     """
     Preconditions: both workers have a node agent and take VMs.
     Steps: place workloads on the first worker; take the placement away.
-    Expected: the node agent leaves the second, whose label says that it takes no VMs; the first keeps its own; then
-        both take VMs again.
+    Expected: the node agent leaves the second, whose label says that it takes no VMs; the first has one and takes VMs;
+        then both take VMs again, the second with a new agent.
     """
     first, second = stack.cluster.workers[:2]
-    kept = stack.handler(first)["metadata"]["name"]
+    before = stack.handler(second)["metadata"]["uid"]
+    assert [stack.schedulable(node) for node in (first, second)] == ["true", "true"]
     with settings.changed(stack.rest, {"workloads": {"nodePlacement": {"nodeSelector": {HOST: first}}}}):
         patience.eventually(
             "the second worker has no node agent and takes no VMs",
@@ -291,7 +292,10 @@ def test_node_agents_go_where_workloads_are_placed(stack: Stack) -> None:
             within_s=90,
         )
         patience.eventually(
-            "the first takes VMs", lambda: stack.schedulable(first), lambda seen: seen == "true", within_s=60
+            "the first has a node agent and takes VMs",
+            lambda: (len(stack.pods(HANDLER, node=first)), stack.schedulable(first)),
+            lambda seen: seen == (1, "true"),
+            within_s=60,
         )
     patience.eventually(
         "both take VMs",
@@ -299,4 +303,4 @@ def test_node_agents_go_where_workloads_are_placed(stack: Stack) -> None:
         lambda seen: seen == ["true", "true"],
         within_s=90,
     )
-    assert stack.handler(second)["metadata"]["name"] != kept
+    assert stack.handler(second)["metadata"]["uid"] != before

@@ -7,7 +7,7 @@ until it starts, so big jobs wait no longer than that. A job that asks for more 
 for all of it: it starts when the machine is free.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from functests.scheduling.demand import Demand
@@ -152,9 +152,3 @@ class Admission:
         if job.demand.pinned <= free:
             return ""
         return f"a node: wants {job.demand.pinned} vCPUs on one, the fullest has {max(free, 0)} free"
-
-
-def ideal_s(jobs: Iterable[Job], workers: int, durations: Mapping[str, float]) -> float:
-    """What the jobs would take if ``workers`` were busy all the time; never less than the longest."""
-    lengths = [durations.get(job.key, job.seconds) for job in jobs]
-    return max(sum(lengths) / max(workers, 1), max(lengths, default=0.0))

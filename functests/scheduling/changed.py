@@ -19,17 +19,25 @@ ROOT = Path(__file__).parents[2]
 TIMES = 5
 ALL = ("",)
 FIXTURES = "functests.conftest"
-_GUEST = ("agent", "boot", "console", "lifecycle", "network", "recovery", "security", "storage", "vnc")
+_GUEST = (
+    "agent", "boot", "console", "lifecycle", "migration", "network", "portforward", "recovery", "security", "storage",
+    "subresources", "vnc",
+)
 
 # Where code is -> areas (folders of functests) that show what it does. The first prefix that fits counts.
 AREAS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("virt/launcher/migration/", ("migration",)),
     ("virt/launcher/", _GUEST),
+    ("virt/handler/migration/", ("migration",)),
+    ("virt/handler/pci/", ("hostdevices",)),
     ("virt/handler/", _GUEST),
-    ("virt/controller/", ("lifecycle", "recovery", "storage", "cli", "security")),
-    ("virt/apiserver/", ("console", "vnc", "lifecycle", "rbac", "cli", "agent")),
-    ("virt/webhooks/", ("admission", "boot", "agent", "lifecycle")),
+    ("virt/controller/migration/", ("migration",)),
+    ("virt/controller/evacuation/", ("migration",)),
+    ("virt/controller/", ("lifecycle", "migration", "recovery", "storage", "cli", "security", "hostdevices")),
+    ("virt/apiserver/", ("console", "vnc", "lifecycle", "portforward", "rbac", "cli", "agent", "subresources")),
+    ("virt/webhooks/", ("admission", "boot", "agent", "lifecycle", "migration", "hostdevices")),
     ("virt/operator/", ("operator", "rbac", "recovery")),
-    ("virt/virtctl/", ("cli", "docs")),
+    ("virt/virtctl/", ("cli", "docs", "portforward")),
     ("virt/", ALL),
     ("cluster_up/", ("devcluster",)),
     ("docs/", ("docs",)),

@@ -87,5 +87,5 @@ def shrunk(lane: Lane, ran: int, *, filtered: bool) -> list[str]:
 
 
 def lacking(lane: Lane, can: Iterable[str]) -> list[str]:
-    """What the cluster must be able to do for this lane and is not."""
+    """What the cluster must be able to do for this lane, and cannot."""
     return sorted(set(lane.must) - set(can))

@@ -8,12 +8,10 @@ from functests.libs import build, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
 from functests.libs.kube import Space, condition
+from functests.libs.launcher import EPHEMERAL
 from functests.libs.nodes import Nodes
 from functests.libs.rest import VMI, kubevirt_path
 from functests.libs.watch import Watch
-
-# Below /proc/PID/root: /var/run is an absolute link there and would lead into the node's own /run.
-EPHEMERAL = "/run/kubevirt-ephemeral-disks"
 
 
 def _restart(space: Space, name: str, uid: str) -> Console:

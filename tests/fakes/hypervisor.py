@@ -155,6 +155,7 @@ class FakeHypervisor:
         return self.job
 
     async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
+        self._running(domain, "set_max_downtime")
         self.max_downtime_ms = milliseconds
 
     async def start_post_copy(self, domain: str) -> None:

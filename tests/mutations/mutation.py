@@ -82,7 +82,7 @@ def chosen(mutations: Mapping[str, Mutation], asked: Iterable[str]) -> list[Muta
     for word in words:
         fits = [name for name in mutations if word in (name, name.rstrip(ascii_lowercase), name.rpartition("-")[0])]
         if not fits:
-            raise MutationError(f"{word!r} is no mutation; `python -m tests.mutations --list` shows them")
+            raise MutationError(f"{word!r} is no mutation", hint="`python -m tests.mutations --list` shows them all")
         found.update((name, mutations[name]) for name in fits)
     return list(found.values())
 

@@ -93,8 +93,9 @@ def test_mutations_are_chosen_by_the_beginning_of_their_ids() -> None:
     assert ids("a") == ["a-1a", "a-1b", "a-10"]
     assert ids("a-1", "b-1") == ["a-1a", "a-1b", "b-1"]
     assert ids("a-10") == ["a-10"]
-    with pytest.raises(MutationError, match="'c' is no mutation"):
+    with pytest.raises(MutationError, match="'c' is no mutation") as refused:
         ids("c")
+    assert "--list" in refused.value.hint, "nothing is wrong with the entries"
 
 
 # --- verdicts ---

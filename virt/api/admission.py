@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from virt.api import codec
 from virt.api.jsonpatch import Operation
-from virt.api.status import Status
+from virt.api.status import Status, StatusCause, invalid
 from virt.api.wire import JsonObject, Wire, always
 
 T = TypeVar("T")
@@ -85,6 +85,11 @@ def allowed(uid: str, warnings: Sequence[str] = ()) -> AdmissionReview:
 def denied(uid: str, status: Status) -> AdmissionReview:
     """kube-apiserver passes ``status`` on: its code, reason and causes, with the webhook's name before its message."""
     return AdmissionReview(response=AdmissionResponse(uid=uid, status=status))
+
+
+def judged(uid: str, causes: Sequence[StatusCause], warnings: Sequence[str] = ()) -> AdmissionReview:
+    """Denied with the causes, allowed without any."""
+    return denied(uid, invalid(causes)) if causes else allowed(uid, warnings)
 
 
 def patched(uid: str, operations: Sequence[Operation]) -> AdmissionReview:

@@ -31,15 +31,12 @@ def untyped(group: str, version: str, plural: str, name: str, *, namespaced: boo
 
 NAMESPACE = Kind("", "v1", "namespaces", "Namespace", False, core.Namespace)
 NODE = Kind("", "v1", "nodes", "Node", False, core.Node)
-PERSISTENT_VOLUME = Kind("", "v1", "persistentvolumes", "PersistentVolume", False, core.PersistentVolume)
 POD = Kind("", "v1", "pods", "Pod", True, core.Pod)
 EVENT = Kind("", "v1", "events", "Event", True, core.Event)
 SECRET = Kind("", "v1", "secrets", "Secret", True, core.Secret)
 CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap", True, core.ConfigMap)
-SERVICE = Kind("", "v1", "services", "Service", True, core.Service)
 PVC = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True, core.PersistentVolumeClaim)
 RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota", True, core.ResourceQuota)
-STORAGE_CLASS = Kind("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, core.StorageClass)
 NETWORK_ATTACHMENT = Kind(
     "k8s.cni.cncf.io", "v1", "network-attachment-definitions", "NetworkAttachmentDefinition", True,
     core.NetworkAttachmentDefinition,

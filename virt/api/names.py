@@ -34,7 +34,6 @@ NODE_NAME_LABEL: Final = "kubevirt.io/nodeName"                   # VMI: where i
 MIGRATION_TARGET_NODE_LABEL: Final = "kubevirt.io/migrationTargetNodeName"
 MIGRATION_JOB_UID_LABEL: Final = "kubevirt.io/migrationJobUID"
 MIGRATION_VMI_LABEL: Final = "kubevirt.io/vmi-name"               # migration: its VMI
-OUTDATED_LAUNCHER_LABEL: Final = "kubevirt.io/outdatedLauncherImage"
 INSTALL_STRATEGY_LABEL: Final = "kubevirt.io/install-strategy"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "virt-operator"
@@ -45,8 +44,6 @@ CPU_MODEL_LABEL_PREFIX: Final = "cpu-model.node.kubevirt.io/"
 CPU_MODEL_MIGRATION_LABEL_PREFIX: Final = "cpu-model-migration.node.kubevirt.io/"
 CPU_FEATURE_LABEL_PREFIX: Final = "cpu-feature.node.kubevirt.io/"
 CPU_VENDOR_LABEL_PREFIX: Final = "cpu-vendor.node.kubevirt.io/"
-HOST_MODEL_CPU_LABEL_PREFIX: Final = "host-model-cpu.node.kubevirt.io/"
-HOST_MODEL_FEATURES_LABEL_PREFIX: Final = "host-model-required-features.node.kubevirt.io/"
 MACHINE_TYPE_LABEL_PREFIX: Final = "machine-type.node.kubevirt.io/"
 OBSOLETE_HOST_MODEL_LABEL: Final = "node-labeller.kubevirt.io/obsolete-host-model"
 

@@ -8,7 +8,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Final, Protocol, TypeVar
 
 import aiohttp
@@ -19,6 +18,7 @@ from virt.api import codec, conditions, kinds, names, v1
 from virt.api.status import Status, failure
 from virt.apiserver.preconditions import NOT_RUNNING
 from virt.apiserver.refusal import RefusedError, bad_request, internal, unavailable
+from virt.kube import upgrades
 from virt.kube.client import Client, Selector
 
 DIAL_S: Final = 3.0           # to a port of the cluster's own network; an address that is gone does not answer at all
@@ -121,14 +121,7 @@ class Handlers:
     async def _open(self, vmi: v1.VirtualMachineInstance, path: str, *, query: Mapping[str, str] | None) -> Stream:
         url = await self._url(vmi, path, query or {})
         refused: list[Status] = []
-
-        # aiohttp drops the body of an answer that is no upgrade, and the handler's reason with it: look before it does.
-        async def look(_: object, __: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
-            if params.response.status >= 400:
-                refused.append(refusal(params.response.status, await params.response.read()))
-
-        trace = aiohttp.TraceConfig()
-        trace.on_request_end.append(look)
+        trace = upgrades.refusals(lambda code, body: refused.append(refusal(code, body)))
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=DIAL_S)
         session = aiohttp.ClientSession(trace_configs=[trace], trust_env=False, timeout=timeout)
         try:

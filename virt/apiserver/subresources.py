@@ -4,14 +4,13 @@ Objects are read from the API server each time, never from a cache: a client may
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
-import yaml
 from aiohttp import web
 
-from virt.api import codec, jsonpatch, kinds, names, v1
+from virt.api import jsonpatch, kinds, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.kinds import Kind
 from virt.api.subresources import (
@@ -24,15 +23,13 @@ from virt.api.subresources import (
     StopOptions,
     UnpauseOptions,
 )
-from virt.apiserver import preconditions, relay, runstate
+from virt.apiserver import parsing, preconditions, relay, runstate
 from virt.apiserver.nodes import DIAL_S, Nodes
-from virt.apiserver.refusal import RefusedError, bad_request, conflict, internal, not_implemented, of_api_error
+from virt.apiserver.refusal import RefusedError, conflict, internal, not_implemented, of_api_error
 from virt.kube.client import ApiError, Client, JsonPatch
 
 T = TypeVar("T")
-Options = TypeVar("Options", bound=DryRun)
 
-MAX_OPTIONS: Final = 1 << 20
 _OWNER: Final = "VirtualMachine"
 _EVACUATION: Final = "/status/evacuationNodeName"
 _TRIES: Final = 5               # lost races that a caller need not hear of
@@ -53,19 +50,19 @@ class Subresources:
     # --- virtualmachines ---
 
     async def start(self, request: web.Request) -> web.StreamResponse:
-        options = await _options(request, StartOptions)
+        options = await parsing.options(request, StartOptions)
         return await self._changed(request, lambda vm, vmi: runstate.start(vm, vmi, options), options)
 
     async def stop(self, request: web.Request) -> web.StreamResponse:
-        options = await _options(request, StopOptions)
+        options = await parsing.options(request, StopOptions)
         return await self._changed(request, lambda vm, vmi: runstate.stop(vm, vmi, options), options)
 
     async def restart(self, request: web.Request) -> web.StreamResponse:
-        options = await _options(request, RestartOptions)
+        options = await parsing.options(request, RestartOptions)
         return await self._changed(request, lambda vm, vmi: runstate.restart(vm, vmi, options), options)
 
     async def migrate(self, request: web.Request) -> web.StreamResponse:
-        options = await _options(request, MigrateOptions)
+        options = await parsing.options(request, MigrateOptions)
         vm, vmi = await self._machine(request)
         preconditions.migrate(vm, vmi)
         migration = v1.VirtualMachineInstanceMigration(
@@ -107,53 +104,53 @@ class Subresources:
     async def screenshot(self, request: web.Request) -> web.StreamResponse:
         vmi = await self._instance(request)
         preconditions.graphics(vmi)
-        return await self._asked(request, vmi, "GET", "vnc/screenshot")
+        return await self._asked(request, vmi, "vnc/screenshot")
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
         return await self._forwarded(request, await self._instance(request))
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
-        options = await _options(request, PauseOptions)
+        options = await parsing.options(request, PauseOptions)
         vmi = await self._instance(request)
         preconditions.pause(vmi)
-        return await self._acted(request, vmi, "pause", options)
+        return await self._acted(vmi, "pause", is_dry_run=options.is_dry_run)
 
     async def unpause(self, request: web.Request) -> web.StreamResponse:
-        options = await _options(request, UnpauseOptions)
+        options = await parsing.options(request, UnpauseOptions)
         vmi = await self._instance(request)
         preconditions.unpause(vmi, await self._owner(vmi))
-        return await self._acted(request, vmi, "unpause", options)
+        return await self._acted(vmi, "unpause", is_dry_run=options.is_dry_run)
 
     async def soft_reboot(self, request: web.Request) -> web.StreamResponse:
         vmi = await self._instance(request)
         preconditions.soft_reboot(vmi)
-        return await self._acted(request, vmi, "softreboot", DryRun())
+        return await self._acted(vmi, "softreboot")
 
     async def reset(self, request: web.Request) -> web.StreamResponse:
         vmi = await self._instance(request)
         preconditions.reset(vmi)
-        return await self._acted(request, vmi, "reset", DryRun())
+        return await self._acted(vmi, "reset")
 
     async def freeze(self, request: web.Request) -> web.StreamResponse:
         """Also thaws: the last part of the path is the handler's."""
         vmi = await self._instance(request)
         preconditions.running(vmi)
-        action = request.path.rpartition("/")[2]
-        await self._nodes.ask(vmi, "PUT", action, body=await _body(request))
+        action = parsing.last_part(request)
+        await self._nodes.ask(vmi, "PUT", action, body=await parsing.body(request))
         return web.Response()
 
     async def guest_question(self, request: web.Request) -> web.StreamResponse:
         """guestosinfo, userlist and filesystemlist."""
         vmi = await self._instance(request)
         preconditions.guest_agent(vmi)
-        return await self._asked(request, vmi, "GET", request.path.rpartition("/")[2])
+        return await self._asked(request, vmi, parsing.last_part(request))
 
     async def unbuilt(self, request: web.Request) -> web.StreamResponse:
-        raise not_implemented(request.path.rpartition("/")[2])
+        raise not_implemented(parsing.last_part(request))
 
     async def cancel_evacuation(self, request: web.Request) -> web.StreamResponse:
         """The VMI need not leave its node any more. A migration that was made for it goes on."""
-        options = await _options(request, EvacuateCancelOptions)
+        options = await parsing.options(request, EvacuateCancelOptions)
         vmi = await self._instance(request)
         marked = vmi.status.evacuation_node_name
         node = await self._maybe(kinds.NODE, None, marked) if marked else None
@@ -170,13 +167,13 @@ class Subresources:
     # --- shared ---
 
     async def _machine(self, request: web.Request) -> tuple[v1.VirtualMachine, v1.VirtualMachineInstance | None]:
-        namespace, name = _place(request)
+        namespace, name = parsing.place(request)
         vm = await self._found(kinds.VM, namespace, name)
         vmi: v1.VirtualMachineInstance | None = await self._maybe(kinds.VMI, namespace, name)
         return vm, vmi
 
     async def _instance(self, request: web.Request) -> v1.VirtualMachineInstance:
-        return await self._found(kinds.VMI, *_place(request))
+        return await self._found(kinds.VMI, *parsing.place(request))
 
     async def _owner(self, vmi: v1.VirtualMachineInstance) -> v1.VirtualMachine | None:
         owners = [owner.name for owner in vmi.metadata.owner_references if owner.kind == _OWNER]
@@ -227,23 +224,23 @@ class Subresources:
                 raise of_api_error(error, write.kind, meta.name) from error
 
     async def _acted(
-        self, request: web.Request, vmi: v1.VirtualMachineInstance, action: str, options: DryRun
+        self, vmi: v1.VirtualMachineInstance, action: str, *, is_dry_run: bool = False
     ) -> web.StreamResponse:
-        if not options.is_dry_run:
+        if not is_dry_run:
             await self._nodes.ask(vmi, "PUT", action)
         return web.Response()
 
     async def _asked(
-        self, request: web.Request, vmi: v1.VirtualMachineInstance, method: str, path: str
+        self, request: web.Request, vmi: v1.VirtualMachineInstance, path: str
     ) -> web.StreamResponse:
-        answer = await self._nodes.ask(vmi, method, path, query=_query(request))
+        answer = await self._nodes.ask(vmi, "GET", path, query=parsing.query(request))
         return web.Response(body=answer.body, content_type=answer.content_type)
 
     async def _streamed(
         self, request: web.Request, vmi: v1.VirtualMachineInstance, path: str
     ) -> web.StreamResponse:
-        client = _socket(request)
-        stream = await self._nodes.open(vmi, path, query=_query(request))
+        client = parsing.upgrade(request)
+        stream = await self._nodes.open(vmi, path, query=parsing.query(request))
         try:
             await client.prepare(request)
             await relay.join(client, stream.socket)
@@ -253,17 +250,13 @@ class Subresources:
 
     async def _forwarded(self, request: web.Request, vmi: v1.VirtualMachineInstance) -> web.StreamResponse:
         address = preconditions.port_forward(vmi)
-        port, protocol = request.match_info["port"], request.match_info.get("protocol", "tcp")
-        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-            raise bad_request(f"invalid port: {port!r}")
-        if protocol not in ("tcp", "udp"):
-            raise bad_request(f"invalid protocol: {protocol!r}")
+        port, protocol = parsing.port(request)
         if protocol == "udp":
             raise not_implemented("portforward of udp")
-        client = _socket(request, autoping=False)
+        client = parsing.upgrade(request, autoping=False)
         try:
             async with asyncio.timeout(DIAL_S):
-                reader, writer = await asyncio.open_connection(address, int(port))
+                reader, writer = await asyncio.open_connection(address, port)
         except OSError as error:              # TimeoutError is one
             raise internal(f"dialing VM: {error or 'no answer'}") from error
         try:
@@ -273,42 +266,3 @@ class Subresources:
             raise
         await relay.join_stream(client, reader, writer)
         return client
-
-
-def _place(request: web.Request) -> tuple[str, str]:
-    return request.match_info["namespace"], request.match_info["name"]
-
-
-def _query(request: web.Request) -> Mapping[str, str]:
-    return dict(request.query)
-
-
-def _socket(request: web.Request, *, autoping: bool = True) -> web.WebSocketResponse:
-    """Not yet upgraded, so that errors of what follows are still plain HTTP. Raises when no upgrade is asked for."""
-    socket = web.WebSocketResponse(
-        protocols=(names.SUBPROTOCOL,), compress=False, timeout=relay.CLOSE_S, autoping=autoping)
-    if not socket.can_prepare(request):
-        raise bad_request("a WebSocket upgrade is needed here")
-    return socket
-
-
-async def _body(request: web.Request) -> bytes:
-    data = await request.read()
-    if len(data) > MAX_OPTIONS:
-        raise web.HTTPRequestEntityTooLarge(MAX_OPTIONS, len(data))
-    return data
-
-
-async def _options(request: web.Request, type_: type[Options]) -> Options:
-    """The body as JSON or YAML, whatever its Content-Type says; no body means no options."""
-    data = await _body(request)
-    if not data.strip():
-        return type_()
-    try:
-        try:
-            document: Any = msgspec.json.decode(data)
-        except msgspec.DecodeError:
-            document = yaml.safe_load(data)
-        return codec.from_json({} if document is None else document, type_)
-    except (msgspec.MsgspecError, yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
-        raise bad_request(f"Can not unmarshal Request body to struct, error: {error}") from error

@@ -9,7 +9,6 @@ import asyncio
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from virt.api import names
 from virt.apiserver.identity import FrontProxy
@@ -27,7 +26,7 @@ class _PeerChecks(ssl.SSLObject):
         allowed: frozenset[str] = getattr(self.context, "allowed_names", frozenset())
         if not allowed or not (certificate := self.getpeercert()):
             return
-        name = common_name(certificate)
+        name = http.common_name(certificate)
         if name not in allowed:
             raise ssl.SSLCertVerificationError(f"peer's common name {name!r} is none of {sorted(allowed)}")
 
@@ -113,15 +112,6 @@ class HandlerDoor:
             context.load_verify_locations(self._ca)
             self._current, self._seen = context, stamp
         return self._current
-
-
-def common_name(certificate: Any) -> str:
-    """Of a certificate as ``getpeercert`` gives it; "" when the subject has none."""
-    for part in certificate.get("subject", ()):
-        for key, value in part:
-            if key == "commonName":
-                return str(value)
-    return ""
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:

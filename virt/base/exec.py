@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from virt.base.errors import VirtError
+from virt.base.processes import Kept, hidden, signal_group
 
 KEPT_BYTES = 256 * 1024       # of each stream; the first half and the last half survive
 TERM_GRACE_S = 2.0
@@ -46,7 +47,7 @@ class RunError(VirtError):
         self.timed_out = timed_out
         how = f"passed its deadline after {result.seconds:.1f} s" if timed_out else f"ended with {result.code}"
         said = (result.stderr.strip() or result.stdout.strip())[-2000:]
-        super().__init__(_hide(f"`{shlex.join(result.argv)}` {how}" + (f": {said}" if said else ""), secrets))
+        super().__init__(hidden(f"`{shlex.join(result.argv)}` {how}" + (f": {said}" if said else ""), secrets))
 
 
 async def run(
@@ -85,11 +86,11 @@ class Begun:
         process = self.process
         assert process.stdout is not None
         assert process.stderr is not None
-        out, err = _Kept(), _Kept()
+        out, err = Kept(KEPT_BYTES), Kept(KEPT_BYTES)
         ended = timed_out = False
         try:
             async with asyncio.timeout(deadline_s):
-                await asyncio.gather(out.fill(process.stdout), err.fill(process.stderr), _feed(process, input))
+                await asyncio.gather(_fill(out, process.stdout), _fill(err, process.stderr), _feed(process, input))
                 await process.wait()
                 ended = True
         except TimeoutError:
@@ -169,6 +170,11 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     return {name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(extra or {})
 
 
+async def _fill(kept: Kept, stream: asyncio.StreamReader) -> None:
+    while chunk := await stream.read(65536):
+        kept.add(chunk)
+
+
 async def _feed(process: asyncio.subprocess.Process, data: str | bytes | None) -> None:
     if process.stdin is None or data is None:
         return
@@ -180,7 +186,7 @@ async def _feed(process: asyncio.subprocess.Process, data: str | bytes | None) -
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """TERM, wait, KILL, and reap; the whole group, since a child may hold the output open after its parent's end."""
-    _signal_group(process.pid, signal.SIGTERM)
+    signal_group(process.pid, signal.SIGTERM)
     try:
         async with asyncio.timeout(TERM_GRACE_S):
             await process.wait()
@@ -188,40 +194,5 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         pass
     finally:
         # Also on the way out of a second cancellation: nothing of the group may stay.
-        _signal_group(process.pid, signal.SIGKILL)
+        signal_group(process.pid, signal.SIGKILL)
     await asyncio.shield(process.wait())
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, number)
-
-
-def _hide(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return text
-
-
-class _Kept:
-    """The head and the tail of a stream, never more than KEPT_BYTES."""
-
-    def __init__(self) -> None:
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._dropped = 0
-
-    async def fill(self, stream: asyncio.StreamReader) -> None:
-        half = KEPT_BYTES // 2
-        while chunk := await stream.read(65536):
-            room = half - len(self._head)
-            self._head += chunk[:room]
-            self._tail += chunk[room:] if room else chunk
-            if len(self._tail) > half:
-                self._dropped += len(self._tail) - half
-                del self._tail[: len(self._tail) - half]
-
-    def text(self) -> str:
-        gap = f"\n[{self._dropped} bytes left out]\n".encode() if self._dropped else b""
-        return (bytes(self._head) + gap + bytes(self._tail)).decode(errors="replace")

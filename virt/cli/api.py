@@ -1,7 +1,7 @@
 """virt-api: subresources and admission. ``python3 -m virt.cli.api``
 
-Environment: POD_NAMESPACE if it is not the one of the service account. The version comes from the KubeVirt object:
-in the environment, each new one would restart the pods.
+Environment: POD_NAMESPACE if it is not the one of the service account. The version comes from the KubeVirt object: in
+the environment, each new one would restart the pods. KUBEVIRT_VERSION, VIRT_COMMIT and VIRT_BUILD_DATE overrule it.
 """
 
 import asyncio

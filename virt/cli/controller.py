@@ -1,8 +1,8 @@
 """virt-controller: ``python3 -m virt.cli.controller``.
 
-Environment: VIRT_LAUNCHER_IMAGE (image of launcher pods), POD_NAME (identity in the leader election, def the host's
-name), POD_NAMESPACE (def kubevirt). Certificates: Secret kubevirt-controller-certs. Port 8443: /healthz, /leader,
-/metrics.
+Environment: VIRT_LAUNCHER_IMAGE (image of launcher pods), POD_NAME (identity in the leader election; without it the
+host's name), POD_NAMESPACE (without it kubevirt). Certificates: Secret kubevirt-controller-certs. Port 8443: /healthz,
+/leader, /metrics.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """virt-handler: what a node does for its virtual machines. ``python3 -m virt.cli.handler``, one per node.
 
-Environment: NODE_NAME, POD_NAMESPACE. Flags are for people who run it by hand.
+Environment: NODE_NAME, POD_NAMESPACE, POD_IP. Flags are for people who run it by hand.
 """
 
 import argparse

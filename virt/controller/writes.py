@@ -1,13 +1,17 @@
-"""A change of an object as one guarded JSON patch: fields this program does not know survive, a lost race is a 409.
+"""Writes that a lost race cannot turn on something else.
 
-The guard is the resource version: the API server refuses a patch that asks for another one than is stored.
+A change is one JSON patch, so fields this program does not know survive. Its guard is the resource version: the API
+server answers 409 to a patch that asks for another one than is stored. The guard of a deletion is the object's uid.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from virt.api import codec, jsonpatch
-from virt.kube.client import JsonPatch
+from virt.api.kinds import Kind
+from virt.kube.client import Client, ConflictError, DeleteOptions, JsonPatch
 from virt.kube.objects import meta_of
+
+T = TypeVar("T")
 
 
 def between(old: Any, new: Any, *sections: str) -> JsonPatch | None:
@@ -25,6 +29,16 @@ def between(old: Any, new: Any, *sections: str) -> JsonPatch | None:
         return None
     guard = jsonpatch.add("/metadata/resourceVersion", meta_of(old).resource_version)
     return JsonPatch((guard, *operations))
+
+
+async def delete(client: Client, kind: Kind[T], obj: T) -> bool:
+    """Delete this object and no other. False: it has gone and another has its name, of which the watch will tell."""
+    meta = meta_of(obj)
+    try:
+        await client.delete(kind, meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
+    except ConflictError:
+        return False
+    return True
 
 
 def _section(section: str, before: dict[str, Any], after: dict[str, Any]) -> tuple[jsonpatch.Operation, ...]:

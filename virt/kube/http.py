@@ -7,8 +7,9 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -26,8 +27,8 @@ class Certificates:
 
     ``server`` is a server's context; with ``client_ca`` given, clients must show a certificate signed by it.
     ``client`` is a client's context that trusts the bundle and shows the certificate; host names are not checked, since
-    peers are dialled by pod IP: the caller checks the peer's common name. Raises OSError or ssl.SSLError when the files
-    are missing or broken.
+    peers are dialled by pod IP: the caller checks the peer's :func:`common_name`. Raises OSError or ssl.SSLError when
+    the files are missing or broken.
     """
 
     def __init__(self, folder: str | Path, *, client_ca: str | Path | None = None) -> None:
@@ -72,6 +73,15 @@ class Certificates:
     def _stamp(self) -> tuple[int, ...]:
         paths = [self._folder / "tls.crt", self._folder / "tls.key", *([self._ca] if self._ca else [])]
         return tuple(path.stat().st_mtime_ns for path in paths)
+
+
+def common_name(certificate: Mapping[str, Any] | None) -> str:
+    """Of a certificate as ssl's getpeercert() tells it; "" without one."""
+    for rdn in (certificate or {}).get("subject", ()):
+        for key, value in rdn:
+            if key == "commonName":
+                return str(value)
+    return ""
 
 
 def health_app(

@@ -15,20 +15,17 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
-from virt.api import codec
-from virt.api.core.meta import ObjectMeta
 from virt.api.kinds import Kind
 from virt.base import log
 from virt.base.errors import VirtError
+from virt.kube import answers
 from virt.kube.client import (
     ALL,
     DEFAULT_DELETE,
     ApiError,
     ApplyPatch,
-    ConflictError,
     DeleteOptions,
     Event,
-    ExpiredError,
     JsonPatch,
     Listing,
     MergePatch,
@@ -55,37 +52,6 @@ class KubeConfigError(VirtError):
     hint = "run inside a pod, or set KUBECONFIG to the path of a kubeconfig file"
 
 
-class _Status(msgspec.Struct):
-    """metav1.Status, as far as errors need it."""
-
-    code: int = 0
-    reason: str = ""
-    message: str = ""
-
-
-class _Version(msgspec.Struct, rename="camel"):
-    git_version: str = ""
-
-
-class _ListMeta(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _Page(msgspec.Struct):
-    metadata: _ListMeta
-    items: tuple[msgspec.Raw, ...] | None = ()
-
-
-class _WatchLine(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-class _Bookmark(msgspec.Struct):
-    metadata: ObjectMeta
-
-
 class LightkubeClient:
     """One HTTP session to one API server. Close it with :meth:`close`."""
 
@@ -99,17 +65,17 @@ class LightkubeClient:
 
     async def server_version(self) -> str:
         """The API server's own version: "v1.34.1"."""
-        return _decode(await self._send("GET", "/version"), _Version).git_version
+        return answers.decode(await self._send("GET", "/version"), answers.Version).git_version
 
     async def get(self, kind: Kind[T], name: str, namespace: str | None = None) -> T:
-        return _decode(await self._send("GET", _path(kind, namespace, name)), kind.type)
+        return answers.decode(await self._send("GET", _path(kind, namespace, name)), kind.type)
 
     async def list(self, kind: Kind[T], namespace: str | None = None, selector: Selector = ALL) -> Listing[T]:
         items: list[T] = []
         params = {**_selection(selector), "limit": str(PAGE)}
         while True:
-            page = _decode(await self._send("GET", _path(kind, namespace), params), _Page)
-            items += (obj for raw in page.items or () if (obj := _item(raw, kind)) is not None)
+            page = answers.decode(await self._send("GET", _path(kind, namespace), params), answers.Page)
+            items += (obj for raw in page.items or () if (obj := answers.item(raw, kind)) is not None)
             if not page.metadata.continue_:
                 return Listing(tuple(items), page.metadata.resource_version)
             params["continue"] = page.metadata.continue_
@@ -128,13 +94,13 @@ class LightkubeClient:
         try:
             async with self._http.stream("GET", _path(kind, namespace), params=params, timeout=timeout) as response:
                 if response.status_code >= 400:
-                    raise _error(response.status_code, await response.aread())
+                    raise answers.error_of(response.status_code, await response.aread())
                 # Lines are split by hand: str.splitlines would also cut at U+0085 inside a JSON text.
                 rest = b""
                 async for chunk in response.aiter_bytes():
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
-                        event = _event(line, kind)
+                        event = answers.event(line, kind)
                         if event is not None:
                             yield event
         except (httpx2.ReadTimeout, httpx2.RemoteProtocolError, httpx2.ReadError) as error:
@@ -148,7 +114,7 @@ class LightkubeClient:
             "POST", _path(kind, namespace), _dry(dry_run), content=_as_go_writes(obj),
             content_type="application/json",
         )
-        return _decode(body, kind.type)
+        return answers.decode(body, kind.type)
 
     async def patch(
         self, kind: Kind[T], name: str, patch: Patch, *, namespace: str | None = None, subresource: str = "",
@@ -159,7 +125,7 @@ class LightkubeClient:
         body = await self._send(
             "PATCH", path, {**params, **_dry(dry_run)}, content=content, content_type=content_type
         )
-        return _decode(body, kind.type)
+        return answers.decode(body, kind.type)
 
     async def delete(
         self, kind: Kind[T], name: str, namespace: str | None = None, options: DeleteOptions = DEFAULT_DELETE
@@ -189,7 +155,7 @@ class LightkubeClient:
         except httpx2.HTTPError as error:
             raise _unreachable(error) from error
         if response.status_code >= 400:
-            raise _error(response.status_code, response.content)
+            raise answers.error_of(response.status_code, response.content)
         return response.content
 
 
@@ -249,57 +215,6 @@ def _as_go_writes(obj: object) -> bytes:
     """
     plain = msgspec.json.encode(obj, order="sorted")
     return plain.replace(b"&", rb"\u0026").replace(b"<", rb"\u003c").replace(b">", rb"\u003e")
-
-
-def _decode(body: bytes | msgspec.Raw, into: type[T]) -> T:
-    try:
-        return codec.decode(bytes(body), into)      # bookmarks come with "containers": null
-    except msgspec.DecodeError as error:
-        name = getattr(into, "__name__", str(into))
-        raise ApiError(0, "Undecodable", f"answer is no {name}: {error}; it begins {bytes(body)[:200]!r}") from error
-
-
-def _item(raw: msgspec.Raw, kind: Kind[T]) -> T | None:
-    """One object of a list or watch. What does not fit the type is logged and left out: one bad object (written before
-    its schema was there) must not blind a controller to all the others."""
-    try:
-        obj = _decode(raw, kind.type)
-        if isinstance(obj, dict):             # objects in a list come without their kind
-            obj.setdefault("apiVersion", kind.api_version)
-            obj.setdefault("kind", kind.name)
-        return obj
-    except ApiError as error:
-        _logger.warning("object left out", kind=kind.plural, error=error.message)
-        return None
-
-
-def _event(line: bytes, kind: Kind[T]) -> Event[T] | None:
-    if not line.strip():
-        return None
-    parsed = _decode(line, _WatchLine)
-    match parsed.type:
-        case "ERROR":
-            status = _decode(parsed.object, _Status)
-            raise _classified(status.code, status.reason, status.message)
-        case "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" as kind_of_event:
-            version = _decode(parsed.object, _Bookmark).metadata.resource_version
-            obj = _item(parsed.object, kind)
-            return None if obj is None else Event(kind_of_event, obj, version)
-    return None
-
-
-def _error(code: int, body: bytes) -> ApiError:
-    try:
-        status = msgspec.json.decode(body, type=_Status)
-    except msgspec.DecodeError:
-        status = _Status(message=body[:500].decode(errors="replace").strip())
-    reasons = {404: "NotFound", 409: "Conflict", 410: "Expired", 401: "Unauthorized", 403: "Forbidden"}
-    return _classified(code, status.reason or reasons.get(code, "Unknown"), status.message)
-
-
-def _classified(code: int, reason: str, message: str) -> ApiError:
-    kinds: Mapping[int, type[ApiError]] = {404: NotFoundError, 409: ConflictError, 410: ExpiredError}
-    return kinds.get(code, ApiError)(code, reason, message)
 
 
 def _unreachable(error: httpx2.HTTPError) -> ApiError:

@@ -25,12 +25,6 @@ def key_of(obj: Any) -> str:
     return key_for(meta.namespace, meta.name)
 
 
-def split_key(key: str) -> tuple[str, str]:
-    """The opposite of :func:`key_for`: (namespace or "", name)."""
-    namespace, _, name = key.rpartition("/")
-    return namespace, name
-
-
 def version_of(obj: Any) -> int:
     """The resource version as a number (0: none). Kubernetes promises that versions of one kind compare as numbers
     (KEP-5504); etcd has always made them so."""

@@ -15,9 +15,9 @@ import msgspec
 
 from virt.api import codec, names
 from virt.base import log
-from virt.base.errors import VirtError
 from virt.base.exec import RunError
-from virt.launcher import dhcp, seriallog
+from virt.launcher import seriallog
+from virt.launcher.dhcp import Servers
 from virt.launcher.disks.errors import DiskError as UnusableVolume
 from virt.launcher.draft import Drafts
 from virt.launcher.guest import ENDED, Guest
@@ -44,6 +44,8 @@ from virt.rpc.peer import Reply
 
 _DONE = Reply(Done())
 _DEFAULT_GRACE_S = 30
+_HANDLER_SPEAKS_S = 3.0
+_HANDLER_MARGIN_S = 5.0
 _FAREWELL_S = 10.0              # libvirt tells of the guest's end here a moment before its migration is through
 _logger = log.get("virt.launcher.manager")
 
@@ -64,7 +66,7 @@ class Manager:
         self._preparing: asyncio.Task[None] | None = None
         self._arriving: asyncio.Task[None] | None = None
         self._outgoing: Outgoing | None = None
-        self._servers: list[dhcp.Server] = []
+        self._dhcp = Servers()
         self.guest: Guest | None = None
         self.synced = asyncio.Event()            # the first SyncVmi came
         self.over = asyncio.Event()              # the guest ended, or its end was asked for before it began
@@ -114,24 +116,10 @@ class Manager:
             close_all(fds)
             raise RequestFailed("InvalidSpec", f"the VMI cannot be read: {error}") from error
         self.synced.set()
-        self._serve_dhcp(request, fds)
+        self._dhcp.begin(request.interfaces, fds)
         if self.over.is_set() and self.guest is None:
             raise RequestFailed("NotRunning", "the guest's end was asked for before it began")
         return vmi
-
-    def _serve_dhcp(self, request: SyncVmi | PrepareTarget, fds: tuple[int, ...]) -> None:
-        leased = [interface for interface in request.interfaces if interface.lease is not None]
-        if self._servers or len(fds) != len(leased):
-            if not self._servers and leased:
-                _logger.warning("no DHCP", sockets=len(fds), leases=len(leased))
-            close_all(fds)
-            return
-        for interface, fd in zip(leased, fds, strict=True):
-            assert interface.lease is not None
-            lease = dhcp.with_names(interface.lease, dhcp.RESOLV_CONF.read_text())
-            server = dhcp.Server(fd, lease, interface.mac)
-            server.start()
-            self._servers.append(server)
 
     async def _start(self, vmi: Outline, request: SyncVmi) -> Guest:
         draft = await self._drafts.draft(request, vmi)
@@ -338,16 +326,11 @@ class Manager:
         await self.guest.bring_down(self.grace_s + margin_s, by_button=has_button)
 
     def close(self) -> None:
-        for server in self._servers:
-            server.stop()
+        self._dhcp.stop()
         for task in (self._log_keeper, self._preparing, self._arriving):
             if task is not None:
                 task.cancel()
 
 
-_HANDLER_SPEAKS_S = 3.0
-_HANDLER_MARGIN_S = 5.0
-
-
 def _failed(task: asyncio.Task[Guest] | asyncio.Task[None]) -> bool:
-    return task.cancelled() or isinstance(task.exception(), VirtError | Exception)
+    return task.cancelled() or task.exception() is not None

@@ -3,27 +3,21 @@
 The rules are in virt.api.validate.kubevirt; this is the HTTP side, and the look at what exists.
 """
 
-from collections.abc import Awaitable, Callable
-
-import msgspec
 from aiohttp import web
 
-from virt.api import admission, codec, v1, webhookpaths
+from virt.api import admission, v1, webhookpaths
 from virt.api.admission import AdmissionRequest, AdmissionReview
 from virt.api.kinds import KUBEVIRT, VM, VMI, untyped
-from virt.api.status import Status, failure, invalid
+from virt.api.status import Status, failure
 from virt.api.validate import kubevirt as rules
-from virt.base import log
-from virt.kube.client import ApiError, Client, NotFoundError
+from virt.kube import reviews
+from virt.kube.client import Client, NotFoundError
 
-_logger = log.get("virt.operator.admission")
 _BLOCKING = "BlockUninstallIfWorkloadsExist"
 _WORKLOADS = tuple(
     untyped(kind.group, kind.version, kind.plural, kind.name, namespaced=True) for kind in (VMI, VM)
 )
 _MOST_BYTES = 8 << 20
-
-Judge = Callable[[AdmissionRequest], Awaitable[AdmissionReview]]
 
 
 class KubeVirtAdmission:
@@ -33,14 +27,14 @@ class KubeVirtAdmission:
         self._client = client
 
     def app(self) -> web.Application:
-        judges: dict[str, Judge] = {
+        judges: dict[str, reviews.Judge] = {
             webhookpaths.KUBEVIRT_VALIDATE_CREATE: self.create,
             webhookpaths.KUBEVIRT_VALIDATE_UPDATE: self.update,
             webhookpaths.KUBEVIRT_VALIDATE_DELETE: self.delete,
         }
         app = web.Application(client_max_size=_MOST_BYTES)
         for path, judge in judges.items():
-            app.router.add_post(path, _route(judge))
+            app.router.add_post(path, reviews.endpoint(judge))
         return app
 
     async def create(self, request: AdmissionRequest) -> AdmissionReview:
@@ -80,27 +74,4 @@ class KubeVirtAdmission:
 
 def _judged(request: AdmissionRequest) -> AdmissionReview:
     cr = request.new(v1.KubeVirt)
-    causes = rules.causes(cr)
-    if causes:
-        return admission.denied(request.uid, invalid(causes))
-    return admission.allowed(request.uid, rules.warnings(cr))
-
-
-def _route(judge: Judge) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(http_request: web.Request) -> web.Response:
-        try:
-            review = codec.decode(await http_request.read(), AdmissionReview)
-        except msgspec.DecodeError as error:
-            return web.Response(status=400, text=f"no AdmissionReview: {error}")
-        if review.request is None:
-            return web.Response(status=400, text="AdmissionReview without a request")
-        try:
-            answer = await judge(review.request)
-        except msgspec.ValidationError as error:
-            answer = admission.denied(review.request.uid, failure(400, str(error)))
-        except ApiError as error:
-            _logger.warning("not judged", error=str(error))
-            answer = admission.denied(review.request.uid, failure(500, f"cannot look at the cluster: {error}"))
-        return web.Response(body=codec.encode(answer), content_type="application/json")
-
-    return handle
+    return admission.judged(request.uid, rules.causes(cr), rules.warnings(cr))

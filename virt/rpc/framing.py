@@ -87,7 +87,7 @@ class FrameSocket:
             # Text that is no UTF-8 and endless nesting come through as Python's own errors.
             close_all(fds)
             raise ConnectionLost(f"not a message: {error}") from error
-        except ConnectionLost:
+        except BaseException:
             close_all(fds)
             raise
 

@@ -127,9 +127,12 @@ class Peer:
             else:
                 future.set_result((frame.body, fds))
         elif isinstance(frame.body, Request) and self._serve is not None:
-            task = asyncio.create_task(self._answer(frame.number, frame.body, fds, self._serve))
+            unserved = list(fds)
+            task = asyncio.create_task(self._answer(frame.number, frame.body, unserved, self._serve))
             self._served.add(task)
             task.add_done_callback(self._served.discard)
+            # A task that is cancelled before its first step never runs at all: then nobody took the descriptors.
+            task.add_done_callback(lambda _: close_all(unserved))
         elif isinstance(frame.body, Event) and self._on_event is not None:
             close_all(fds)
             self._on_event(frame.body)
@@ -137,9 +140,11 @@ class Peer:
             close_all(fds)
             raise ConnectionLost(f"{type(frame.body).__name__} is not for this side")
 
-    async def _answer(self, number: int, request: Request, fds: tuple[int, ...], serve: Serve) -> None:
+    async def _answer(self, number: int, request: Request, unserved: list[int], serve: Serve) -> None:
         answer: DomainStatus | Done | Data | Failed
         given: tuple[int, ...] = ()
+        fds = tuple(unserved)
+        unserved.clear()                    # from here on they are serve's
         try:
             answer, given = await serve(request, fds)
         except RequestFailed as refused:

@@ -3,18 +3,17 @@
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
 
+from virt.api import names
+from virt.kube import upgrades
 from virt.virtctl.errors import ServerError
 from virt.virtctl.kubeconfig import Access
 from virt.virtctl.server import refusal, unreachable
 
-SUBPROTOCOL: Final = "plain.kubevirt.io"
 DIAL_S: Final = 40.0
-ABNORMAL: Final = 1006
 
 Socket = aiohttp.ClientWebSocketResponse
 
@@ -23,14 +22,7 @@ Socket = aiohttp.ClientWebSocketResponse
 async def stream(access: Access, path: str) -> AsyncIterator[Socket]:
     """Raises ServerError with the server's text when there is no upgrade."""
     said: list[str] = []
-
-    # aiohttp drops the body of an answer that is no upgrade, and the reason with it: look before it does.
-    async def look(_: object, __: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
-        if params.response.status >= 400:
-            said.append(refusal(params.response.status, await params.response.read()))
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_end.append(look)
+    trace = upgrades.refusals(lambda code, body: said.append(refusal(code, body)))
     options: dict[str, Any] = {"ssl": access.tls if access.tls is not None else True}
     if access.server_hostname:
         options["server_hostname"] = access.server_hostname
@@ -38,7 +30,8 @@ async def stream(access: Access, path: str) -> AsyncIterator[Socket]:
     async with aiohttp.ClientSession(trace_configs=[trace], timeout=timeout) as session:
         try:
             socket = await session.ws_connect(
-                access.server + path, protocols=(SUBPROTOCOL,), headers=list(access.headers), max_msg_size=0, **options)
+                access.server + path, protocols=(names.SUBPROTOCOL,), headers=list(access.headers),
+                max_msg_size=0, **options)
         except aiohttp.WSServerHandshakeError as error:
             raise ServerError(error.status, said[0] if said else error.message) from error
         except (aiohttp.ClientError, ssl.SSLError, OSError) as error:

@@ -1,26 +1,18 @@
-"""From an HTTP request to an admission review and back; what is decided is in the modules beside.
+"""What an admission function of virt-api is given, and the patch that it may answer.
 
-An admission function takes the request and says yes, no or how to change the object; it is awaited, since some rules
-need other objects. Objects that do not fit their type are the validators' business: there the answer names the field.
+It takes the request and says yes, no or how to change the object; it is awaited, since some rules need other objects.
+Objects that do not fit their type are the validators' business: there the answer names the field.
 """
 
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
-from aiohttp import web
-
-from virt.api import admission, codec, jsonpatch, names, status
+from virt.api import admission, codec, jsonpatch, names
 from virt.api.admission import AdmissionRequest, AdmissionReview
 from virt.api.clusterconfig import ClusterConfig
-from virt.api.status import StatusCause
-from virt.base import log
 from virt.base.clock import Clock
-from virt.kube.client import ApiError, Client
-
-T = TypeVar("T")
+from virt.kube.client import Client
 
 
 @dataclass(frozen=True)
@@ -39,52 +31,6 @@ class Context:
 
 
 Admit = Callable[[AdmissionRequest, Context], Awaitable[AdmissionReview]]
-
-_PATH = re.compile(r"(?P<message>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
-
-_logger = log.get("virt.webhooks")
-
-
-def endpoint(admit: Admit, context: Context) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """The handler of one webhook's path."""
-
-    async def answer(request: web.Request) -> web.Response:
-        try:
-            review = codec.decode(await request.read(), AdmissionReview)
-        except msgspec.MsgspecError as error:
-            return web.Response(status=400, text=f"no admission review: {error}")
-        if review.request is None:
-            return web.Response(status=400, text="an admission review without a request")
-        return web.Response(
-            body=codec.encode(await _judged(review.request, admit, context)), content_type="application/json")
-
-    return answer
-
-
-async def _judged(request: AdmissionRequest, admit: Admit, context: Context) -> AdmissionReview:
-    try:
-        return await admit(request, context)
-    except msgspec.ValidationError as error:
-        return admission.denied(request.uid, status.invalid((misfit(error),)))
-    except ApiError as error:
-        _logger.warning("cannot judge", resource=request.resource.resource, name=request.name, error=str(error))
-        return admission.denied(request.uid, status.failure(500, f"cannot judge {request.name!r} now: {error.message}"))
-
-
-def misfit(error: msgspec.ValidationError) -> StatusCause:
-    """A document of the wrong shape as a cause that names the field: ``spec.template.spec.domain``."""
-    found = _PATH.fullmatch(str(error))
-    message, path = (found["message"], found["path"] or "") if found else (str(error), "")
-    return StatusCause(reason=status.INVALID, message=f"{path}: {message}" if path else message, field=path)
-
-
-def verdict(
-    request: AdmissionRequest, causes: Sequence[StatusCause], warnings: Sequence[str] = ()
-) -> AdmissionReview:
-    """No with the causes, yes without."""
-    if causes:
-        return admission.denied(request.uid, status.invalid(causes))
-    return admission.allowed(request.uid, warnings)
 
 
 def changed(request: AdmissionRequest, old: Any, new: Any) -> AdmissionReview:

@@ -6,8 +6,10 @@ from typing import Final
 from aiohttp import web
 
 from virt.api import names, webhookpaths
+from virt.api.admission import AdmissionRequest, AdmissionReview
+from virt.kube import reviews
 from virt.webhooks import eviction, mutation, validation
-from virt.webhooks.review import Admit, Context, endpoint
+from virt.webhooks.review import Admit, Context
 
 ADMISSION: Final[Mapping[str, Admit]] = {
     webhookpaths.VM_MUTATE: mutation.machine,
@@ -27,4 +29,11 @@ def add_routes(app: web.Application, context: Context) -> None:
     """All webhooks behind the service virt-api. kube-apiserver shows no certificate here, so anybody may ask: answers
     give nothing away but what the rules say about the object that was sent."""
     for webhook in webhookpaths.of_service(names.API_SERVICE):
-        app.router.add_post(webhook.path, endpoint(ADMISSION[webhook.path], context))
+        app.router.add_post(webhook.path, reviews.endpoint(_judge(ADMISSION[webhook.path], context)))
+
+
+def _judge(admit: Admit, context: Context) -> reviews.Judge:
+    async def judge(request: AdmissionRequest) -> AdmissionReview:
+        return await admit(request, context)
+
+    return judge

@@ -7,7 +7,7 @@ from virt.api.validate import machine as machine_rules
 from virt.api.validate import migration as migration_rules
 from virt.api.validate import policy as policy_rules
 from virt.kube.client import NotFoundError, Selector
-from virt.webhooks.review import Context, verdict
+from virt.webhooks.review import Context
 
 
 async def machine(request: AdmissionRequest, context: Context) -> AdmissionReview:
@@ -16,28 +16,28 @@ async def machine(request: AdmissionRequest, context: Context) -> AdmissionRevie
         causes = machine_rules.create(vm, config)
     else:
         causes = machine_rules.update(request.old(v1.VirtualMachine), vm, config)
-    return verdict(request, causes, machine_rules.warnings(vm))
+    return admission.judged(request.uid, causes, machine_rules.warnings(vm))
 
 
 async def instance_create(request: AdmissionRequest, context: Context) -> AdmissionReview:
     vmi, config = request.new(v1.VirtualMachineInstance), context.config()
     # The mutating webhook has been here, but a later one of somebody else may have added what needs defaults again.
     vmi = defaults.instance(vmi, config, now="", uuid="")
-    return verdict(request, instance_rules.create(vmi, config, by_component=context.is_component(request)))
+    return admission.judged(request.uid, instance_rules.create(vmi, config, by_component=context.is_component(request)))
 
 
 async def instance_update(request: AdmissionRequest, context: Context) -> AdmissionReview:
     if context.is_component(request):
         return admission.allowed(request.uid)
     old, new = request.old(v1.VirtualMachineInstance), request.new(v1.VirtualMachineInstance)
-    return verdict(request, instance_rules.update(old, new))
+    return admission.judged(request.uid, instance_rules.update(old, new))
 
 
 async def migration_create(request: AdmissionRequest, context: Context) -> AdmissionReview:
     migration = request.new(v1.VirtualMachineInstanceMigration)
     causes = migration_rules.create(migration, by_component=context.is_component(request))
     if causes:
-        return verdict(request, causes)
+        return admission.judged(request.uid, causes)
     namespace, vmi_name = request.namespace, migration.spec.vmi_name
     try:
         vmi = await context.client.get(kinds.VMI, vmi_name, namespace)
@@ -52,8 +52,8 @@ async def migration_create(request: AdmissionRequest, context: Context) -> Admis
 
 async def migration_update(request: AdmissionRequest, _: Context) -> AdmissionReview:
     old = request.old(v1.VirtualMachineInstanceMigration)
-    return verdict(request, migration_rules.update(old, request.new(v1.VirtualMachineInstanceMigration)))
+    return admission.judged(request.uid, migration_rules.update(old, request.new(v1.VirtualMachineInstanceMigration)))
 
 
 async def policy(request: AdmissionRequest, context: Context) -> AdmissionReview:
-    return verdict(request, policy_rules.causes(request.new(v1.MigrationPolicy), context.config()))
+    return admission.judged(request.uid, policy_rules.causes(request.new(v1.MigrationPolicy), context.config()))

@@ -30,6 +30,13 @@ def test_product_code_affects_its_areas_and_its_base_everything() -> None:
     assert len(affected(["virt/base/waiting.py"], SOURCES)) == 3
 
 
+def test_each_area_is_affected_by_some_part_of_the_product_and_each_part_exists() -> None:
+    """The suite's own tools are no part of it: they are affected by themselves."""
+    there = {path.parent.name for path in (changed.ROOT / "functests").glob("*/test_*.py")} - {"harness"}
+    assert there == {area for _, areas in changed.AREAS for area in areas} - {""}
+    assert [prefix for prefix, _ in changed.AREAS if not (changed.ROOT / prefix).exists()] == []
+
+
 def test_what_no_test_sees_affects_none() -> None:
     assert affected(["README.md", "tests/virt/test_x.py"], SOURCES) == []
 

@@ -72,8 +72,10 @@ async def test_a_deleted_vm_goes_in_order() -> None:
         rig.gone(pod)
         await rig.until(lambda: rig.vm() is None)
         assert rig.vmi() is None
-        last = [(call.verb, call.plural) for call in rig.kube.writes if call.plural != "events"][-2:]
-        assert last[-1] == ("patch", "virtualmachines")
+        writes = [(call.verb, call.plural) for call in rig.kube.writes if call.plural != "events"]
+        assert [plural for verb, plural in writes if verb == "delete"] == [
+            "virtualmachines", "virtualmachineinstances", "pods"]
+        assert writes[-1] == ("patch", "virtualmachines"), "the VM's own finalizer goes last"
 
 
 async def test_a_stopped_guest_of_an_always_vm_gets_a_successor() -> None:

@@ -13,7 +13,7 @@ from virt.api import conditions, core, names, v1
 from virt.api.kinds import POD, VMI
 from virt.handler.net.model import NetworkPlanError
 from virt.handler.pci.assignment import FunctionError
-from virt.handler.vmi import controller
+from virt.handler.vmi import controller, look
 from virt.kube.client import ConflictError
 from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import (
@@ -309,7 +309,7 @@ async def test_agent_pause_and_disk_errors_show(tmp_path: Path) -> None:
 async def test_an_end_that_no_handler_saw_is_read_from_the_pod(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pod_phase: str, phase: str
 ) -> None:
-    monkeypatch.setattr(controller, "PROCESS_CHECK_AFTER_S", 0.0)
+    monkeypatch.setattr(look, "PROCESS_CHECK_AFTER_S", 0.0)
     world = World(tmp_path, vmi("Running"))
     world.living_pods = frozenset()
     world.kube.put(POD, core.Pod(
@@ -325,7 +325,7 @@ async def test_an_end_that_no_handler_saw_is_read_from_the_pod(
 async def test_a_silent_launcher_whose_pod_lives_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(controller, "PROCESS_CHECK_AFTER_S", 0.0)
+    monkeypatch.setattr(look, "PROCESS_CHECK_AFTER_S", 0.0)
     async with World(tmp_path, vmi("Running")).running() as world:
         await asyncio.sleep(0.2)
         assert not world.kube.writes

@@ -57,3 +57,8 @@ async def test_without_draining_nothing_is_taken_after_the_stop(port: int) -> No
         await asyncio.wait_for(serving, HANG_S)
     with pytest.raises(aiohttp.ClientConnectorError):
         await _answer(port)
+
+
+def test_the_name_in_a_certificate() -> None:
+    assert http.common_name({"subject": ((("organizationName", "x"),), (("commonName", "y"),))}) == "y"
+    assert http.common_name(None) == http.common_name({}) == ""

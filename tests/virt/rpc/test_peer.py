@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.waits import HANG_S
 from virt.rpc.errors import CallTimeout, ConnectionLost, RequestFailed
+from virt.rpc.framing import Frame
 from virt.rpc.messages import (
     Data,
     Destroy,
@@ -187,6 +189,47 @@ async def test_a_flood_of_descriptors_ends_the_connection() -> None:
     assert len(list(mine.iterdir())) < before   # its own socket is closed, and nothing else is left
     os.close(null)
     there.close()
+
+
+async def test_descriptors_are_closed_of_a_request_that_is_never_begun() -> None:
+    """Behind it comes noise: the connection ends before the request's task has run for the first time."""
+    here, there = socket.socketpair()
+    served: list[Request] = []
+
+    async def never(request: Request, _fds: tuple[int, ...]) -> Reply:
+        served.append(request)
+        return Reply(Done())
+
+    peer = Peer(here, serve=never)
+    reading, writing = os.pipe()
+    with there:
+        body = msgspec.msgpack.encode(Frame(1, False, OpenSerial()))
+        socket.send_fds(there, [len(body).to_bytes(4, "big") + body], [reading])
+        there.sendall(b"\xff\xff\xff\xff")
+        os.close(reading)
+        with pytest.raises(ConnectionLost, match="at most"):
+            await peer.run()
+        await peer.settle(deadline_s=5)
+    assert served == []
+    with pytest.raises(BrokenPipeError):
+        os.write(writing, b"x")
+    os.close(writing)
+
+
+async def test_descriptors_are_closed_of_a_message_that_never_ends() -> None:
+    here, there = socket.socketpair()
+    reading, writing = os.pipe()
+    with there:
+        socket.send_fds(there, [(1000).to_bytes(4, "big")], [reading])
+        os.close(reading)
+        running = asyncio.create_task(Peer(here).run())
+        await asyncio.sleep(0)              # it has read the head, and waits for the rest
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    with pytest.raises(BrokenPipeError):
+        os.write(writing, b"x")
+    os.close(writing)
 
 
 async def test_descriptors_are_closed_that_come_as_the_caller_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:

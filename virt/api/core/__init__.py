@@ -25,9 +25,6 @@ from virt.api.core.cluster import (
     ResourceQuotaSpec,
     ResourceQuotaStatus,
     Secret,
-    Service,
-    ServicePort,
-    ServiceSpec,
 )
 from virt.api.core.container import (
     Capabilities,
@@ -85,7 +82,6 @@ from virt.api.core.pod import (
     PodSecurityContext,
     PodSpec,
     PodStatus,
-    PodTemplateSpec,
     ProjectedItems,
     ProjectedVolumeSource,
     SecretVolumeSource,
@@ -113,14 +109,9 @@ from virt.api.core.scheduling import (
     WeightedPodAffinityTerm,
 )
 from virt.api.core.storage import (
-    PersistentVolume,
     PersistentVolumeClaim,
     PersistentVolumeClaimSpec,
     PersistentVolumeClaimStatus,
-    PersistentVolumeSpec,
-    PersistentVolumeStatus,
-    StorageClass,
-    VolumeNodeAffinity,
 )
 
 __all__ = [
@@ -176,14 +167,11 @@ __all__ = [
     "ObjectMeta",
     "ObjectReference",
     "OwnerReference",
-    "PersistentVolume",
     "PersistentVolumeClaim",
     "PersistentVolumeClaimSpec",
     "PersistentVolumeClaimStatus",
     "PersistentVolumeClaimTemplate",
     "PersistentVolumeClaimVolumeSource",
-    "PersistentVolumeSpec",
-    "PersistentVolumeStatus",
     "Placement",
     "Pod",
     "PodAffinity",
@@ -197,7 +185,6 @@ __all__ = [
     "PodSecurityContext",
     "PodSpec",
     "PodStatus",
-    "PodTemplateSpec",
     "PreferredSchedulingTerm",
     "Probe",
     "ProjectedItems",
@@ -213,11 +200,7 @@ __all__ = [
     "Secret",
     "SecretVolumeSource",
     "SecurityContext",
-    "Service",
     "ServiceAccountTokenProjection",
-    "ServicePort",
-    "ServiceSpec",
-    "StorageClass",
     "SubjectAccessReview",
     "SubjectAccessReviewSpec",
     "SubjectAccessReviewStatus",
@@ -230,7 +213,6 @@ __all__ = [
     "Volume",
     "VolumeDevice",
     "VolumeMount",
-    "VolumeNodeAffinity",
     "VolumeProjection",
     "WeightedPodAffinityTerm",
 ]

@@ -1,10 +1,10 @@
-"""Kubernetes' other kinds: nodes, events, configuration, services, leases."""
+"""Kubernetes' other kinds: nodes, events, configuration, leases."""
 
 from collections.abc import Mapping
 
 from virt.api.core.meta import Condition, ObjectMeta, ObjectReference
 from virt.api.core.scheduling import Taint
-from virt.api.wire import IntOrString, JsonObject, Quantity, Wire, always
+from virt.api.wire import JsonObject, Quantity, Wire, always
 
 
 class NodeSpec(Wire):
@@ -105,30 +105,6 @@ class ConfigMap(Wire):
     data: Mapping[str, str] = {}
     binary_data: Mapping[str, str] = {}
     immutable: bool | None = None
-
-
-class ServicePort(Wire):
-    name: str = ""
-    protocol: str = ""
-    port: int = 0
-    target_port: IntOrString | None = None
-    node_port: int = 0
-
-
-class ServiceSpec(Wire):
-    type: str = ""
-    selector: Mapping[str, str] = {}
-    ports: tuple[ServicePort, ...] = ()
-    cluster_ip: str = ""
-    cluster_ips: tuple[str, ...] = ()
-    publish_not_ready_addresses: bool = False
-
-
-class Service(Wire):
-    api_version: str = always("v1")
-    kind: str = always("Service")
-    metadata: ObjectMeta = ObjectMeta()
-    spec: ServiceSpec = ServiceSpec()
 
 
 class LeaseSpec(Wire):

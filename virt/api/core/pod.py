@@ -209,8 +209,3 @@ class Pod(Wire):
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
-
-
-class PodTemplateSpec(Wire):
-    metadata: ObjectMeta = ObjectMeta()
-    spec: PodSpec = PodSpec()

@@ -1,11 +1,10 @@
-"""Claims, volumes, storage classes."""
+"""Claims of volumes."""
 
 from collections.abc import Mapping
 
 from virt.api.core.container import ResourceRequirements
-from virt.api.core.meta import Condition, LabelSelector, ObjectMeta, ObjectReference, TypedLocalObjectReference
-from virt.api.core.scheduling import NodeSelector
-from virt.api.wire import JsonObject, Quantity, Wire, always
+from virt.api.core.meta import Condition, LabelSelector, ObjectMeta, TypedLocalObjectReference
+from virt.api.wire import Quantity, Wire, always
 
 
 class PersistentVolumeClaimSpec(Wire):
@@ -36,47 +35,3 @@ class PersistentVolumeClaim(Wire):
     metadata: ObjectMeta = ObjectMeta()
     spec: PersistentVolumeClaimSpec = PersistentVolumeClaimSpec()
     status: PersistentVolumeClaimStatus = PersistentVolumeClaimStatus()
-
-
-class VolumeNodeAffinity(Wire):
-    required: NodeSelector | None = None
-
-
-class PersistentVolumeSpec(Wire):
-    """The source itself (NFS, CSI ...) is left out: nobody here looks at it."""
-
-    capacity: Mapping[str, Quantity] = {}
-    access_modes: tuple[str, ...] = ()
-    claim_ref: ObjectReference | None = None
-    persistent_volume_reclaim_policy: str = ""
-    storage_class_name: str = ""
-    volume_mode: str | None = None
-    node_affinity: VolumeNodeAffinity | None = None
-
-
-class PersistentVolumeStatus(Wire):
-    phase: str = ""
-    message: str = ""
-    reason: str = ""
-
-
-class PersistentVolume(Wire):
-    api_version: str = always("v1")
-    kind: str = always("PersistentVolume")
-    metadata: ObjectMeta = ObjectMeta()
-    spec: PersistentVolumeSpec = PersistentVolumeSpec()
-    status: PersistentVolumeStatus = PersistentVolumeStatus()
-
-
-class StorageClass(Wire):
-    """``volume_binding_mode``: Immediate (also when None) or WaitForFirstConsumer."""
-
-    api_version: str = always("storage.k8s.io/v1")
-    kind: str = always("StorageClass")
-    metadata: ObjectMeta = ObjectMeta()
-    provisioner: str = ""
-    parameters: Mapping[str, str] = {}
-    reclaim_policy: str | None = None
-    volume_binding_mode: str | None = None
-    allow_volume_expansion: bool | None = None
-    allowed_topologies: tuple[JsonObject, ...] = ()

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from virt.api.kinds import DISRUPTION_BUDGET
-from virt.kube.client import Client, ConflictError, DeleteOptions, NotFoundError
+from virt.controller import writes
+from virt.kube.client import Client
 from virt.kube.controller import DONE, Result
 from virt.kube.informer import Informer
 from virt.kube.objects import meta_of
@@ -26,11 +27,6 @@ class BudgetReconciler:
 
     async def reconcile(self, key: str) -> Result:
         budget = self._budgets.store.get(key)
-        if budget is None or not is_left_over(budget):
-            return DONE
-        meta = meta_of(budget)
-        try:
-            await self._client.delete(DISRUPTION_BUDGET, meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
-        except (NotFoundError, ConflictError):
-            return DONE                 # gone, or another one by now, of which the watch tells
+        if budget is not None and is_left_over(budget):
+            await writes.delete(self._client, DISRUPTION_BUDGET, budget)
         return DONE

@@ -22,7 +22,7 @@ from virt.controller.migration.plan import (
 from virt.controller.migration.pod import target_pod
 from virt.controller.vmi.controller import Caches
 from virt.controller.vmi.pod.template import Context
-from virt.kube.client import ApiError, Client, ConflictError, DeleteOptions, NotFoundError
+from virt.kube.client import ApiError, Client, ConflictError, NotFoundError
 from virt.kube.events import EventRecorder
 
 _AGAIN_S = 5.0
@@ -95,17 +95,10 @@ class Writer:
 
     async def _delete(self, world: World, why: str) -> None:
         pod = world.pod
-        if pod is None:
-            return
-        meta = pod.metadata
-        try:
-            # Nothing in it is worth a moment: the guest is elsewhere.
-            await self._client.delete(POD, meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
-        except ConflictError:
-            return                      # another pod has the name by now
-        self._recorder.event(
-            world.migration, "Normal" if not why else "Warning", "SuccessfulDelete",
-            f"Deleted migration target pod {meta.name}" + (f": {why}" if why else ""))
+        if pod is not None and await writes.delete(self._client, POD, pod):
+            self._recorder.event(
+                world.migration, "Normal" if not why else "Warning", "SuccessfulDelete",
+                f"Deleted migration target pod {pod.metadata.name}" + (f": {why}" if why else ""))
 
     async def _hand_over(self, world: World) -> None:
         vmi, pod = world.vmi, world.pod

@@ -1,7 +1,7 @@
 """The loop of migrations: gather the world, plan, act, store the outcome, tell of it."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from virt.api import core, names, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
@@ -16,7 +16,7 @@ from virt.controller.vmi.controller import PODS_BY_OWNER, Caches
 from virt.controller.vmi.plan import World as InstanceWorld
 from virt.controller.vmi.pod import volumes
 from virt.controller.vmi.pod.template import Context
-from virt.kube.client import Client, DeleteOptions, NotFoundError
+from virt.kube.client import Client, NotFoundError
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -193,11 +193,11 @@ class MigrationReconciler:
                 return
             if meta.deletion_timestamp is None:
                 self._migrations.learn(stored)
-        for name, uid in self._superfluous(migration):
-            await self._client.delete(VMIM, name, meta.namespace, DeleteOptions(uid=uid))
+        for other in self._superfluous(migration):
+            await writes.delete(self._client, VMIM, other)
 
-    def _superfluous(self, migration: Migration) -> tuple[tuple[str, str], ...]:
-        """(name, uid) of migrations that nobody needs: all of a VMI that is gone, else but the last few."""
+    def _superfluous(self, migration: Migration) -> Sequence[Migration]:
+        """Those that nobody needs: all of a VMI that is gone, else but the last few."""
         namespace, vmi_name = migration.metadata.namespace, migration.spec.vmi_name
         of_vmi = self._migrations.store.by_index(MIGRATIONS_BY_VMI, key_for(namespace, vmi_name))
         over = sorted(
@@ -206,5 +206,4 @@ class MigrationReconciler:
             key=lambda other: (other.metadata.creation_timestamp or "", other.metadata.uid))
         vmi = self._caches.vmis.store.find(namespace, vmi_name)
         is_going = vmi is None or vmi.metadata.deletion_timestamp is not None
-        chosen = over if is_going else over[:-KEPT_PER_VMI]
-        return tuple((other.metadata.name, other.metadata.uid) for other in chosen)
+        return over if is_going else over[:-KEPT_PER_VMI]

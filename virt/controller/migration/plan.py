@@ -189,7 +189,7 @@ def _scheduling(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> 
     return Plan(SCHEDULING, is_unschedulable=unschedulable, again_s=max(0.5, min(_LOOK_S, limit_s - age_s)))
 
 
-def _scheduled(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> Plan:
+def _scheduled(world: World, vmi: v1.VirtualMachineInstance, _now: datetime) -> Plan:
     if world.state is not None:
         return Plan(PREPARING)
     if world.pod is None or has_ended(world.pod):

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from virt.api import jsonpatch, names, v1
 from virt.api.kinds import CONTROLLER_REVISION, VM, VMI
 from virt.base import log
+from virt.controller import writes
 from virt.controller.vm import instance
 from virt.controller.vm.plan import ALWAYS, Action, CreateVmi, DeleteVmi, SetRunning
 from virt.controller.vmi.status import revision_name
-from virt.kube.client import ApiError, Client, ConflictError, DeleteOptions, JsonPatch, NotFoundError, Selector
+from virt.kube.client import ApiError, Client, ConflictError, JsonPatch, NotFoundError, Selector
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 
@@ -98,20 +99,17 @@ class InstanceWriter:
         return created
 
     async def _delete(self, vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance) -> None:
-        meta = vmi.metadata
+        name = vmi.metadata.name
         try:
-            await self._client.delete(VMI, meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
-        except ConflictError:
-            return                      # it has gone, and another has its name: the watch will tell
+            is_deleted = await writes.delete(self._client, VMI, vmi)
         except ApiError as error:
             self._recorder.event(
-                vm, "Warning", FAILED_DELETE,
-                f"Error deleting virtual machine instance {meta.name}: {error.message}")
+                vm, "Warning", FAILED_DELETE, f"Error deleting virtual machine instance {name}: {error.message}")
             raise
-        self._recorder.event(
-            vm, "Normal", "SuccessfulDelete",
-            f"Stopped the virtual machine by deleting the virtual machine instance {meta.name}",
-        )
+        if is_deleted:
+            self._recorder.event(
+                vm, "Normal", "SuccessfulDelete",
+                f"Stopped the virtual machine by deleting the virtual machine instance {name}")
 
     async def _set_running(self, vm: v1.VirtualMachine) -> None:
         field = ("/spec/runStrategy", ALWAYS) if vm.spec.run_strategy is not None else ("/spec/running", True)

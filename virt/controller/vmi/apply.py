@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 from virt.api import conditions, core, jsonpatch, names, v1
 from virt.api.kinds import POD
-from virt.controller import owners
+from virt.controller import owners, writes
 from virt.controller.vmi import attachments
 from virt.controller.vmi.conditions import FAILED_CREATE, FAILED_DELETE, FAILED_PVC, PAUSED, Fault
 from virt.controller.vmi.plan import Action, CreatePod, DeletePod, World, is_over
 from virt.controller.vmi.pod import hostdevices
 from virt.controller.vmi.pod.template import Context, launcher_pod
-from virt.kube.client import ApiError, Client, ConflictError, DeleteOptions, JsonPatch, NotFoundError
+from virt.kube.client import ApiError, Client, ConflictError, JsonPatch, NotFoundError
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 
@@ -90,15 +90,14 @@ class PodWriter:
         return created
 
     async def _delete(self, vmi: v1.VirtualMachineInstance, pod: core.Pod) -> None:
-        meta = pod.metadata
+        name = pod.metadata.name
         try:
-            await self._client.delete(POD, meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
-        except ConflictError:
-            return                      # another pod has the name by now
+            is_deleted = await writes.delete(self._client, POD, pod)
         except ApiError as error:
-            self._recorder.event(vmi, "Warning", FAILED_DELETE, f"Error deleting pod {meta.name}: {error.message}")
+            self._recorder.event(vmi, "Warning", FAILED_DELETE, f"Error deleting pod {name}: {error.message}")
             raise
-        self._recorder.event(vmi, "Normal", "SuccessfulDelete", f"Deleted virtual machine pod {meta.name}")
+        if is_deleted:
+            self._recorder.event(vmi, "Normal", "SuccessfulDelete", f"Deleted virtual machine pod {name}")
 
     def _not_permitted(self, vmi: v1.VirtualMachineInstance, message: str) -> Fault:
         known = conditions.find(vmi.status.conditions, "Synchronized")

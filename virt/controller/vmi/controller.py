@@ -24,7 +24,7 @@ from virt.kube.client import Client, NotFoundError
 from virt.kube.controller import Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
-from virt.kube.objects import key_for, split_key
+from virt.kube.objects import key_for
 
 PODS_BY_OWNER = "owner"           # index of pods: namespace/uid of the controlling VMI
 VMIS_BY_NODE = "node"             # index of VMIs: the node they run on
@@ -162,9 +162,8 @@ class InstanceReconciler:
         patch = writes.between(old, new, "metadata", "status")
         if patch is None:
             return
-        _, name = split_key(key_for(old.metadata.namespace, old.metadata.name))
         try:
-            stored = await self._client.patch(VMI, name, patch, namespace=old.metadata.namespace)
+            stored = await self._client.patch(VMI, old.metadata.name, patch, namespace=old.metadata.namespace)
         except NotFoundError:
             return                      # it went meanwhile; the watch will say so
         if stored.metadata.deletion_timestamp is None or stored.metadata.finalizers:

@@ -1,5 +1,6 @@
 """What the handler knows of one launcher: its connection, its domain's last told state, its network."""
 
+import socket
 from collections.abc import Sequence
 
 from virt.api import v1
@@ -28,7 +29,7 @@ class Launcher:
     """Of one pod. Lives from its first connection until its process has ended, across connections.
 
     ``vmi`` is the VMI as last seen: events are about it, also when it is gone already. ``wired`` is None until this
-    handler has wired the pod. ``sockets_given``: the launcher holds its DHCP sockets.
+    handler has wired the pod.
     """
 
     def __init__(self, key: str, vmi: v1.VirtualMachineInstance, process: Process) -> None:
@@ -39,7 +40,7 @@ class Launcher:
         self.wired: tuple[WiredInterface, ...] | None = None
         self.pod_addresses: tuple[str, ...] = ()
         self.functions: tuple[GivenFunction, ...] = ()      # given by this handler
-        self.sockets_given = False
+        self._has_sockets = False                   # for DHCP
         self.power_button_at: float | None = None
         self.resumes = 0                            # after I/O errors
         self.stopped_at: float | None = None
@@ -97,6 +98,16 @@ class Launcher:
         if isinstance(reply.answer, DomainStatus):
             self.status = reply.answer
         return reply
+
+    async def call_with_sockets(self, request: Request, sockets: Sequence[socket.socket], *, deadline_s: float) -> None:
+        """A call that brings the launcher its DHCP sockets, unless it has them already; they stay the caller's."""
+        fds = () if self._has_sockets else tuple(each.fileno() for each in sockets)
+        self._has_sockets = True            # sent means given, whatever the answer: it keeps them for the next try
+        try:
+            await self.call(request, fds, deadline_s=deadline_s)
+        except ConnectionLost:
+            self._has_sockets = False
+            raise
 
     def hang_up(self) -> None:
         if self._peer is not None:

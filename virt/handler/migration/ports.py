@@ -6,23 +6,25 @@ migration, as in KubeVirt. Whoever connects must show the certificate that handl
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from virt.api import names
 from virt.base import log
-from virt.handler.migration.relay import BUFFER, join
-from virt.handler.tunnel.server import common_name
+from virt.handler.migration.relay import join
+from virt.handler.migration.streams import common_name_of, dialled, notice_silence, secured
 from virt.rpc.errors import RpcError
 
 DIAL_S = 10.0
+HANDSHAKE_S = 10.0
 # The source hears of the switch-over through these very connections, so they outlive it.
 FAREWELL_S = 30.0
-SILENCE_S = 30.0                # as long as libvirt waits for an answer of its peer
 
 Open = Callable[[int], Awaitable[socket.socket]]     # the target launcher's end of a logical port
+Serve = Callable[[socket.socket], Coroutine[None, None, None]]       # owns the connection that it is given
 
 _logger = log.get("virt.handler.migration")
 
@@ -31,11 +33,26 @@ _logger = log.get("virt.handler.migration")
 class _Joined:
     """Of one migration. ``accepting``: what waits for connections; ``connections``: what serves them."""
 
-    accepting: list[asyncio.AbstractServer | asyncio.Task[None]] = field(default_factory=list)
+    accepting: list[asyncio.Task[None]] = field(default_factory=list)
     connections: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def serve(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def accept(self, listener: socket.socket, serve: Serve) -> None:
+        """Serve whoever connects to ``listener``, which is owned."""
+        listener.setblocking(False)
+        task = asyncio.create_task(self._accept(listener, serve), name="accepting")
+        task.add_done_callback(lambda _: listener.close())
+        self.accepting.append(task)
+
+    async def _accept(self, listener: socket.socket, serve: Serve) -> None:
+        try:
+            while True:
+                sock, _ = await asyncio.get_running_loop().sock_accept(listener)
+                self._serve(serve(sock))
+        except OSError as error:
+            _logger.error("no more connections are accepted", error=str(error))
+
+    def _serve(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self.connections.add(task)
         task.add_done_callback(self._ended)
 
@@ -46,7 +63,7 @@ class _Joined:
 
     def stop_accepting(self) -> None:
         for each in self.accepting:
-            each.cancel() if isinstance(each, asyncio.Task) else each.close()
+            each.cancel()
         self.accepting.clear()
 
     def cut(self) -> None:
@@ -106,54 +123,32 @@ class TargetPorts(_Ports):
         joined, found = _Joined(), {}
         try:
             for port in logical:
-                server = await asyncio.start_server(
-                    self._connected(joined, opening, port, is_secure=context is not None),
-                    sock=_tcp_listener(self._host), ssl=context, limit=BUFFER,
-                )
-                joined.accepting.append(server)
-                found[str(server.sockets[0].getsockname()[1])] = port
+                listener = _tcp_listener(self._host)
+                found[str(listener.getsockname()[1])] = port
+                joined.accept(listener, functools.partial(self._serve, opening, port, context))
         except OSError:
             joined.cut()
             raise
         self._joined[key], self._numbers[key] = joined, found
         return found
 
-    def _connected(
-        self, joined: _Joined, opening: Open, port: int, *, is_secure: bool
-    ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
-        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            joined.serve(self._serve((reader, writer), opening, port, is_secure=is_secure))
-
-        return connected
-
-    async def _serve(
-        self, stream: tuple[asyncio.StreamReader, asyncio.StreamWriter], opening: Open, port: int, *, is_secure: bool
-    ) -> None:
-        _, writer = stream
-        name = common_name(writer.get_extra_info("peercert"))
-        if is_secure and name != names.MIGRATION_CLIENT_NAME:
-            _logger.warning("client refused", common_name=name, remote=writer.get_extra_info("peername"))
-            writer.transport.abort()
-            return
-        try:
-            sock = await opening(port)
-        except (OSError, RpcError) as error:
-            _logger.warning("no connection to the launcher", port=port, error=str(error))
-            writer.transport.abort()
-            return
-        notice_silence(writer)
-        await join(stream, await asyncio.open_unix_connection(sock=sock, limit=BUFFER))
-
-
-def notice_silence(writer: asyncio.StreamWriter) -> None:
-    """A node that is gone without a word ends the connection: else what the target holds for it would stay."""
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        (socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4),
-        (socket.TCP_USER_TIMEOUT, round(SILENCE_S * 1000)),
-    ):
-        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    async def _serve(self, opening: Open, port: int, context: ssl.SSLContext | None, sock: socket.socket) -> None:
+        with contextlib.ExitStack() as owned:
+            far = owned.enter_context(sock)
+            notice_silence(far)
+            if context is not None:
+                async with asyncio.timeout(HANDSHAKE_S):
+                    far = owned.enter_context(await secured(far, context, is_server=True))
+                if (name := common_name_of(far)) != names.MIGRATION_CLIENT_NAME:
+                    _logger.warning("client refused", common_name=name, remote=far.getpeername())
+                    return
+            try:
+                near = await opening(port)
+            except (OSError, RpcError) as error:
+                _logger.warning("no connection to the launcher", port=port, error=str(error))
+                return
+            owned.pop_all()
+        await join(near, far)
 
 
 def _tcp_listener(host: str) -> socket.socket:
@@ -180,32 +175,18 @@ class SourcePorts(_Ports):
         tcp = {logical: int(number) for number, logical in numbers.items()}
         joined = self._joined[vmi_uid, migration_uid] = _Joined()
         for port, listener in listeners.items():
-            listener.setblocking(False)
-            joined.accepting.append(
-                asyncio.create_task(
-                    self._accept(joined, listener, (address, tcp.get(port, 0)), context), name=f"port {port}")
-            )
+            joined.accept(listener, functools.partial(self._serve, (address, tcp.get(port, 0)), context))
 
-    async def _accept(
-        self, joined: _Joined, listener: socket.socket, to: tuple[str, int], context: ssl.SSLContext | None
-    ) -> None:
-        with listener:
-            while True:
-                sock, _ = await asyncio.get_running_loop().sock_accept(listener)
-                sock.setblocking(False)
-                joined.serve(self._serve(sock, to, context))
-
-    async def _serve(self, sock: socket.socket, to: tuple[str, int], context: ssl.SSLContext | None) -> None:
+    async def _serve(self, to: tuple[str, int], context: ssl.SSLContext | None, sock: socket.socket) -> None:
         with contextlib.ExitStack() as owned:
-            owned.callback(sock.close)
+            owned.enter_context(sock)
             async with asyncio.timeout(DIAL_S):
-                reader, writer = await asyncio.open_connection(*to, ssl=context, limit=BUFFER)
-            owned.callback(writer.transport.abort)
-            name = common_name(writer.get_extra_info("peercert"))
-            if context is not None and name != names.HANDLER_NAME:
+                far = owned.enter_context(await dialled(*to))
+                notice_silence(far)
+                if context is not None:
+                    far = owned.enter_context(await secured(far, context, is_server=False))
+            if context is not None and (name := common_name_of(far)) != names.HANDLER_NAME:
                 _logger.warning("target refused: it is no virt-handler", common_name=name, address=to)
                 return
-            notice_silence(writer)
-            near = await asyncio.open_unix_connection(sock=sock, limit=BUFFER)
             owned.pop_all()
-        await join(near, (reader, writer))
+        await join(sock, far)

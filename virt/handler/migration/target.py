@@ -116,13 +116,8 @@ class Target:
     async def _prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, state: State) -> State:
         pod = await wire(self._networks, vmi, launcher)
         request = PrepareTarget(vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._facts())
-        fds = () if launcher.sockets_given else tuple(sock.fileno() for sock in pod.sockets)
         try:
-            launcher.sockets_given = True       # sent means given, whatever the answer
-            await launcher.call(request, fds, deadline_s=PREPARE_DEADLINE_S)
-        except ConnectionLost:
-            launcher.sockets_given = False
-            raise
+            await launcher.call_with_sockets(request, pod.sockets, deadline_s=PREPARE_DEADLINE_S)
         finally:
             pod.close()
         ports = (LIBVIRT_PORT, MEMORY_PORT, *((DISK_PORT,) if copied_volumes(vmi) else ()))

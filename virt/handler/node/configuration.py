@@ -24,7 +24,7 @@ class Configuration:
 
     def kvm(self) -> bool:
         """Whether guests run on KVM here: the device is there, and the cluster was not told to emulate
-        (docs/decisions/0050-handler.md)."""
+        (docs/decisions/0051-handler.md)."""
         return not self.current.use_emulation and self._kvm_device.exists()
 
     def facts(self) -> HostFacts:

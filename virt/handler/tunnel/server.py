@@ -8,7 +8,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -26,6 +25,7 @@ from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.server import Launchers
 from virt.handler.tunnel.relay import close, relay
 from virt.handler.tunnel.sessions import SessionBusyError, Sessions
+from virt.kube import http
 from virt.kube.events import EventRecorder
 from virt.kube.store import Store
 from virt.rpc.errors import CallTimeout, ConnectionLost, RequestFailed
@@ -274,19 +274,10 @@ async def _only_api(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     transport = request.transport
-    name = common_name(transport.get_extra_info("peercert") if transport is not None else None)
+    name = http.common_name(transport.get_extra_info("peercert") if transport is not None else None)
     if name != names.HANDLER_CLIENT_NAME:
         _logger.warning("client refused", common_name=name, remote=request.remote)
         if transport is not None:
             transport.abort()
         raise web.HTTPForbidden
     return await handler(request)
-
-
-def common_name(certificate: Mapping[str, Any] | None) -> str:
-    """Of a certificate as ssl's getpeercert() tells it; "" without one."""
-    for rdn in (certificate or {}).get("subject", ()):
-        for key, value in rdn:
-            if key == "commonName":
-                return str(value)
-    return ""

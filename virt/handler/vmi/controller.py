@@ -1,55 +1,43 @@
 """The node's loop over its VMIs: look at spec, status, launcher and domain; do one step; write the status once.
 
-All decisions are in ``plan`` and ``status``; here are the effects. Events are told to people after what they tell of
-is written, so that a lost race does not tell it twice.
+What there is to see is gathered by ``look``, all decisions are in ``plan`` and ``status``; here are the effects. Events
+are told to people after what they tell of is written, so that a lost race does not tell it twice.
 """
 
-import asyncio
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from virt.api import codec, names, v1
-from virt.api.kinds import POD, VMI
+from virt.api.kinds import VMI
 from virt.base import log
 from virt.base.clock import Clock
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.launchers.server import Launchers
-from virt.handler.migration.plan import State, is_under_way
+from virt.handler.migration.plan import State
 from virt.handler.migration.source import Source
 from virt.handler.migration.target import Target
 from virt.handler.net.model import NetworkPlanError
 from virt.handler.vmi import status as statuses
+from virt.handler.vmi.look import Look
 from virt.handler.vmi.notes import told
 from virt.handler.vmi.patch import status_patch
-from virt.handler.vmi.plan import (
-    FINAL_PHASES,
-    Action,
-    Plan,
-    Seen,
-    has_come,
-    has_left,
-    is_stopped,
-    plan,
-)
+from virt.handler.vmi.plan import FINAL_PHASES, Action, Plan, Seen, has_come, plan
 from virt.handler.vmi.wiring import GuestDevices, Networks, NoDevices, wire
-from virt.kube.client import ApiError, Client, MergePatch, NotFoundError, Selector
+from virt.kube.client import Client, MergePatch, NotFoundError
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 from virt.kube.objects import key_of, meta_of
 from virt.rpc.errors import ConnectionLost
-from virt.rpc.messages import Destroy, DomainState, DomainStatus, HostFacts, Shutdown, SyncVmi, Unpause
+from virt.rpc.messages import Destroy, DomainState, HostFacts, Shutdown, SyncVmi, Unpause
 
 SYNC_DEADLINE_S = 180.0
 ACTION_DEADLINE_S = 30.0
 RECONNECT_S = 1.0
 EARLY_AGAIN_S = 3.0            # a start that fails before the VMI is scheduled
-GOOD_AFTER_S = 360.0           # a guest that ran so long after an I/O error has got over it
-PROCESS_CHECK_AFTER_S = 10.0   # a launcher that lives dials again within a second or two
 
 _logger = log.get("virt.handler.vmi")
 
@@ -96,9 +84,7 @@ class VmiReconciler:
         self._moves = moves
         self._node = node
         self._clock = clock
-        self._silent_since: dict[str, float] = {}       # by VMI uid
-        self._connected_since: dict[str, float] = {}    # by pod uid
-        self._left_since: dict[str, float] = {}         # by VMI uid
+        self._look = Look(client, node.name, node.living_pods, clock)
         self._ours: dict[str, v1.VirtualMachineInstance] = {}        # by key: as last seen here
         self._coming: dict[str, v1.VirtualMachineInstance] = {}      # by key: as last seen on its way here
 
@@ -119,7 +105,7 @@ class VmiReconciler:
         if launcher is not None:
             launcher.vmi = vmi
             self._tell_notes(launcher)
-        todo = plan(vmi, await self._seen(vmi, launcher), self._clock.now())
+        todo = plan(vmi, await self._look.at(vmi, launcher), self._clock.now())
         error: Exception | None = None
         if launcher is not None and todo.action is not Action.NOTHING:
             try:
@@ -171,68 +157,6 @@ class VmiReconciler:
             return Plan("Failed", why=str(failed)), failed
         return Plan(vmi.status.phase), failed
 
-    async def _seen(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> Seen:
-        now = self._clock.monotonic()
-        uid = vmi.metadata.uid
-        seen = await self._seen_here(vmi, launcher, now)
-        if not has_left(vmi, seen):
-            self._left_since.pop(uid, None)
-            return seen
-        try:
-            await self._client.get(VMI, vmi.metadata.name, vmi.metadata.namespace)
-        except NotFoundError:
-            pass
-        except ApiError:
-            # Nor could the target say that the guest is there: such time does not count.
-            self._left_since.pop(uid, None)
-            raise
-        return dataclasses.replace(seen, left_s=now - self._left_since.setdefault(uid, now))
-
-    async def _seen_here(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None, now: float) -> Seen:
-        uid = vmi.metadata.uid
-        if launcher is not None and launcher.is_connected:
-            self._silent_since.pop(uid, None)
-            since = self._connected_since.setdefault(launcher.pod_uid, now)
-            pressed = launcher.power_button_at
-            return Seen(
-                launcher.status, connected_s=now - since, power_button_s=None if pressed is None else now - pressed,
-                resumes=launcher.resumes, stopped_s=self._stopped_s(launcher, now),
-            )
-        if launcher is not None:
-            self._connected_since.pop(launcher.pod_uid, None)
-        if vmi.status.phase not in ("Scheduled", "Running"):
-            return Seen(is_connected=False)
-        silent_s = now - self._silent_since.setdefault(uid, now)
-        if launcher is not None:
-            return Seen(launcher.status, is_connected=False, is_gone=launcher.is_dead, silent_s=silent_s)
-        if silent_s < PROCESS_CHECK_AFTER_S:
-            return Seen(is_connected=False, silent_s=silent_s)
-        living = await asyncio.to_thread(self._node.living_pods)
-        is_gone = not any(pod in living for pod, node in vmi.status.active_pods.items() if node == self._node.name)
-        last_words = await self._last_words(vmi) if is_gone else None
-        return Seen(last_words, is_connected=False, is_gone=is_gone, silent_s=silent_s)
-
-    async def _last_words(self, vmi: v1.VirtualMachineInstance) -> DomainStatus | None:
-        """Of a launcher that ended while no handler was there: its pod's phase tells whether its guest ended well."""
-        selector = Selector(labels=f"{names.CREATED_BY_LABEL}={vmi.metadata.uid}")
-        pods = (await self._client.list(POD, vmi.metadata.namespace, selector)).items
-        ended_well = any(vmi.status.active_pods.get(pod.metadata.uid) == self._node.name
-                         and pod.status.phase == "Succeeded" for pod in pods)
-        state = vmi.status.migration_state
-        may_have_left = state is not None and is_under_way(state) and state.start_timestamp
-        reason = "Migrated" if may_have_left else "Shutdown"
-        return DomainStatus(state=DomainState.SHUTOFF, reason=reason) if ended_well else None
-
-    def _stopped_s(self, launcher: Launcher, now: float) -> float:
-        """For how long something that nobody wants has stopped the guest, counted from the last try to go on."""
-        if launcher.status is not None and is_stopped(launcher.vmi, launcher.status):
-            if launcher.stopped_at is None:
-                launcher.stopped_at = now
-            return now - launcher.stopped_at
-        if launcher.stopped_at is not None and now - launcher.stopped_at > GOOD_AFTER_S:
-            launcher.stopped_at, launcher.resumes = None, 0
-        return 0.0
-
     # --- what a plan asks for ---
 
     async def _act(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, todo: Plan) -> Plan:
@@ -257,18 +181,12 @@ class VmiReconciler:
         began = self._clock.monotonic()
         pod = await wire(self._networks, vmi, launcher)
         wired_at = self._clock.monotonic()
-        fds = () if launcher.sockets_given else tuple(sock.fileno() for sock in pod.sockets)
         try:
             launcher.functions = await self._node.devices.prepare(vmi, launcher)
             request = SyncVmi(
                 vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._node.facts(),
                 functions=launcher.functions)
-            # Sent means given, whatever the answer: the launcher keeps them for the next try.
-            launcher.sockets_given = True
-            await launcher.call(request, fds, deadline_s=SYNC_DEADLINE_S)
-        except ConnectionLost:
-            launcher.sockets_given = False
-            raise
+            await launcher.call_with_sockets(request, pod.sockets, deadline_s=SYNC_DEADLINE_S)
         finally:
             pod.close()
         _logger.info(
@@ -350,10 +268,7 @@ class VmiReconciler:
         """Launchers of this key that are not the VMI's: of a VMI that is gone or has moved, or of an earlier one of its
         name. False: look again soon."""
         if vmi is None:
-            self._silent_since = {
-                uid: since for uid, since in self._silent_since.items()
-                if any(meta_of(known).uid == uid for known in self._informer.store)
-            }
+            self._look.keep_only({meta_of(known).uid for known in self._informer.store})
         is_clear = True
         for launcher in self._launchers.of_key(key):
             if launcher is current:
@@ -391,7 +306,7 @@ class VmiReconciler:
         self._launchers.drop(launcher)
         self._networks.forget(launcher.pod_uid)
         self._node.devices.reconsider()
-        self._connected_since.pop(launcher.pod_uid, None)
+        self._look.forget_pod(launcher.pod_uid)
         # About the VMI as it was: it may be gone by now.
         about = replace(launcher.vmi, metadata=replace(launcher.vmi.metadata, resource_version=""))
         self._recorder.event(about, "Normal", "Deleted", "The launcher has ended; nothing of it is left on the node.")

@@ -65,13 +65,14 @@ class MigrationRequest:
 @dataclass(frozen=True)
 class JobProgress:
     """Bytes of the job that runs, memory and disks together. Rates are bytes of memory a second: ``dirty_rate`` what
-    the guest changes, ``transfer_rate`` what is sent."""
+    the guest changes, ``transfer_rate`` what is sent. ``passes``: how often all memory was gone through."""
 
     total: int
     remaining: int
     processed: int = 0
     dirty_rate: int = 0
     transfer_rate: int = 0
+    passes: int = 0
 
 
 Notice = Lifecycle | Rebooted | AgentChanged | Panicked | DiskFailed

@@ -8,9 +8,9 @@ of their own, so that a silent agent never holds up a shutdown.
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import libvirt
@@ -28,43 +28,13 @@ from virt.launcher.libvirt_conn.api import (
     Panicked,
     Rebooted,
 )
+from virt.launcher.libvirt_conn.translation import translated
 from virt.rpc.messages import DomainState
 
 T = TypeVar("T")
 _logger = log.get("virt.launcher.libvirt_conn")
 
-# VIR_ERR_*: newer than the oldest binding that the tests run with
-_AGENT_COMMAND_TIMEOUT = 112
-_AGENT_COMMAND_FAILED = 113
-_CLASSES: dict[int, type[errors.HypervisorError]] = {
-    libvirt.VIR_ERR_NO_DOMAIN: errors.NotRunning,
-    libvirt.VIR_ERR_OPERATION_INVALID: errors.NotRunning,
-    libvirt.VIR_ERR_XML_ERROR: errors.InvalidDomain,
-    libvirt.VIR_ERR_XML_DETAIL: errors.InvalidDomain,
-    libvirt.VIR_ERR_XML_INVALID_SCHEMA: errors.InvalidDomain,
-    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: errors.InvalidDomain,
-    libvirt.VIR_ERR_AGENT_UNRESPONSIVE: errors.NoAgent,
-    libvirt.VIR_ERR_AGENT_UNSYNCED: errors.NoAgent,
-    _AGENT_COMMAND_TIMEOUT: errors.NoAgent,
-    _AGENT_COMMAND_FAILED: errors.AgentError,
-}
 _PAGE = 4096
-_LOST_CODES = (libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN)
-_LOST_THERE = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR)    # "client socket is closed" is internal
-_LOST_DOMAINS = (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
-
-
-@contextmanager
-def _translated(default: type[errors.HypervisorError] = errors.HypervisorError) -> Iterator[None]:
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        code, text = error.get_error_code(), str(error)
-        if code in _LOST_CODES or (code in _LOST_THERE and error.get_error_domain() in _LOST_DOMAINS):
-            raise errors.HypervisorLost(text) from error
-        raise _CLASSES.get(code, default)(text) from error
-
-
 _event_thread: threading.Thread | None = None
 
 
@@ -171,7 +141,7 @@ class Libvirt:
         pool: ThreadPoolExecutor | None = None,
     ) -> T:
         def guarded() -> T:
-            with _translated(default):
+            with translated(default):
                 return work()
 
         return await self._loop.run_in_executor(pool or self._calls, guarded)
@@ -300,6 +270,7 @@ class Libvirt:
             dirty_rate=number(libvirt.VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) * (
                 number(libvirt.VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE) or _PAGE),
             transfer_rate=number(libvirt.VIR_DOMAIN_JOB_MEMORY_BPS),
+            passes=number(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION),
         )
 
     async def set_max_downtime(self, domain: str, milliseconds: int) -> None:

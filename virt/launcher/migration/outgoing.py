@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from virt.api import names
 from virt.base import log
 from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, JobProgress, MigrationRequest
-from virt.launcher.migration.policy import ABORTED, PAUSED, POST_COPY, Course, Step, verdict
+from virt.launcher.migration.policy import ABORTED, PAUSED, POST_COPY, Course, Step, downtime_ms, verdict
 from virt.rpc.messages import (
     DISK_PORT,
     LIBVIRT_PORT,
@@ -54,6 +54,7 @@ class Outgoing:
         self._course = Course()
         self._given_up = ""
         self._is_kept = False
+        self._downtime_ms = 0           # what was asked of QEMU last
         self._ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.report = MigrationReport(uid=request.uid, phase=MigrationPhase.RUNNING)
@@ -100,6 +101,7 @@ class Outgoing:
         )
         _logger.info("migration begins", uid=self._request.uid, copied=request.copied)
         await self._tell(self.report)
+        await self._set_downtime(passes=0)
         watching = asyncio.create_task(self._watch(), name="migration progress")
         try:
             await self._hypervisor.migrate(self._domain, request)
@@ -123,13 +125,12 @@ class Outgoing:
         """Until the migration has ended: not cancelled, since what it does to the guest has to be whole. A call that
         fails is one look less; the end is told by the migration itself."""
         loop = asyncio.get_running_loop()
-        began, is_set, told_at_s = loop.time(), False, 0.0
+        began, told_at_s = loop.time(), 0.0
         while not await self._has_ended():
             progress = await self._progress()
             if progress is None or self._ended.is_set():
                 continue
-            if not is_set and self._request.limits.max_downtime_ms:
-                is_set = await self._set_downtime()
+            await self._set_downtime(progress.passes)
             at_s = loop.time() - began
             self._course = self._course.after(progress, at_s)
             self.report = replace(
@@ -206,13 +207,17 @@ class Outgoing:
             _logger.info("no progress known", error=str(error))
             return None
 
-    async def _set_downtime(self) -> bool:
+    async def _set_downtime(self, passes: int) -> None:
+        """Tried again at the next look when it fails."""
+        wanted = downtime_ms(self._request.limits, passes)
+        if wanted == self._downtime_ms:
+            return
         try:
-            await self._hypervisor.set_max_downtime(self._domain, self._request.limits.max_downtime_ms)
+            await self._hypervisor.set_max_downtime(self._domain, wanted)
         except HypervisorError as error:
             _logger.info("maximum downtime not set yet", error=str(error))
-            return False
-        return True
+        else:
+            self._downtime_ms = wanted
 
     async def _abort(self) -> None:
         try:

@@ -240,7 +240,7 @@ async def test_an_abort_reaches_the_launcher(tmp_path: Path) -> None:
         leaving, _ = await begun(source, target)
         source.change(migration_state=replace(state(source), abort_requested=True))
         await source.until(lambda: CancelMigration(uid="m", reason="Live migration has been aborted") in leaving.asked)
-        assert state(source).abort_status == "Aborting"
+        await source.until(lambda: state(source).abort_status == "Aborting")
         await leaving.becomes(replace(
             leaving.status, migration=MigrationReport(uid="m", phase=MigrationPhase.ABORTED, reason="x")))
         await source.until(lambda: state(source).abort_status == "Succeeded")

@@ -18,7 +18,6 @@ from tests.fakes.launcher import FakeLauncher
 from tests.virt.handler.world import World, vmi
 from tests.waits import HANG_S, until
 from virt.api import names
-from virt.handler.tunnel.server import common_name
 from virt.kube import http
 from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import DomainState, DomainStatus, Freeze, OpenSerial, Pause, Unpause
@@ -297,11 +296,6 @@ async def test_only_virt_apis_certificate_opens_the_door(tmp_path: Path) -> None
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
-
-
-def test_the_name_in_a_certificate() -> None:
-    assert common_name({"subject": ((("organizationName", "x"),), (("commonName", "y"),))}) == "y"
-    assert common_name(None) == common_name({}) == ""
 
 
 def _listens(port: int) -> bool:

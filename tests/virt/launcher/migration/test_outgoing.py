@@ -14,7 +14,7 @@ from tests.waits import HANG_S
 from virt.launcher.libvirt_conn import HypervisorError, JobProgress
 from virt.launcher.migration import outgoing
 from virt.launcher.migration.outgoing import Outgoing
-from virt.launcher.migration.policy import Step, Verdict
+from virt.launcher.migration.policy import FIRST_DOWNTIME_MS, Step, Verdict
 from virt.rpc.messages import DomainState, Migrate, MigrationLimits, MigrationPhase, MigrationReport
 
 NAME = "ns_vm"
@@ -65,10 +65,36 @@ async def test_a_guest_leaves(begin: Begin, hypervisor: FakeHypervisor, told: li
     async with asyncio.timeout(HANG_S):
         while made.report.remaining != 40:
             await asyncio.sleep(0.001)
-    assert hypervisor.max_downtime_ms == 700
     hypervisor.depart()
     await made.wait()
     assert [report.phase for report in told] == [MigrationPhase.RUNNING, MigrationPhase.SUCCEEDED]
+
+
+async def test_the_guest_stands_still_no_longer_than_it_needs(begin: Begin, hypervisor: FakeHypervisor) -> None:
+    """The first limit is in force before any memory was sent."""
+    made = await begin(Migrate(uid="m1", limits=MigrationLimits(max_downtime_ms=700)))
+    calls = hypervisor.calls
+    assert calls.index("set_max_downtime") < calls.index("migrate")
+    assert hypervisor.max_downtime_ms == FIRST_DOWNTIME_MS
+    hypervisor.refusals["set_max_downtime"] = [HypervisorError("busy")]
+    hypervisor.job = JobProgress(100, 40, passes=20)
+    async with asyncio.timeout(5):
+        while hypervisor.max_downtime_ms != 700:
+            await asyncio.sleep(0.001)
+    hypervisor.depart()
+    await made.wait()
+    assert hypervisor.calls.count("set_max_downtime") == 3, "asked for what was set already"
+
+
+async def test_without_a_limit_the_default_stays(begin: Begin, hypervisor: FakeHypervisor) -> None:
+    made = await begin(Migrate(uid="m1"))
+    hypervisor.job = JobProgress(100, 40, passes=20)
+    async with asyncio.timeout(5):
+        while made.report.remaining != 40:
+            await asyncio.sleep(0.001)
+    hypervisor.depart()
+    await made.wait()
+    assert "set_max_downtime" not in hypervisor.calls
 
 
 async def test_what_libvirt_says_is_the_reason(
