@@ -96,7 +96,7 @@ def _base(place: Path, version: str, pause: str, kubernetes: Path, log: Log) -> 
     root = debian.base_image("node", _SUITE, _PACKAGES, log=log)
     context = place / "base"
     shutil.copytree(programs.module_source(_KIND_MODULE) / "images" / "base" / "files", context / "kind-files")
-    host.run(["chmod", "-R", "u+w", context], deadline_s=30)          # Go's module cache is read-only
+    host.run(["chmod", "-R", "u+w", context], deadline_s=180)          # Go's module cache is read-only
     shutil.copytree(RECIPES / "node" / "files", context / "files")
     (context / "bin").mkdir()
     for program in ("kubeadm", "kubelet", "kubectl"):

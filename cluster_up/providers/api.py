@@ -44,7 +44,7 @@ class Provider(Protocol):
     def start(self) -> None:
         """Start nodes that are stopped; write a kubeconfig that was lost again."""
 
-    def run(self, node: str, script: str, *, deadline_s: float = 60.0) -> str:
+    def run(self, node: str, script: str, *, deadline_s: float = 180.0) -> str:
         """Output of a shell script on a node, as root. Raises RunError when it fails."""
         ...
 

@@ -139,7 +139,7 @@ class KindProvider:
             self._kind("export", "kubeconfig", "--kubeconfig", self.kubeconfig)
             self.kubeconfig.chmod(0o600)
 
-    def run(self, node: str, script: str, *, deadline_s: float = 60.0) -> str:
+    def run(self, node: str, script: str, *, deadline_s: float = 180.0) -> str:
         return docker.run("exec", "--interactive", node, "sh", "-eu", input=script, deadline_s=deadline_s)
 
     def shell(self, node: str) -> int:

@@ -209,7 +209,7 @@ async def test_descriptors_are_closed_of_a_request_that_is_never_begun() -> None
         os.close(reading)
         with pytest.raises(ConnectionLost, match="at most"):
             await peer.run()
-        await peer.settle(deadline_s=5)
+        await peer.settle(deadline_s=HANG_S)
     assert served == []
     with pytest.raises(BrokenPipeError):
         os.write(writing, b"x")

@@ -1,3 +1,4 @@
+import gc
 import os
 import socket
 from pathlib import Path
@@ -45,6 +46,7 @@ def test_nothing_of_a_process_stays_open(tmp_path: Path) -> None:
 
 def test_a_peer_without_a_pod_or_gone_is_refused(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    gc.collect()            # what other tests have left open goes now, or never while this one counts
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  (the descriptors themselves are what is counted)
     with ours:
         with pytest.raises(UnknownProcessError, match="belongs to no pod"):
@@ -54,7 +56,7 @@ def test_a_peer_without_a_pod_or_gone_is_refused(tmp_path: Path) -> None:
             identify(ours, proc(tmp_path / "b", f"0::/kubepods/pod{UID}/a\n"))
         with pytest.raises(UnknownProcessError, match="cannot be looked at"):
             identify(ours, tmp_path / "nothing")
-        assert len(os.listdir("/proc/self/fd")) == before - 1  # noqa: PTH208
+        assert len(os.listdir("/proc/self/fd")) <= before - 1  # noqa: PTH208
 
 
 def test_a_family_is_found_by_all_threads(tmp_path: Path) -> None:

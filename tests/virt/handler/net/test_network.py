@@ -7,6 +7,7 @@ relay joins to the pod's tap as QEMU would.
 import asyncio
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
@@ -188,18 +189,26 @@ async def server(netns: Netns, port: int) -> AsyncIterator[None]:
 
 
 async def dial(netns: Netns, address: str, port: int) -> str:
-    """The address under which the server saw us."""
-    sock = await netns.do(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-    sock.setblocking(False)
+    """The address under which the server saw us.
+
+    Frames to and from the guest go through this process. While it stands still for three seconds nobody answers the
+    kernel's ARP, and it calls the host unreachable: then it is asked again.
+    """
     async with asyncio.timeout(HANG_S):
-        try:
-            await asyncio.get_running_loop().sock_connect(sock, (address, port))
-            reader, writer = await asyncio.open_connection(sock=sock)
-            seen = (await reader.read()).decode()
-            writer.close()
-            return seen
-        finally:
-            sock.close()
+        while True:
+            sock = await netns.do(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            sock.setblocking(False)
+            try:
+                await asyncio.get_running_loop().sock_connect(sock, (address, port))
+                reader, writer = await asyncio.open_connection(sock=sock)
+                seen = (await reader.read()).decode()
+                writer.close()
+                return seen
+            except OSError as error:
+                if error.errno != errno.EHOSTUNREACH:
+                    raise
+            finally:
+                sock.close()
 
 
 async def wire(networks: PodNetworks, pod: Netns, nic: GuestNic) -> WiredPod:

@@ -78,7 +78,7 @@ async def test_the_guest_stands_still_no_longer_than_it_needs(begin: Begin, hype
     assert hypervisor.max_downtime_ms == FIRST_DOWNTIME_MS
     hypervisor.refusals["set_max_downtime"] = [HypervisorError("busy")]
     hypervisor.job = JobProgress(100, 40, passes=20)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while hypervisor.max_downtime_ms != 700:
             await asyncio.sleep(0.001)
     hypervisor.depart()
@@ -89,7 +89,7 @@ async def test_the_guest_stands_still_no_longer_than_it_needs(begin: Begin, hype
 async def test_without_a_limit_the_default_stays(begin: Begin, hypervisor: FakeHypervisor) -> None:
     made = await begin(Migrate(uid="m1"))
     hypervisor.job = JobProgress(100, 40, passes=20)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while made.report.remaining != 40:
             await asyncio.sleep(0.001)
     hypervisor.depart()
