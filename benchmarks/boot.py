@@ -105,10 +105,9 @@ def one_vmi(
 
 @contextmanager
 def guest_files(cluster: Cluster, image: str) -> Iterator[Path]:
-    """The files of a guest image, taken from the engine's copy of it."""
-    tag = f"virt-{cluster.images[image]['reference'].rpartition('/')[2]}"
+    """The files of a guest image, as the cluster's registry has it; the engine may have no copy any more."""
     with tempfile.TemporaryDirectory(prefix="bench-boot-") as scratch:
-        made = host.run(["docker", "create", tag, "none"], deadline_s=60).stdout.strip()
+        made = host.run(["docker", "create", cluster.image(image), "none"], deadline_s=180).stdout.strip()
         try:
             for folder in ("boot", "disk"):
                 host.run(["docker", "cp", f"{made}:/{folder}", scratch], deadline_s=120, check=False)

@@ -17,6 +17,9 @@ def space(cluster: Cluster, name: str) -> Iterator[Space]:
     """A namespace that goes away with everything in it. Its guests wait for no core: benchmarks have the machine."""
     SLOTS.count = 0
     admin = rests.Rest(cluster.api)
+    patience.eventually(
+        f"namespace {name} of an earlier run has gone", lambda: admin.get(f"/api/v1/namespaces/{name}").code,
+        lambda code: code == 404, within_s=120)
     admin.post("/api/v1/namespaces", {"metadata": {"name": name}}).ok()
     made = Space(admin, name)
     try:
