@@ -29,15 +29,18 @@ def guest_of(vmi: Mapping[str, Any], now: float) -> Guest:
     )
 
 
-# Of the node's own container. Not the engine's "stats", which answers with its next collection, a second later.
+# Of the node's own container. Not the engine's "stats", which answers with its next collection, a second later. Inside
+# a machine the first of its groups has no usage, so its kernel tells it.
 MEMORY_SCRIPT = (
-    "cd /sys/fs/cgroup; if [ -e memory/memory.usage_in_bytes ]; then cd memory; cat memory.usage_in_bytes; "
-    "else cat memory.current; fi; cat memory.stat"
+    "cd /sys/fs/cgroup; "
+    "if [ -e memory/memory.usage_in_bytes ]; then cat memory/memory.usage_in_bytes memory/memory.stat; "
+    "elif [ -e memory.current ]; then cat memory.current memory.stat; "
+    "else set -- $(awk '/^Mem(Total|Available):/ {print $2}' /proc/meminfo); echo $((($1 - $2) * 1024)); fi"
 )
 
 
 def used_mib(told: str) -> float:
-    """What the node's cgroup says (:data:`MEMORY_SCRIPT`), without the file cache that the kernel would give back."""
+    """What the node says (:data:`MEMORY_SCRIPT`), without the file cache that the kernel would give back."""
     usage, *lines = told.splitlines()
     details = {name: int(value) for name, value in (line.split() for line in lines)}
     # cgroup v1 counts the groups below in the fields named total_.

@@ -9,6 +9,7 @@ from functests.verdict.sampler import MEMORY_SCRIPT, Sampler, used_mib
 
 MIB = 2**20
 V1 = f"cache {90 * MIB}\ninactive_file 0\nactive_file 5\ntotal_cache {90 * MIB}\ntotal_inactive_file {40 * MIB}\n"
+MEMINFO = f"MemTotal: {4000 * 1024} kB\nMemFree: {500 * 1024} kB\nMemAvailable: {1000 * 1024} kB\nBuffers: 1 kB\n"
 V2 = f"anon {50 * MIB}\nfile {60 * MIB}\ninactive_file {30 * MIB}\n"
 
 
@@ -16,13 +17,17 @@ V2 = f"anon {50 * MIB}\nfile {60 * MIB}\ninactive_file {30 * MIB}\n"
 @pytest.mark.parametrize(("files", "mib"), [
     ({"memory/memory.usage_in_bytes": f"{140 * MIB + 5}\n", "memory/memory.stat": V1}, 100.0),
     ({"memory.current": f"{110 * MIB}\n", "memory.stat": V2}, 80.0),
+    ({"memory.stat": V2}, 3000.0),
 ])  # fmt: skip
-def test_memory_is_read_from_the_cgroup_of_either_version(tmp_path: Path, files: dict[str, str], mib: float) -> None:
+def test_memory_is_that_of_the_cgroup_or_of_a_whole_machine(tmp_path: Path, files: dict[str, str], mib: float) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    script = MEMORY_SCRIPT.replace("/sys/fs/cgroup", str(tmp_path))
-    assert script != MEMORY_SCRIPT
+    (tmp_path / "meminfo").write_text(MEMINFO)
+    script = MEMORY_SCRIPT
+    for place, instead in (("/sys/fs/cgroup", tmp_path), ("/proc/meminfo", tmp_path / "meminfo")):
+        assert place in script
+        script = script.replace(place, str(instead))
     said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=True).stdout
     assert used_mib(said) == mib
 
