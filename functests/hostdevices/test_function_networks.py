@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from functests.libs import claims, functions, guestnet, hardware
+from functests.libs import claims, functions, guestnet
 from functests.libs.claims import Claim
 from functests.libs.cluster import Cluster
 from functests.libs.functions import GUEST, OTHER_GUEST, PEER
 from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
 
-pytestmark = [pytest.mark.serial, pytest.mark.needs("sriov")]
+pytestmark = [pytest.mark.serial, pytest.mark.needs("sriov"), pytest.mark.timeout(1800)]
 VLAN = 100
 TAGGED_PEER, TAGGED_GUEST = "198.51.100.1", "198.51.100.2"
 FIRST, SECOND = "de:ad:00:00:00:01", "de:ad:00:00:00:02"
@@ -107,14 +107,14 @@ def test_each_function_is_at_its_address_in_its_network(space: Space, nodes: Nod
     ]
     assert claims.wrong(found) == ""
 
-    boot = hardware.boot_id(shell)
+    boot = functions.boot_id(shell)
     seen = shell.position
     shell.send("reboot\n")
     shell.wait_for("tiny: ready", within_s=functions.patient(2), since=seen)
     shell.login(within_s=functions.patient(1))
     again = space.vmi("vm")["status"]["interfaces"]
     found = [
-        ("it is another boot", hardware.boot_id(shell) != boot, True),
+        ("it is another boot", functions.boot_id(shell) != boot, True),
         ("links in the guest", sorted(functions.links(shell)), sorted(links)),
         ("interfaces of the VMI", sorted(each.get("name", "") for each in again), ["default", "fast0", "fast1"]),
         ("their MACs", {each["name"]: each["mac"] for each in again}, listed),

@@ -11,7 +11,7 @@ from functests.libs.nodes import Nodes
 from functests.libs.rest import Rest
 from functests.libs.stack import Stack
 
-pytestmark = [pytest.mark.serial, pytest.mark.needs("sriov")]
+pytestmark = [pytest.mark.serial, pytest.mark.needs("sriov"), pytest.mark.timeout(1800)]
 MAC, OTHER = "de:ad:00:00:00:09", "de:ad:00:00:00:0a"
 VLAN = 7
 

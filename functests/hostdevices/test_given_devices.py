@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from functests.libs import claims, functions, hardware, launcher, moves, patience, settings
+from functests.libs import claims, functions, launcher, moves, patience, settings
 from functests.libs.claims import Claim
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space, condition
 from functests.libs.nodes import Node, Nodes
 from functests.libs.rest import Rest
 
-pytestmark = [pytest.mark.serial, pytest.mark.needs("sriov")]
+pytestmark = [pytest.mark.serial, pytest.mark.needs("sriov"), pytest.mark.timeout(1800)]
 # The machine has one of each, which no driver wants (cluster_up/machines/command.py).
 CARD, GPU = "functest.example/card", "functest.example/gpu"
 IDS = {CARD: "1b36:0005", GPU: "1234:11e8"}
@@ -81,7 +81,7 @@ def test_a_guest_has_devices_of_its_node(space: Space, cluster: Cluster, admin: 
         domain = ET.fromstring(launcher.Launcher(node, space.pod(vmi)["metadata"]["uid"]).virsh("dumpxml"))
         aliases = [each.get("name", "") for each in domain.findall("./devices/hostdev/alias")]
         movable = condition(vmi, "LiveMigratable")
-        seen = {each.id for each in hardware.pci_devices(shell)}
+        seen = {*functions.pci_ids(shell)}
         refused = moves.try_migrate(space, "vm")
         found: list[Claim] = [
             ("devices of the pod", {name: limits.get(name) for name in IDS}, dict.fromkeys(IDS, "1")),
@@ -97,6 +97,6 @@ def test_a_guest_has_devices_of_its_node(space: Space, cluster: Cluster, admin: 
         patience.eventually(
             "none is offered", lambda: _offered(admin, node), lambda seen: seen == dict.fromkeys(IDS, "0"),
             within_s=functions.patient(0.5), every_s=1.0)
-        assert {each.id for each in hardware.pci_devices(shell)} == seen
+        assert {*functions.pci_ids(shell)} == seen
         space.delete_vmi("vm")
         space.wait_vmi_gone("vm", within_s=functions.patient())

@@ -18,7 +18,7 @@ from functests.libs.nodes import Node
 from functests.libs.slots import SLOTS
 
 GROUP, PLURAL = "k8s.cni.cncf.io", "network-attachment-definitions"
-RESOURCE_ANNOTATION = f"{GROUP}/resourceName"
+RESOURCE_ANNOTATION = "k8s.v1.cni.cncf.io/resourceName"
 TAINT = "virt-harness/machine"
 # One resource for each card of the machine; both cards are on one wire.
 RESOURCES = {"pf1": "intel.com/net1", "pf2": "intel.com/net2"}
@@ -119,6 +119,16 @@ def places(node: Node, card: str) -> list[Place]:
         address, driver, group, sharing = line.split()
         found.append(Place(address, driver, group, int(sharing)))
     return found
+
+
+def pci_ids(shell: Console) -> list[str]:
+    """vendor:device of each PCI function in the guest, read by one program: each costs a second there."""
+    said = shell.succeed("cut -f2 /proc/bus/pci/devices", within_s=patient(0.5))
+    return [f"{line[:4]}:{line[4:8]}" for line in said.split()]
+
+
+def boot_id(shell: Console) -> str:
+    return shell.succeed("cat /proc/sys/kernel/random/boot_id", within_s=patient(0.5))
 
 
 def links(shell: Console) -> dict[str, str]:

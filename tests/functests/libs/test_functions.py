@@ -21,6 +21,11 @@ class Said:
         return Result(0, self._text) if within_s else self._text
 
 
+class Shown(Said):
+    def succeed(self, command: str, *, within_s: float) -> str:
+        return self._text
+
+
 def node(text: str) -> Node:
     return cast("Node", Said(text))
 
@@ -48,6 +53,10 @@ def test_places_of_functions() -> None:
 ])  # fmt: skip
 def test_pings_are_counted(text: str, count: int) -> None:
     assert functions.answered(cast("Console", Said(f"PING 192.0.2.1\n{text}")), "192.0.2.1") == count
+
+
+def test_pci_ids_of_a_guest() -> None:
+    assert functions.pci_ids(cast("Console", Shown("808629c0\n808610ca"))) == ["8086:29c0", "8086:10ca"]
 
 
 def test_a_ping_that_says_nothing_is_no_answer() -> None:
