@@ -53,7 +53,7 @@ def test_an_update_to_an_image_that_is_not_there_stops_at_the_first_node(
         _, other = space.boot(build.vm_of(build.on_node(build.kernel_boot_vmi(cluster, "other"), well)))
         assert other.succeed("echo $((6*7))") == "42"
         assert space.act_on_vm("other", "stop").code == 202
-        space.wait_vmi_gone("other", within_s=60)
+        space.wait_vmi_gone("other", within_s=patience.promised(60))
         assert {name: {pod["metadata"]["uid"] for pod in stack.pods(name)} for name in old} == old
         stack.rest.patch(settings.path(stack.rest), {"spec": {"imageTag": None}}).ok()
         settings.wait_applied(stack.rest)
