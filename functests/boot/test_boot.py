@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functests.libs import build, patience
+from functests.libs import build, hardware, launcher, patience
 from functests.libs.build import Manifest
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
@@ -55,6 +55,43 @@ def test_kernel_boot_carries_its_arguments(space: Space, cluster: Cluster, nodes
     space.wait_vmi_gone("vm")
     patience.eventually("no mount of the pod is left", lambda: node.run(mounts).strip(), lambda count: count == "0")
     assert node.run(mounts).strip() == "0"
+
+
+@pytest.mark.serial
+@pytest.mark.demand(boots=2, seconds=70)
+@pytest.mark.case("BOOT-027")
+def test_kernel_and_initrd_are_given_back_until_the_next_boot(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+    """
+    Preconditions: a guest that booted a kernel, and no other one on the cluster that shares its files.
+    Steps: wait; reset it; wait again.
+    Expected: QEMU holds no page of kernel and initrd any more; the reset boots from the same files; they are given back
+        again.
+    """
+    image = cluster.images["tiny-kernel"]
+    files = [str(image["kernel_path"]), str(image["initrd_path"])]
+    vmi, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
+    pod, before = launcher.of(space, vmi, nodes), hardware.boot_id(shell)
+
+    def held_kib() -> dict[str, int]:
+        return {file: pod.mapped_kib(file) for file in files}
+
+    def given_back(boot: str) -> None:
+        # The node looks every 15 s, first after 30 s, and what the image's unpacking still has to write cannot go yet.
+        patience.eventually(
+            f"the files of the {boot} boot are given back", held_kib, lambda held: not any(held.values()),
+            within_s=60 + patience.boots(1),
+        )
+
+    qemu = pod.qemu.pid
+    given_back("first")
+    since = shell.position
+    space.act_on_vmi("vm", "reset").ok()
+    shell.wait_for("tiny: ready", within_s=patience.boots(2), since=since)
+    shell.login(within_s=patience.boots(1))
+    after = hardware.boot_id(shell)
+    assert after != before, f"boot {after} is the one of before the reset"
+    given_back("second")
+    assert pod.qemu.pid == qemu
 
 
 def _fault(path: str, value: Any) -> Manifest:

@@ -57,6 +57,14 @@ class Launcher:
         assert len(found) == 1, f"{len(found)} mappings of {size_kib} KiB in QEMU, one was expected"
         return int(found[0])
 
+    def mapped_kib(self, path: str) -> int:
+        """How much of a file QEMU has in memory through its mappings; ``path`` as its container names it."""
+        text = self.node.run(f"cat /proc/{self.qemu.pid}/smaps")
+        wanted = rf"^[0-9a-f]+-[0-9a-f]+ .*{re.escape(path)}\n(?:(?![0-9a-f]+-).*\n)*?Rss: +(\d+) kB"
+        found = re.findall(wanted, text, re.MULTILINE)
+        assert found, f"QEMU has not mapped {path}"
+        return sum(map(int, found))
+
     def direct_files(self) -> dict[str, bool]:
         """The files that QEMU has open, by path, and whether past the page cache."""
         script = (

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -29,12 +29,20 @@ def guest_of(vmi: Mapping[str, Any], now: float) -> Guest:
     )
 
 
-def used_mib(stats: Mapping[str, Any]) -> float:
-    """What the engine says of a container, without the file cache that the kernel would give back."""
-    memory = stats.get("memory_stats", {})
-    details = memory.get("stats", {})
-    cache = details.get("inactive_file", details.get("total_inactive_file", 0))
-    return float(round((memory.get("usage", 0) - cache) / 2**20))
+# Of the node's own container. Not the engine's "stats", which answers with its next collection, a second later.
+MEMORY_SCRIPT = (
+    "cd /sys/fs/cgroup; if [ -e memory/memory.usage_in_bytes ]; then cd memory; cat memory.usage_in_bytes; "
+    "else cat memory.current; fi; cat memory.stat"
+)
+
+
+def used_mib(told: str) -> float:
+    """What the node's cgroup says (:data:`MEMORY_SCRIPT`), without the file cache that the kernel would give back."""
+    usage, *lines = told.splitlines()
+    details = {name: int(value) for name, value in (line.split() for line in lines)}
+    # cgroup v1 counts the groups below in the fields named total_.
+    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
+    return float(round((int(usage) - cache) / 2**20))
 
 
 class Sampler:
@@ -61,33 +69,30 @@ class Sampler:
 
     def _run(self) -> None:
         # Clients of clusters and engines take a second to import, and every run of unit tests imports this module.
-        import docker
-
         from functests.libs import cluster as clusters
+        from functests.libs.nodes import Nodes
         from functests.libs.rest import Rest
 
         try:
             cluster = clusters.load()
             self.cluster = cluster.name
-            rest = Rest(cluster.api)
-            engine = docker.from_env()
-            containers = {name: engine.containers.get(name) for name in cluster.nodes}
+            rest, nodes = Rest(cluster.api), Nodes(cluster)
         except Exception as error:  # noqa: BLE001 - a run without a cluster is judged too
             self.trouble = f"{type(error).__name__}: {error}"
             return
         while True:
             try:
-                self._sample(rest, containers)
+                self.sample(rest, nodes)
                 self.trouble = ""
             except Exception as error:  # noqa: BLE001 - tests restart nodes and servers; the next look may succeed
                 self.trouble = f"{type(error).__name__}: {error}"
             if self._stop.wait(EVERY_S):
                 return
 
-    def _sample(self, rest: Any, containers: Mapping[str, Any]) -> None:
+    def sample(self, rest: Any, nodes: Iterable[Any]) -> None:
+        """One look. ``nodes`` as :class:`functests.libs.nodes.Nodes`; their shells stay open between looks."""
         now = time.time()
         for vmi in rest.get("/apis/kubevirt.io/v1/virtualmachineinstances").ok()["items"]:
             self.guests[vmi["metadata"]["uid"]] = guest_of(vmi, now)
-        for name, container in containers.items():
-            stats = container.stats(stream=False, one_shot=True)
-            self.memory.append(Memory(round(now, 1), name, used_mib(stats)))
+        for node in nodes:
+            self.memory.append(Memory(round(now, 1), node.name, used_mib(node.run(MEMORY_SCRIPT))))

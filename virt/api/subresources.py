@@ -5,7 +5,7 @@ All fields of the options are optional, so an empty body means all defaults; ``d
 
 from collections.abc import Mapping
 
-from virt.api.v1 import VirtualMachineInstanceGuestOSInfo
+from virt.api.guestos import VirtualMachineInstanceGuestOSInfo
 from virt.api.wire import Wire, always
 
 # --- options ---

@@ -20,6 +20,7 @@ from virt.base import log, service
 from virt.base.clock import RealClock
 from virt.base.errors import SettingMissingError
 from virt.handler.devices import files, resources
+from virt.handler.launchers.bootfiles import BootFiles
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
 from virt.handler.migration.metrics import ProgressCollector
 from virt.handler.migration.ports import SourcePorts, TargetPorts
@@ -180,6 +181,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "migration certificates": migration_certs.follow,
         "events": recorder.run,
         "launchers": launchers.run,
+        "boot files": BootFiles(launchers, clock=clock).run,
         "vmi": once_known(work, vmis, incoming),
         "devices": once_known(plugins.run, crs),                # which say whether KVM is to be offered
         "pci devices": once_known(devices.run, crs, sriov),

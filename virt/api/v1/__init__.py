@@ -1,5 +1,6 @@
 """The kubevirt.io kinds. All fields of the API are here, also those that are refused so far (virt.api.unbuilt)."""
 
+from virt.api.guestos import VirtualMachineInstanceGuestOSInfo
 from virt.api.v1.condition import (
     Condition,
     PhaseTransitionTimestamp,
@@ -157,7 +158,6 @@ from virt.api.v1.status import (
     HotplugVolumeStatus,
     MemoryStatus,
     PersistentVolumeClaimInfo,
-    VirtualMachineInstanceGuestOSInfo,
     VirtualMachineInstanceNetworkInterface,
     VirtualMachineInstanceStatus,
     VolumeStatus,

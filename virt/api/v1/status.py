@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from virt.api.guestos import VirtualMachineInstanceGuestOSInfo
 from virt.api.v1.condition import Condition, PhaseTransitionTimestamp
 from virt.api.v1.domain import Machine
 from virt.api.v1.migrationstate import VirtualMachineInstanceMigrationState
@@ -20,17 +21,6 @@ class VirtualMachineInstanceNetworkInterface(Wire):
     info_source: str = ""
     queue_count: int = 0
     link_state: str = ""
-
-
-class VirtualMachineInstanceGuestOSInfo(Wire):
-    name: str = ""
-    id: str = ""
-    version: str = ""
-    version_id: str = ""
-    pretty_name: str = ""
-    kernel_release: str = ""
-    kernel_version: str = ""
-    machine: str = ""
 
 
 class PersistentVolumeClaimInfo(Wire):

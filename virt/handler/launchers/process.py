@@ -80,6 +80,32 @@ def pods_with_processes(proc: Path = Path("/proc")) -> frozenset[str]:
     return frozenset(uid for uid in found if uid)
 
 
+def pod_of(pid: int, proc: Path = Path("/proc")) -> str | None:
+    """The UID of a process's pod; None for one of no pod, or that has ended."""
+    try:
+        return pod_uid((proc / str(pid) / "cgroup").read_text())
+    except OSError:
+        return None
+
+
+def parent(pid: int, proc: Path = Path("/proc")) -> int:
+    """The process whose child ``pid`` is. Raises FileNotFoundError or ProcessLookupError when that has ended."""
+    # The name before it may hold spaces and parentheses.
+    return int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+
+
+def family(pid: int, proc: Path = Path("/proc")) -> tuple[int, ...]:
+    """``pid`` and what descends from it."""
+    found = [pid]
+    for parent in found:
+        for task in sorted((proc / str(parent) / "task").glob("*/children")):
+            try:
+                found += [int(child) for child in task.read_text().split()]
+            except OSError:
+                continue
+    return tuple(found)
+
+
 def _has_hung_up(sock: socket.socket) -> bool:
     try:
         return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from virt.api import quantity, v1
 from virt.base.errors import VirtError
-from virt.handler.launchers.cgroup import pod_uid
-from virt.handler.launchers.process import Process
+from virt.handler.launchers.process import Process, family, pod_of
 
 _DEVICES = 1 << 30            # what libvirt adds for the devices' own memory
 _STEP = 4 << 20               # libvirt rounds the guest's memory up
@@ -49,7 +48,7 @@ def allow(
     """
     for pid in family(process.pid, proc):
         # A number may be another process's by now: only those of the pod count.
-        if _pod_of(pid, proc) != process.pod_uid or lockable(pid, proc) >= size:
+        if pod_of(pid, proc) != process.pod_uid or lockable(pid, proc) >= size:
             continue
         try:
             set_limit(pid, resource.RLIMIT_MEMLOCK, (size, size))
@@ -68,22 +67,3 @@ def lockable(pid: int, proc: Path) -> float:
         return 0
     found = _LOCKED.search(limits)
     return min(math.inf if word == "unlimited" else int(word) for word in found.groups()) if found else 0
-
-
-def family(pid: int, proc: Path) -> tuple[int, ...]:
-    """``pid`` and what descends from it."""
-    found = [pid]
-    for parent in found:
-        for task in sorted((proc / str(parent) / "task").glob("*/children")):
-            try:
-                found += [int(child) for child in task.read_text().split()]
-            except OSError:
-                continue
-    return tuple(found)
-
-
-def _pod_of(pid: int, proc: Path) -> str | None:
-    try:
-        return pod_uid((proc / str(pid) / "cgroup").read_text())
-    except OSError:
-        return None

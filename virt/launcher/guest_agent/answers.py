@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from virt.api import subresources
-from virt.api.v1 import VirtualMachineInstanceGuestOSInfo
+from virt.api.guestos import VirtualMachineInstanceGuestOSInfo
 from virt.rpc.messages import GuestInterface
 
 MOST_ITEMS = 64

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from virt.handler.launchers.process import UnknownProcessError, identify, pods_with_processes
+from virt.handler.launchers.process import UnknownProcessError, family, identify, parent, pod_of, pods_with_processes
 
 UID = "0b8b2a3c-5f0e-4a5b-9d0c-1f2e3d4c5b6a"
 
@@ -55,3 +55,24 @@ def test_a_peer_without_a_pod_or_gone_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UnknownProcessError, match="cannot be looked at"):
             identify(ours, tmp_path / "nothing")
         assert len(os.listdir("/proc/self/fd")) == before - 1  # noqa: PTH208
+
+
+def test_a_family_is_found_by_all_threads(tmp_path: Path) -> None:
+    """10 -> 11 (a thread of 10 started it) -> 12."""
+    for pid, threads in ((10, {10: "", 15: "11 13"}), (11, {11: "12"}), (12, {12: ""})):
+        for thread, children in threads.items():
+            task = tmp_path / str(pid) / "task" / str(thread)
+            task.mkdir(parents=True)
+            (task / "children").write_text(children)
+    assert family(10, tmp_path) == (10, 11, 13, 12)
+
+
+def test_parent_and_pod_of_a_process(tmp_path: Path) -> None:
+    (tmp_path / "10").mkdir()
+    (tmp_path / "10" / "stat").write_text("10 (a) S 3 (b) S 7 10 10 0 -1\n")
+    (tmp_path / "10" / "cgroup").write_text(f"0::/kubepods/pod{UID}/a\n")
+    assert (parent(10, tmp_path), pod_of(10, tmp_path)) == (7, UID)
+    assert parent(os.getpid()) == os.getppid()
+    assert pod_of(11, tmp_path) is None
+    with pytest.raises(FileNotFoundError):
+        parent(11, tmp_path)

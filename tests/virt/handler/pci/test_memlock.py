@@ -5,7 +5,7 @@ import pytest
 
 from virt.api import v1
 from virt.handler.launchers.process import Process
-from virt.handler.pci.memlock import MemoryLockError, allow, family, locked_bytes
+from virt.handler.pci.memlock import MemoryLockError, allow, locked_bytes
 
 POD = "0b8b2a3c-5f0e-4a5b-9d0c-1f2e3d4c5b6a"
 OTHER = "0b8b2a3c-5f0e-4a5b-9d0c-1f2e3d4c5b6b"
@@ -30,10 +30,6 @@ def proc(tmp_path: Path) -> Path:
         (tmp_path / str(pid) / "cgroup").write_text(f"0::/kubepods/burstable/pod{pod}/abc\n")
         (tmp_path / str(pid) / "limits").write_text(LIMITS.format(soft="65536", hard="65536"))
     return tmp_path
-
-
-def test_a_family_is_found_by_all_threads(proc: Path) -> None:
-    assert family(10, proc) == (10, 11, 13, 12)
 
 
 def test_the_launcher_and_its_children_may_lock_the_memory(proc: Path) -> None:

@@ -1,0 +1,52 @@
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from functests.verdict.records import Memory
+from functests.verdict.sampler import MEMORY_SCRIPT, Sampler, used_mib
+
+MIB = 2**20
+V1 = f"cache {90 * MIB}\ninactive_file 0\nactive_file 5\ntotal_cache {90 * MIB}\ntotal_inactive_file {40 * MIB}\n"
+V2 = f"anon {50 * MIB}\nfile {60 * MIB}\ninactive_file {30 * MIB}\n"
+
+
+@pytest.mark.runs_processes
+@pytest.mark.parametrize(("files", "mib"), [
+    ({"memory/memory.usage_in_bytes": f"{140 * MIB + 5}\n", "memory/memory.stat": V1}, 100.0),
+    ({"memory.current": f"{110 * MIB}\n", "memory.stat": V2}, 80.0),
+])  # fmt: skip
+def test_memory_is_read_from_the_cgroup_of_either_version(tmp_path: Path, files: dict[str, str], mib: float) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    script = MEMORY_SCRIPT.replace("/sys/fs/cgroup", str(tmp_path))
+    assert script != MEMORY_SCRIPT
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=True).stdout
+    assert used_mib(said) == mib
+
+
+class Node:
+    def __init__(self, name: str, usage: int) -> None:
+        self.name = name
+        self._said = f"{usage}\n{V2}"
+
+    def run(self, script: str) -> str:
+        assert script == MEMORY_SCRIPT
+        return self._said
+
+
+def test_a_look_tells_guests_and_the_memory_of_each_node() -> None:
+    vmi = {
+        "metadata": {"name": "vm", "namespace": "ns", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "status": {"nodeName": "n1", "phaseTransitionTimestamps": [
+            {"phase": "Running", "phaseTransitionTimestamp": "2026-01-01T00:00:04Z"}]},
+    }  # fmt: skip
+    answer = SimpleNamespace(ok=lambda: {"items": [vmi]})
+    sampler = Sampler()
+    sampler.sample(SimpleNamespace(get=lambda _path: answer), [Node("n1", 50 * MIB), Node("n2", 31 * MIB)])
+    (guest,) = sampler.guests.values()
+    assert (guest.name, guest.node, guest.running - guest.created) == ("vm", "n1", 4.0)
+    at = sampler.memory[0].at
+    assert sampler.memory == [Memory(at, "n1", 20.0), Memory(at, "n2", 1.0)]
