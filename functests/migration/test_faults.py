@@ -127,9 +127,16 @@ def _cut(nodes: Nodes, stack: Stack, one: str, other: str) -> Iterator[None]:
     table = "inet functest-cut"
     ranges = [_address(stack, other), str(stack.node(other)["spec"]["podCIDR"])]
     among = f"{{ {', '.join(ranges)} }}"
-    rules = (
-        f"table {table} {{ chain arriving {{ type filter hook prerouting priority -400; ip saddr {among} drop; }} "
-        f"chain leaving {{ type filter hook postrouting priority 400; ip daddr {among} drop; }} }}")
+    rules = f"""table {table} {{
+        chain arriving {{
+            type filter hook prerouting priority -400;
+            ip saddr {among} drop
+        }}
+        chain leaving {{
+            type filter hook postrouting priority 400;
+            ip daddr {among} drop
+        }}
+    }}"""
     nodes[one].run(f"echo '{rules}' | nft -f -")
     try:
         yield
