@@ -50,10 +50,11 @@ def up(
     print_config: Shown = False,
     until: Annotated[str | None, typer.Option(help=f"Stop after a step: {', '.join(plan.names())}.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker nodes.")] = None,
+    machines: Annotated[int | None, typer.Option(help="More workers: virtual machines with SR-IOV cards.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Go on where doctor would refuse.")] = False,
 ) -> None:
     """Bring the cluster up; what is done already is left alone."""
-    loaded = _loaded(name, config, workers=workers)
+    loaded = _loaded(name, config, workers=workers, machines=machines)
     if print_config:
         print(load.shown(loaded))
         return

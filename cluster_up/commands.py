@@ -5,6 +5,8 @@ import time
 from ipaddress import IPv4Network
 from pathlib import Path
 
+import msgspec
+
 from cluster_up import doctor as doctors
 from cluster_up import engine, later, leftovers, lock, paths, progress
 from cluster_up import logs as collecting
@@ -17,6 +19,7 @@ from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster, NoClust
 from cluster_up.images import registry
 from cluster_up.kube import Kube
 from cluster_up.providers.api import Existence
+from cluster_up.providers.choice import machines_of, provider_of
 from cluster_up.providers.kind import KindProvider
 from cluster_up.state import State
 
@@ -41,7 +44,8 @@ def up(config: Config, *, until: str | None, force: bool) -> None:
 def _up(config: Config, state: State, folder: Path, until: str | None) -> None:
     with progress.reporter(folder / "up.log") as report:
         started = time.monotonic()
-        run = Run(config, state, KindProvider(config.name, report.detail), report)
+        state = msgspec.structs.replace(state, machines=machines_of(config))
+        run = Run(config, state, provider_of(state, report.detail), report)
         plan.run_steps(plan.until(plan.UP, until), run)
         took = progress.seconds_text(time.monotonic() - started)
         if until is not None:
@@ -59,7 +63,7 @@ def sync(name: str) -> None:
     with lock.held(name), progress.reporter(paths.cluster_folder(name) / "up.log") as report:
         state = _known(name)
         started = time.monotonic()
-        worked = plan.run_steps(plan.SYNC, Run(_config_of(state), state, KindProvider(name, report.detail), report))
+        worked = plan.run_steps(plan.SYNC, Run(_config_of(state), state, provider_of(state, report.detail), report))
         took = progress.seconds_text(time.monotonic() - started)
         report.line(f"cluster {name!r} has the newest code after {took}" if worked else f"nothing to do ({took})")
 
@@ -72,7 +76,7 @@ def guests(name: str) -> None:
 
 def down(name: str) -> None:
     """Whatever there is of the cluster, complete or not. Raises ForeignCluster for one that is not ours."""
-    provider = KindProvider(name)
+    provider = provider_of(State(name=name))
     folder = paths.cluster_folder(name)
     with lock.held(name), progress.reporter() as report:
         engine.info()
@@ -94,7 +98,7 @@ def down(name: str) -> None:
 def status(name: str) -> statuses.Status:
     state = _known(name)
     engine.info()
-    return statuses.look(state, KindProvider(name))
+    return statuses.look(state, provider_of(state))
 
 
 def doctor() -> list[doctors.Check]:
@@ -102,13 +106,14 @@ def doctor() -> list[doctors.Check]:
 
 
 def logs(name: str, folder: Path) -> Path:
-    provider = KindProvider(name)
+    state = _known(name)
+    provider = provider_of(state)
     engine.info()
-    return collecting.collect(_known(name), provider, Kube(provider.kubeconfig), folder)
+    return collecting.collect(state, provider, Kube(provider.kubeconfig), folder)
 
 
 def shell(name: str, node: str) -> int:
-    provider = KindProvider(name)
+    provider = provider_of(states.read(name) or State(name=name))
     engine.info()
     names = [view.name for view in provider.nodes()]
     if node not in names:
@@ -133,6 +138,7 @@ def _config_of(state: State) -> Config:
     return Config(
         name=state.name, workers=state.workers, kubernetes_version=state.kubernetes_version,
         pod_cidr=IPv4Network(state.pod_cidr), service_cidr=IPv4Network(state.service_cidr),
+        machines=len(state.machines),
     )  # fmt: skip
 
 
@@ -149,6 +155,13 @@ def _refuse_changes(config: Config, state: State) -> None:
     if config.registry_port not in (0, state.registry_port):
         faults.append(f"registry_port: cluster {config.name!r} has {state.registry_port}, asked for "
                       f"{config.registry_port}; allowed: the same or 0, or `down` first")  # fmt: skip
+    wanted = {machine.number: machine for machine in machines_of(config)}
+    faults += [
+        f"machine_memory, machine_cpus, machine_cards: machine {known.number} of cluster {config.name!r} has "
+        f"{known.memory_mib}Mi, {known.cpus} and {known.cards}; allowed: the same, or `up --machines 0` first"
+        for known in state.machines
+        if wanted.get(known.number, known) != known
+    ]
     if faults:
         raise ConfigError(faults)
 

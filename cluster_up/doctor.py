@@ -131,6 +131,15 @@ def _cards() -> Check:
     return Check("sr-iov", found.verdict, found.value, found.fix)
 
 
+def _machines() -> Check:
+    """What a worker that is a virtual machine needs (docs/sriov-lane.md)."""
+    if not Path("/dev/net/tun").exists():
+        return Check("machines", "warn", "no /dev/net/tun", "as root: modprobe tun; only LANE=sriov needs it")
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2**30
+    text = f"KVM {'runs' if kvm.is_usable() else 'does not run'} guests"
+    return Check("machines", "ok", f"possible (LANE=sriov): {text}, {free:.0f} GiB of memory unused")
+
+
 _QUICK: tuple[Callable[[], Check], ...] = (_cpus, _memory, _disk, _open_files, _limits, _go, _programs, _engine)
 
 
@@ -140,4 +149,4 @@ def quick() -> list[Check]:
 
 
 def checks() -> list[Check]:
-    return [*quick(), _cgroups(), _kvm(), _cards()]
+    return [*quick(), _cgroups(), _kvm(), _cards(), _machines()]

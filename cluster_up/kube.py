@@ -113,6 +113,10 @@ class Kube:
         found: dict[str, Any] = json.loads(self.text(path, **query))
         return found
 
+    def remove(self, path: str) -> None:
+        """Delete one object."""
+        self._request("DELETE", path, timeout=_WRITE_S)
+
     def is_ready(self, *, within_s: float = _ASK_S) -> bool:
         """Whether the API server answers and calls itself ready. Never raises."""
         try:

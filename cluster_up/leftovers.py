@@ -2,6 +2,9 @@
 
 from cluster_up import docker, engine
 from cluster_up.images import node, scratch
+from cluster_up.machines import disk
+
+_PREFIXES = (node.BUILD_PREFIX, disk.BUILD_PREFIX)
 
 
 def sweep() -> None:
@@ -10,5 +13,6 @@ def sweep() -> None:
     if engine.fault() is None:
         for name in docker.containers():
             # By name: a label of the container in which a node's image is made would be on every node made of it.
-            if name.startswith(node.BUILD_PREFIX) and not scratch.is_owned(name.removeprefix(node.BUILD_PREFIX)):
+            prefix = next((each for each in _PREFIXES if name.startswith(each)), None)
+            if prefix and not scratch.is_owned(name.removeprefix(prefix)):
                 docker.run("rm", "--force", "--volumes", name)

@@ -34,6 +34,8 @@ def collect(state: State, provider: Provider, kube: Kube, folder: Path) -> Path:
         for unit in ("kubelet", "containerd", "pod-network"):
             command = f"journalctl --no-pager --unit {unit} --lines 5000"
             item(f"nodes/{view.name}/{unit}.log", lambda n=view.name, c=command: provider.run(n, c))  # type: ignore[misc]
+        if view.role == "machine":
+            item(f"nodes/{view.name}/console.log", lambda n=view.name: docker.run("logs", n))  # type: ignore[misc]
     item("registry.log", lambda: docker.run("logs", registry_host(state.name)))
     if not kube.is_ready():
         item("components.txt", lambda: "the API server does not answer\n")

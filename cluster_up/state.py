@@ -23,9 +23,18 @@ class StateError(ClusterError):
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    role: str                      # "control-plane" or "worker"
+    role: str                      # "control-plane", "worker" or "machine"
     address: str = ""              # IPv4 on the cluster's network
     pod_cidr: str = ""
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker that is a virtual machine, as it was asked for."""
+
+    number: int
+    memory_mib: int
+    cpus: int
+    cards: int
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +65,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     registry_port: int = 0
     node_image: str = ""
     nodes: tuple[Node, ...] = ()
+    machines: tuple[Machine, ...] = ()
     capabilities: Capabilities = Capabilities()
     component_images: Mapping[str, str] = {}
     guest_images: Mapping[str, Mapping[str, Any]] = {}

@@ -13,6 +13,7 @@ from cluster_up import kvm, paths
 from cluster_up.actions.step import Run, Step
 from cluster_up.images import components
 from cluster_up.images.recipe import digest
+from cluster_up.machines.joining import TAINT
 
 _CPU_MODEL = "Nehalem"         # under emulation a plain model starts fastest; every QEMU has it
 
@@ -28,7 +29,12 @@ def version(images: dict[str, str]) -> str:
 
 
 def _identity(run: Run) -> str:
-    return digest(*sorted(run.state.component_images.values()), str(run.state.capabilities.kvm))
+    return digest(*sorted(run.state.component_images.values()), str(run.state.capabilities.kvm), *_tolerated(run))
+
+
+def _tolerated(run: Run) -> list[str]:
+    """Machines have a taint: only what asks for them lands there, and the node agent has to."""
+    return ["--tolerate", TAINT] if run.state.machines else []
 
 
 def _is_done(run: Run) -> bool:
@@ -46,7 +52,8 @@ def _perform(run: Run) -> None:
     )  # fmt: skip
     emulation = [] if run.state.capabilities.kvm else ["--emulation", "--cpu-model", _CPU_MODEL]
     run.kube.apply(document for document in yaml.safe_load_all(operator) if document)
-    run.kube.apply(document for document in yaml.safe_load_all(_manifest("cr", *emulation)) if document)
+    kubevirt = _manifest("cr", *emulation, *_tolerated(run))
+    run.kube.apply(document for document in yaml.safe_load_all(kubevirt) if document)
     run.mark_applied("deploy", _identity(run))
 
 

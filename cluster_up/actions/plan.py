@@ -8,6 +8,7 @@ from cluster_up.actions import (
     component_images,
     deploy,
     engine,
+    functions,
     guest_images,
     kubectl,
     network,
@@ -35,6 +36,7 @@ UP: tuple[Step, ...] = (
     guest_images.STEP,
     deploy.STEP,
     rollout.STEP,
+    functions.STEP,
 )
 SYNC: tuple[Step, ...] = (registry.STEP, component_images.STEP, deploy.STEP, rollout.STEP)
 

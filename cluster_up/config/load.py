@@ -73,6 +73,8 @@ def shown(loaded: Loaded) -> str:
     lines = []
     for name in SETTINGS:
         value = getattr(loaded.config, field_of(name))
+        if name == "machine_memory":
+            value = f"{value}Mi"
         if name == "memory":
             value = "all" if value is None else f"{value}Mi"
         text = str(value) if isinstance(value, int) else f'"{value}"'

@@ -11,7 +11,8 @@ _SERVICES = IPv4Network("10.96.0.0/16")
 class Config:
     """One cluster. ``memory_mib`` is what its nodes may give to pods in all; None: all that the machine has.
 
-    ``registry_port`` 0 means that a free one is chosen when the registry is made.
+    ``registry_port`` 0 means that a free one is chosen when the registry is made. ``machines``: workers that are
+    virtual machines with SR-IOV cards, each with so much memory, processors and cards.
     """
 
     name: str = "dev"
@@ -22,6 +23,10 @@ class Config:
     pod_cidr: IPv4Network = _PODS
     service_cidr: IPv4Network = _SERVICES
     registry_port: int = 0
+    machines: int = 0
+    machine_memory_mib: int = 4096
+    machine_cpus: int = 2
+    machine_cards: int = 2
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ from typing import Any
 
 from cluster_up.config.types import Config
 from cluster_up.images.programs import KUBERNETES_VERSIONS
+from cluster_up.machines.model import LEAST_MEMORY_MIB as LEAST_MACHINE_MIB
+from cluster_up.machines.model import MOST_CARDS
 
 _MEMORY = re.compile(r"(\d+)(Mi|Gi)")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 LEAST_MEMORY_MIB = 4096
+MOST_MACHINES = 1
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,19 @@ def _memory(raw: Any) -> int | None:
     if raw == "all":
         return None
     match = _MEMORY.fullmatch(raw) if isinstance(raw, str) else None
-    mib = int(match[1]) * (1024 if match[2] == "Gi" else 1) if match else 0
+    mib = _mib(match)
     if mib < LEAST_MEMORY_MIB:
+        raise ValueError
+    return mib
+
+
+def _mib(match: re.Match[str] | None) -> int:
+    return int(match[1]) * (1024 if match[2] == "Gi" else 1) if match else 0
+
+
+def _machine_memory(raw: Any) -> int:
+    mib = _mib(_MEMORY.fullmatch(raw) if isinstance(raw, str) else None)
+    if mib < LEAST_MACHINE_MIB:
         raise ValueError
     return mib
 
@@ -83,8 +97,13 @@ SETTINGS: Mapping[str, _Setting] = {
     "pod_cidr": _Setting("an IPv4 network such as '10.244.0.0/16', from /8 to /20", _cidr(20)),
     "service_cidr": _Setting("an IPv4 network such as '10.96.0.0/16', from /8 to /24", _cidr(24)),
     "registry_port": _Setting("a port from 1 to 65535, or 0 for a free one", _whole(0, 65535)),
+    "machines": _Setting(f"a whole number from 0 to {MOST_MACHINES}", _whole(0, MOST_MACHINES)),
+    "machine_memory": _Setting(f"an amount of at least {LEAST_MACHINE_MIB}Mi such as '4Gi'", _machine_memory),
+    "machine_cpus": _Setting("a whole number from 1 to 16", _whole(1, 16)),
+    "machine_cards": _Setting(f"a whole number from 0 to {MOST_CARDS}", _whole(0, MOST_CARDS)),
 }
-FIELDS: Mapping[str, str] = {"memory": "memory_mib"}       # setting -> field of Config, where they differ
+# Setting -> field of Config, where they differ.
+FIELDS: Mapping[str, str] = {"memory": "memory_mib", "machine_memory": "machine_memory_mib"}
 
 
 def field_of(setting: str) -> str:

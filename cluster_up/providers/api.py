@@ -20,7 +20,7 @@ class NodeView:
     """A node as its provider sees it, which may be more than Kubernetes knows (a stopped one) or less (not joined)."""
 
     name: str
-    role: str                     # "control-plane" or "worker"
+    role: str                     # "control-plane", "worker", or "machine": a worker that is a virtual machine
     address: str                  # IPv4 on the cluster's network; empty while stopped
     running: bool
     started: float = 0.0          # seconds since 1970

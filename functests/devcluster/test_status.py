@@ -68,7 +68,7 @@ def test_status_of_a_broken_cluster_names_what_is_broken(cluster: Cluster, nodes
         afterwards.
     """
     worker = cluster.workers[-1]
-    (control_plane,) = (node for node in nodes if node.name not in cluster.workers)
+    (control_plane,) = (node for node in nodes if node.name not in cluster.workers + cluster.machines)
     usual_s = commands.cluster_up("status", "--name", cluster.name).seconds
     limit_s = max(10.0, 6 + 3 * usual_s)
     handler = stack.handler(worker)
@@ -194,7 +194,7 @@ def test_secrets_stay_with_their_owner(cluster: Cluster, nodes: Nodes) -> None:
     ]
     assert not leaks, leaks
 
-    (control_plane,) = (node for node in nodes if node.name not in cluster.workers)
+    (control_plane,) = (node for node in nodes if node.name not in cluster.workers + cluster.machines)
     registry = docker.from_env().containers.get(f"virt-{cluster.name}-registry").attrs["NetworkSettings"]["Ports"]
     addresses = control_plane.addresses()
     addresses += [entry["HostIp"] for entries in registry.values() for entry in entries or []]

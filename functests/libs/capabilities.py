@@ -67,6 +67,7 @@ def measured(cluster: Cluster, admin: Rest) -> dict[str, Capability]:
         **of_status(cluster),
         **of_nodes(nodes),
         **of_api(groups, [item["metadata"] for item in classes], dict(cluster.capabilities)),
+        "sriov": _agreed("sriov", cluster.capabilities, lambda: _offering(nodes, "intel.com/net1")),
         "kvm": _agreed("kvm", cluster.capabilities, lambda: _offering(nodes, "devices.kubevirt.io/kvm")),
     }
 

@@ -25,10 +25,11 @@ class Cluster:
     name: str
     kubeconfig: Path
     nodes: tuple[str, ...]
-    workers: tuple[str, ...]
+    workers: tuple[str, ...]              # those that every test may use
     images: Mapping[str, Mapping[str, Any]]
     component_images: Mapping[str, str]
     capabilities: Mapping[str, bool]
+    machines: tuple[str, ...] = ()        # those with network cards of their own, for tests that ask for them
 
     @cached_property
     def api(self) -> client.ApiClient:
@@ -74,4 +75,5 @@ def load(name: str | None = None) -> Cluster:
         images=status["guest_images"],
         component_images=status["component_images"],
         capabilities=status["capabilities"],
+        machines=tuple(node["name"] for node in nodes if node["role"] == "machine"),
     )

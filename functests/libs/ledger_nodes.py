@@ -35,6 +35,9 @@ OURS = re.compile(r"qemu-system|virtqemud|virtlogd|libvirtd|launcher|swtpm|passt
 _CONTAINER = re.compile(r"[0-9a-f]{64}")
 _LINK_KIND = re.compile(r" (tun|bridge|veth|macvtap|vxlan|dummy) ")
 _LINK_NETNS = re.compile(r"link-netns (\S+)")
+# A virtual function of a network card as `ip` shows it, and what it shows of one that nobody has.
+_FUNCTION = re.compile(r"\bvf (\d+)\s+link/ether (\S+) brd \S+([^\\]*)")
+_NO_MAC = "00:00:00:00:00:00"
 # The node's own.
 _PLAIN_LINKS = re.compile(r"(lo|eth\d+|tunl0|sit0|ip6tnl0|gre0|gretap0|erspan0|ip_vti0|ip6_vti0|ip6gre0|dummy0)$")
 # The node's own, made anew when it restarts; network namespaces are seen as such.
@@ -114,6 +117,9 @@ class _Node:
             yield "network namespace", name, owner
         for line in self.part.get("link", []):
             name = line.split()[1].rstrip(":").split("@")[0]
+            for number, mac, rest in _FUNCTION.findall(line):
+                if mac != _NO_MAC or " vlan " in rest:
+                    yield "virtual function", f"{name} {number} {mac}{rest.rstrip()}", ""
             if _PLAIN_LINKS.match(name):
                 continue
             found = _LINK_KIND.search(line)

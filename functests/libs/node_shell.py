@@ -9,6 +9,7 @@ import secrets
 import select
 import shlex
 import struct
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import docker
@@ -80,8 +81,8 @@ class Shell:
         self._connection.close()
 
 
-def open_shell(engine: docker.DockerClient, container: str) -> Shell:
-    """On the node whose container that is."""
-    made = engine.api.exec_create(container, ["sh"], stdin=True)
+def open_shell(engine: docker.DockerClient, container: str, command: Sequence[str] = ("sh",)) -> Shell:
+    """On the node whose container that is. ``command`` is what is a shell there."""
+    made = engine.api.exec_create(container, list(command), stdin=True)
     stream: Any = engine.api.exec_start(made["Id"], socket=True)
     return Shell(getattr(stream, "_sock", stream), keep=stream)

@@ -1,6 +1,7 @@
 """What the nodes themselves say: processes, interfaces, rules and files, read inside the node's container.
 
-A kind node is a container, so "on the node" is a command in it. Processes of a pod are found by the pod's UID in
+A kind node is a container, so "on the node" is a command in it; a machine has a command for that in its container.
+Processes of a pod are found by the pod's UID in
 /proc/*/cgroup, never by a name that a guest or a tenant could choose.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 import docker
 
+from cluster_up.machines import container
 from functests.libs.cluster import Cluster
 from functests.libs.node_shell import Shell, ShellLost, open_shell
 
@@ -39,6 +41,8 @@ class Node:
         self.name = name
         self._engine = engine
         self._container = engine.containers.get(name)
+        self.is_machine = container.LABEL in self._container.labels
+        self._command = (container.ON_MACHINE,) if self.is_machine else ("sh",)
         self._idle: deque[Shell] = deque()
 
     def identity(self) -> tuple[str, str]:
@@ -95,7 +99,7 @@ class Node:
                 if shell.is_open():
                     return shell
                 shell.close()
-        return open_shell(self._engine, self.name)
+        return open_shell(self._engine, self.name, self._command)
 
     def run(self, script: str) -> str:
         code, output = self.try_run(script)

@@ -119,7 +119,7 @@ def test_only_the_front_proxy_speaks_for_others(space: Space, cluster: Cluster, 
     """
     space.create(build.vm_of(build.on_node(build.kernel_boot_vmi(cluster, "vm"), "no-such-node"), "Halted"))
     before = space.wait_vm_status("vm", "Stopped")["metadata"]["resourceVersion"]
-    (control_plane,) = (node for node in nodes if node.name not in cluster.workers)
+    (control_plane,) = (node for node in nodes if node.name not in cluster.workers + cluster.machines)
 
     def pki(*names: str) -> str:
         return "\n".join(control_plane.run(f"cat {PKI}/{name}") for name in names)

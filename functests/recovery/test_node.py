@@ -136,7 +136,7 @@ def test_a_stalled_store_stops_no_guest(space: Space, cluster: Cluster, nodes: N
     """
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     witness = Witness(shell)
-    (control_plane,) = (node for node in nodes if node.name not in cluster.workers)
+    (control_plane,) = (node for node in nodes if node.name not in cluster.workers + cluster.machines)
     pid = control_plane.run("pidof etcd").strip()
     control_plane.run(f"kill -STOP {pid}; sleep 25; kill -CONT {pid}")
     # Until its store answers again, the API server refuses even to be asked.

@@ -1,5 +1,6 @@
 """What `up` refuses, it refuses before anything is made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from cluster_up import state as states
 from cluster_up.config.types import Config
 from cluster_up.doctor import Check
 from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster
+from cluster_up.providers import choice
 from cluster_up.providers.api import Existence
 from cluster_up.providers.kind import KindProvider
 from cluster_up.state import State
@@ -46,3 +48,20 @@ def test_another_port_for_a_registry_that_has_one() -> None:
     ))  # fmt: skip
     with pytest.raises(ConfigError, match="registry_port: cluster 't' has 5000, asked for 5001"):
         commands.up(config, until=None, force=False)
+
+
+def test_another_size_for_a_machine_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(name="t", machines=1)
+    known = State(
+        name="t", kubeconfig="/k", workers=config.workers, pod_cidr=str(config.pod_cidr),
+        service_cidr=str(config.service_cidr), kubernetes_version=config.kubernetes_version,
+        machines=choice.machines_of(config),
+    )  # fmt: skip
+    states.write(known)
+    with pytest.raises(ConfigError, match="machine 1 of cluster 't' has 4096Mi, 2 and 2"):
+        commands.up(replace(config, machine_memory_mib=8192), until=None, force=False)
+    begun: list[int] = []
+    monkeypatch.setattr(commands, "_up", lambda config, *args: begun.append(config.machines))
+    commands.up(config, until=None, force=False)
+    commands.up(replace(config, machines=0, machine_memory_mib=8192), until=None, force=False)      # it goes
+    assert begun == [1, 0]

@@ -1,7 +1,7 @@
 """Prints what has to be applied to a cluster, as YAML documents.
 
     python -m virt.cli.manifests operator --image I --launcher-image L --version V
-    python -m virt.cli.manifests cr [--emulation] [--cpu-model M]
+    python -m virt.cli.manifests cr [--emulation] [--cpu-model M] [--tolerate TAINT ...]
 """
 
 import argparse
@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     cr = commands.add_parser("cr", help="the KubeVirt object")
     cr.add_argument("--emulation", action="store_true", help="VMs may run without KVM")
     cr.add_argument("--cpu-model", default="", help="CPU model of VMs that name none (default: the node's)")
+    cr.add_argument("--tolerate", action="append", default=[], help="key of a taint of nodes that run VMs all the same")
     return parser
 
 
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     documents: tuple[Json, ...]
     if given.what == "cr":
-        documents = (static.kubevirt(emulation=given.emulation, cpu_model=given.cpu_model),)
+        documents = (static.kubevirt(emulation=given.emulation, cpu_model=given.cpu_model, taints=given.tolerate),)
     else:
         images = Images(
             operator=given.image, api=given.api_image or given.image, handler=given.handler_image or given.image,

@@ -1,5 +1,7 @@
 """What people apply to get the operator, and the dev cluster's KubeVirt object. The operator makes everything else."""
 
+from collections.abc import Sequence
+
 from virt.api import crds, kinds, names
 from virt.operator import settings
 from virt.operator.resources import Json
@@ -130,8 +132,8 @@ def _deployment(image: str, replicas: int) -> Json:
     }
 
 
-def kubevirt(*, emulation: bool, cpu_model: str) -> Json:
-    """``cpu_model`` "" leaves the default (the node's model)."""
+def kubevirt(*, emulation: bool, cpu_model: str, taints: Sequence[str] = ()) -> Json:
+    """``cpu_model`` "" leaves the default (the node's model). ``taints``: keys that the node agents tolerate."""
     configuration: Json = {
         "developerConfiguration": {"useEmulation": emulation},
         # VMs on a bridge to the pod network cannot migrate, so the default of a cluster for tests is the other one.
@@ -139,9 +141,12 @@ def kubevirt(*, emulation: bool, cpu_model: str) -> Json:
     }
     if cpu_model:
         configuration["cpuModel"] = cpu_model
+    spec: Json = {"imagePullPolicy": "IfNotPresent", "configuration": configuration}
+    if taints:
+        spec["workloads"] = {"nodePlacement": {"tolerations": [{"key": key, "operator": "Exists"} for key in taints]}}
     return {
         "apiVersion": "kubevirt.io/v1",
         "kind": "KubeVirt",
         "metadata": {"name": "kubevirt", "namespace": _NAMESPACE},
-        "spec": {"imagePullPolicy": "IfNotPresent", "configuration": configuration},
+        "spec": spec,
     }

@@ -9,6 +9,13 @@ from tests.functests.libs.fake_node import BOX, MINE, OTHER, OTHER_BOX, alive, o
 NODE = "n1"
 
 
+_CARD = (
+    "4: pf1: <UP> mtu 1500 \\    link/ether 52:54:00:76:01:01 brd ff:ff:ff:ff:ff:ff promiscuity 0 "
+    "\\    vf 0     link/ether 00:00:00:00:00:00 brd ff:ff:ff:ff:ff:ff, spoof checking on, trust off"
+    "\\    vf 1     link/ether {} brd ff:ff:ff:ff:ff:ff{}, spoof checking on, trust off"
+)
+
+
 def mine() -> Claim:
     return Claim(agent="functests-x", uids={MINE})
 
@@ -44,6 +51,10 @@ def test_what_the_test_left_is_its_own(planted: dict[str, list[str]], kind: str,
     ("planted", "kind", "name"),
     [
         ({"link": ["8: tap0: <UP> link/ether 02:00 promiscuity 1 tun type tap pi off"]}, "tap", "tap0"),
+        ({"link": [_CARD.format("de:ad:00:00:be:ef", ", vlan 100")]}, "virtual function",
+         "pf1 1 de:ad:00:00:be:ef vlan 100, spoof checking on, trust off"),
+        ({"link": [_CARD.format("00:00:00:00:00:00", ", vlan 100")]}, "virtual function",
+         "pf1 1 00:00:00:00:00:00 vlan 100, spoof checking on, trust off"),
         ({"link": ["8: k6t-eth0: <UP> link/ether 02:00 promiscuity 0 bridge forward_delay"]}, "bridge", "k6t-eth0"),
         ({"netns": ["4099 /run/netns/cni-dead"]}, "network namespace", "cni-dead"),
         ({"nft": ["table ip kubevirt-left"]}, "nft", "table ip kubevirt-left"),
@@ -96,3 +107,8 @@ def test_counters_do_not_make_a_rule_new() -> None:
 def test_a_look_that_was_cut_off_is_no_look() -> None:
     with pytest.raises(TornOutput):
         parse(NODE, output().removesuffix("@end\n"))
+
+
+def test_a_function_that_nobody_has_is_no_leak() -> None:
+    quiet = output(link=[_CARD.format("00:00:00:00:00:00", "")])
+    assert not [item for item in parse(NODE, quiet).items if item.kind == "virtual function"]

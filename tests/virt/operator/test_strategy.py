@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.virt.operator.cluster import environment, kubevirt
-from virt.api import core, names, v1, webhookpaths
+from virt.api import codec, core, names, v1, webhookpaths
 from virt.cli import manifests
 from virt.operator import settings, stamps, static
 from virt.operator.resources import Json
@@ -167,3 +167,13 @@ def test_manifests(capsys: pytest.CaptureFixture[str]) -> None:
     assert cr["spec"]["configuration"] == {
         "developerConfiguration": {"useEmulation": True}, "network": {"defaultNetworkInterface": "masquerade"},
         "cpuModel": "Nehalem"}
+    assert "workloads" not in cr["spec"]
+
+
+def test_node_agents_run_on_nodes_with_a_taint_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    manifests.main(["cr", "--tolerate", "example.org/a", "--tolerate", "example.org/b"])
+    written = yaml.safe_load(capsys.readouterr().out)["spec"]["workloads"]
+    placement = codec.from_json(written, v1.ComponentConfig)
+    (handler,) = [pod_of(each) for each in made(workloads=placement).objects if each.document["kind"] == "DaemonSet"]
+    assert [each for each in handler["tolerations"] if each["key"].startswith("example.org/")] == [
+        {"key": "example.org/a", "operator": "Exists"}, {"key": "example.org/b", "operator": "Exists"}]

@@ -1,0 +1,166 @@
+"""Virtual functions of network cards: guests that have some, the cards on their node, and a peer to talk to.
+
+The lane's node is a machine of its own (docs/sriov-lane.md) that is often emulated, and a guest on it twice.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from functests.libs import build, patience
+from functests.libs.build import Manifest
+from functests.libs.cluster import Cluster
+from functests.libs.console import Console
+from functests.libs.kube import Object, Space
+from functests.libs.nodes import Node
+from functests.libs.slots import SLOTS
+
+GROUP, PLURAL = "k8s.cni.cncf.io", "network-attachment-definitions"
+RESOURCE_ANNOTATION = f"{GROUP}/resourceName"
+TAINT = "virt-harness/machine"
+# One resource for each card of the machine; both cards are on one wire.
+RESOURCES = {"pf1": "intel.com/net1", "pf2": "intel.com/net2"}
+ON_EACH = 7
+# A boot under two emulations takes so many times that under one (measured: 45 to 62 s against 1.75).
+TWICE_EMULATED = 12
+# Two emulations calibrate slowly and wrongly.
+_ARGUMENTS = "tsc=reliable lpj=1000000"
+PEER, GUEST, OTHER_GUEST = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+
+
+def patient(count: float = 1) -> float:
+    """Seconds that so many boots on the machine may take."""
+    return patience.boots(count * TWICE_EMULATED)
+
+
+def define(space: Space, name: str, card: str, **config: Any) -> None:
+    """A network of functions of ``card``; ``config``: fields of the plugin ``sriov``."""
+    manifest: Manifest = {
+        "apiVersion": f"{GROUP}/v1", "kind": "NetworkAttachmentDefinition",
+        "metadata": {"name": name, "annotations": {RESOURCE_ANNOTATION: RESOURCES[card]}},
+        "spec": {"config": json.dumps({"type": "sriov", **config})},
+    }  # fmt: skip
+    space.rest.post(f"/apis/{GROUP}/v1/namespaces/{space.name}/{PLURAL}", manifest).ok()
+
+
+def guest(cluster: Cluster, name: str, *interfaces: Mapping[str, Any], memory: str = "96Mi") -> Manifest:
+    """``tiny`` on the machine, with an SR-IOV interface for each of ``interfaces``, whose ``name`` is its network's."""
+    manifest = build.kernel_boot_vmi(cluster, name, memory=memory, kernel_args=_ARGUMENTS)
+    spec = manifest["spec"]
+    spec["nodeSelector"] = {"kubernetes.io/hostname": cluster.machines[0]}
+    spec["tolerations"] = [{"key": TAINT, "operator": "Exists"}]
+    for number, interface in enumerate(interfaces):
+        link = {**interface, "name": f"fast{number}", "sriov": {}}
+        spec["domain"]["devices"]["interfaces"].append(link)
+        spec["networks"].append({"name": f"fast{number}", "multus": {"networkName": interface["name"]}})
+    return manifest
+
+
+def boot(space: Space, manifest: Manifest) -> tuple[Object, Console]:
+    """Create a guest on the machine and wait for its shell."""
+    name = manifest["metadata"]["name"]
+    space.create(manifest)
+    try:
+        vmi = space.wait_running(name, within_s=patient())
+        return vmi, space.console(name).login(within_s=patient())
+    finally:
+        SLOTS.give(f"{space.name}/{name}")
+
+
+@dataclass(frozen=True)
+class Function:
+    """What a card says of one of its functions."""
+
+    number: int
+    mac: str
+    vlan: int
+    spoof_check: bool
+    trust: bool
+
+    @property
+    def is_neutral(self) -> bool:
+        """As before any guest had it."""
+        return (self.mac, self.vlan, self.trust) == ("00:00:00:00:00:00", 0, False)
+
+
+def functions(node: Node, card: str) -> list[Function]:
+    """All functions of a card, as ``ip link`` tells them."""
+    (link,) = json.loads(node.run(f"ip -j link show dev {card}"))
+    return [
+        Function(
+            each["vf"], each.get("address") or each.get("mac", ""),
+            max((one.get("vlan", 0) for one in each.get("vlan_list", [])), default=0), each["spoofchk"], each["trust"],
+        )
+        for each in link.get("vfinfo_list", [])
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a function is on the node: its driver, its IOMMU group, and how many devices share that."""
+
+    address: str
+    driver: str
+    group: str
+    sharing: int
+
+
+def places(node: Node, card: str) -> list[Place]:
+    """Of all functions of a card, by number."""
+    said = node.run(
+        f"cd /sys/class/net/{card}/device; n=0; while [ -e virtfn$n ]; do d=$(readlink -f virtfn$n); "
+        "echo ${d##*/} $(basename $(readlink $d/driver)) $(basename $(readlink $d/iommu_group)) "
+        "$(ls $d/iommu_group/devices | wc -l); n=$((n + 1)); done"
+    )
+    found = []
+    for line in said.splitlines():
+        address, driver, group, sharing = line.split()
+        found.append(Place(address, driver, group, int(sharing)))
+    return found
+
+
+def links(shell: Console) -> dict[str, str]:
+    """Network links of the guest that are virtual functions: name by MAC address."""
+    said = shell.succeed(
+        "for n in /sys/class/net/*; do case $(readlink $n/device/driver) in */igbvf) "
+        "echo $(cat $n/address) ${n##*/};; esac; done",
+        within_s=patient(0.5),
+    )
+    return dict(line.split() for line in said.splitlines())
+
+
+def address(shell: Console, link: str, own: str) -> None:
+    """Give the link an address and wait for its carrier. Nobody serves DHCP there, so what asks for it ends."""
+    shell.succeed(
+        f"kill $(cat /run/udhcpc.{link}.pid) 2>/dev/null; ip link set {link} up; ip addr replace {own}/24 dev {link}",
+        within_s=patient(0.5))
+    patience.eventually(
+        f"carrier of {link}", lambda: shell.succeed(f"cat /sys/class/net/{link}/carrier", within_s=patient(0.5)),
+        lambda carrier: carrier == "1", within_s=patient(0.5), every_s=1.0,
+    )  # fmt: skip
+
+
+def answered(shell: Console, peer: str, count: int = 5) -> int:
+    """How many of so many pings were answered."""
+    said = shell.run(f"ping -c {count} -W 10 {peer}", within_s=patient(1)).out
+    line = next((line for line in said.splitlines() if "packets received" in line), "")
+    assert line, f"ping said: {said}"
+    return int(line.split(",")[1].split()[0])
+
+
+@contextmanager
+def peer(node: Node, card: str, own: str = PEER) -> Iterator[None]:
+    """The card itself answers at an address inside the block."""
+    node.run(f"ip addr add {own}/24 dev {card}")
+    try:
+        yield
+    finally:
+        node.run(f"ip addr del {own}/24 dev {card}; ip neigh flush dev {card}")
+
+
+def neighbour(node: Node, card: str, other: str) -> str:
+    """The MAC address under which the card saw ``other``; "" when it did not."""
+    found = json.loads(node.run(f"ip -j neigh show to {other} dev {card}") or "[]")
+    return str(found[0].get("lladdr", "")) if found else ""

@@ -1,0 +1,79 @@
+"""The command of a machine: what has to be in it, with and without KVM."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster_up.machines.command import Files, argv
+from cluster_up.machines.model import Machine, machines
+
+FILES = Files(Path("/machine"))
+
+
+def command(machine: Machine, *, kvm: bool = False) -> list[str]:
+    return argv(machine, FILES, kvm=kvm)
+
+
+def values(words: list[str], option: str) -> list[str]:
+    return [words[at + 1] for at, word in enumerate(words) if word == option]
+
+
+def test_machines_of_a_cluster_differ_in_names_and_addresses() -> None:
+    first, second = machines("dev", 2, memory_mib=4096, cpus=2, cards=2)
+    assert (first.name, second.name) == ("dev-machine", "dev-machine2")
+    macs = [machine.mac for machine in (first, second)]
+    macs += [machine.control_mac for machine in (first, second)]
+    macs += [machine.card_mac(card) for machine in (first, second) for card in (1, 2)]
+    assert len(set(macs)) == 8
+
+
+def test_devices_can_be_passed_on() -> None:
+    words = command(Machine("dev", 1))
+    assert values(words, "-machine") == ["q35,kernel-irqchip=split"]
+    assert "intel-iommu,intremap=on,caching-mode=on" in values(words, "-device")
+    (arguments,) = values(words, "-append")
+    assert {"intel_iommu=on", "iommu=pt"} <= set(arguments.split())
+    root = next(word for word in values(words, "-device") if word.startswith("virtio-blk"))
+    assert "iommu_platform" not in root
+
+
+@pytest.mark.parametrize("cards", [0, 1, 2])
+def test_each_card_has_a_port_of_its_own_on_one_network(cards: int) -> None:
+    words = command(Machine("dev", 1, cards=cards))
+    devices = values(words, "-device")
+    assert [word.split(",")[1] for word in devices if word.startswith("igb")] == [
+        f"bus=port{card}" for card in range(1, cards + 1)]
+    spare = [word for word in devices if word.startswith(("pci-testdev", "edu"))]
+    assert len(spare) == 2
+    ports = [word.split(",")[1].removeprefix("id=") for word in devices if word.startswith("pcie-root-port")]
+    assert len(set(ports)) == len(ports) == cards + len(spare)
+    assert {word.split("bus=")[1].split(",")[0] for word in devices if "bus=" in word} == set(ports)
+    hubs = [word for word in values(words, "-netdev") if "hubid=1" in word]
+    assert len(hubs) == cards
+
+
+def test_kvm_is_used_where_it_runs_guests() -> None:
+    emulated, real = command(Machine("dev", 1)), command(Machine("dev", 1), kvm=True)
+    assert (values(emulated, "-accel"), values(real, "-accel")) == (["tcg,thread=multi"], ["kvm"])
+    assert "tsc=reliable" in values(emulated, "-append")[0]
+    assert "tsc=reliable" not in values(real, "-append")[0]
+
+
+def test_the_machine_is_told_its_address_and_its_card() -> None:
+    machine = Machine("dev", 1)
+    words = command(machine)
+    (arguments,) = values(words, "-append")
+    assert "machine.address=@ADDRESS@ machine.gateway=@GATEWAY@" in arguments
+    assert f"machine.mac={machine.mac}" in arguments
+    assert f"machine.control={machine.control_mac}" in arguments
+    (prefix,) = [word.partition("=")[2] for word in arguments.split() if word.startswith("machine.cards=")]
+    assert machine.card_mac(1) == f"{prefix}01"
+    assert f"virtio-net-pci,netdev=cluster,mac={machine.mac}" in values(words, "-device")
+
+
+def test_shells_are_reached_from_the_container_only() -> None:
+    (control,) = [word for word in values(command(Machine("dev", 1)), "-netdev") if word.startswith("user,")]
+    assert "restrict=on" in control
+    assert "machine.shell=169.254.2.15/24" in values(command(Machine("dev", 1)), "-append")[0]
+    assert [word.split("=")[1] for word in control.split(",") if word.startswith("hostfwd")] == [
+        "tcp:127.0.0.1:1022-169.254.2.15:1022", "tcp:127.0.0.1:1023-169.254.2.15:1023"]
