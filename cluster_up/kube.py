@@ -106,7 +106,7 @@ class Kube:
     def text(self, path: str, **query: str) -> str:
         """One GET, as it came."""
         full = f"{path}?{urlencode(query)}" if query else path
-        return self._request("GET", full, timeout=_ASK_S if path == "/readyz" else _WRITE_S)
+        return self._request("GET", full, timeout=_WRITE_S)
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """One GET of an object or a list."""
@@ -117,10 +117,10 @@ class Kube:
         """Delete one object."""
         self._request("DELETE", path, timeout=_WRITE_S)
 
-    def is_ready(self) -> bool:
+    def is_ready(self, *, within_s: float = _ASK_S) -> bool:
         """Whether the API server answers and calls itself ready. Never raises."""
         try:
-            return self.text("/readyz") == "ok"
+            return self._request("GET", "/readyz", timeout=within_s) == "ok"
         except KubeError:
             return False
 

@@ -158,7 +158,7 @@ def test_a_vm_that_cannot_start_is_tried_more_and_more_rarely(
             ended = vmis.wait_for(
                 "a VMI has failed", lambda _, vmi, failed=failed: (  # type: ignore[misc]
                     vmi.get("status", {}).get("phase") == "Failed" and vmi["metadata"]["uid"] not in failed),
-                within_s=30,
+                within_s=patience.promised(30),
             )  # fmt: skip
             failed.add(ended["metadata"]["uid"])
             failed_at = _time(ended["status"]["phaseTransitionTimestamps"][-1]["phaseTransitionTimestamp"])

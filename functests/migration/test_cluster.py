@@ -58,7 +58,7 @@ def test_a_second_one_waits_until_the_cluster_allows_it(
         space.rest.patch(settings.path(space.rest), change).ok()
         begun = patience.eventually(
             "the second begins", lambda: moves.phase(moves.get(space, "second")),
-            lambda phase: phase not in ("", "Pending"), within_s=max(10.0, 2 * patience.boot_s()))
+            lambda phase: phase not in ("", "Pending"), within_s=patience.promised(10))
         assert begun != "Failed", space.events("second")
         assert moves.phase(moves.get(space, "move")) == "Running", "a place became free by itself"
         moves.reach(space, "second", "Succeeded")
@@ -118,7 +118,7 @@ def _moved_once(space: Space, nodes: Nodes, before: moves.Home, known: set[str])
     def made() -> list[str]:
         return sorted({each["metadata"]["name"] for each in moves.migrations(space)} - known)
 
-    (name,) = patience.eventually("a migration was made", made, bool, within_s=patience.boots(1) / 2)
+    (name,) = patience.eventually("a migration was made", made, bool, within_s=patience.promised(20))
     moves.reach(space, name, "Succeeded")
     moves.check_moved(space, nodes, "goes", before, name)
     patience.quiet("another migration", made, lambda seen: seen != [name], for_s=10)
@@ -182,7 +182,7 @@ def test_a_cordoned_node_keeps_its_guests_and_takes_none(space: Space, cluster: 
         moves.migrate(space, "there")
         patience.eventually(
             "people are told", lambda: space.reasons("move"),
-            lambda reasons: "migrationTargetPodUnschedulable" in reasons, within_s=patience.boots(1) / 2)
+            lambda reasons: "migrationTargetPodUnschedulable" in reasons, within_s=patience.promised(30))
         assert moves.phase(moves.get(space, "move")) == "Scheduling"
     moves.reach(space, "move", "Succeeded", within_s=60 + patience.boots(2))
     moves.check_moved(space, nodes, "there", there, "move")

@@ -76,7 +76,7 @@ def test_a_handler_dies_on_the_way(
     moves.reach(space, "move", "Running")
     handler = stack.handler(moves.state(space.vmi("vm"))[f"{side}Node"])
     stack.kill(handler)
-    moves.reach(space, "move", "Failed", within_s=patience.boots(1))
+    moves.reach(space, "move", "Failed", within_s=patience.promised(60))
     stack.wait_restarted(handler)
     witness.shell = space.shell("vm")
     assert moves.check_stayed(space, nodes, "vm", before)
@@ -127,9 +127,16 @@ def _cut(nodes: Nodes, stack: Stack, one: str, other: str) -> Iterator[None]:
     table = "inet functest-cut"
     ranges = [_address(stack, other), str(stack.node(other)["spec"]["podCIDR"])]
     among = f"{{ {', '.join(ranges)} }}"
-    rules = (
-        f"table {table} {{ chain arriving {{ type filter hook prerouting priority -400; ip saddr {among} drop; }} "
-        f"chain leaving {{ type filter hook postrouting priority 400; ip daddr {among} drop; }} }}")
+    rules = f"""table {table} {{
+        chain arriving {{
+            type filter hook prerouting priority -400;
+            ip saddr {among} drop
+        }}
+        chain leaving {{
+            type filter hook postrouting priority 400;
+            ip daddr {among} drop
+        }}
+    }}"""
     nodes[one].run(f"echo '{rules}' | nft -f -")
     try:
         yield
@@ -158,7 +165,7 @@ def test_the_link_between_the_nodes_is_cut(
                        lambda phase: phase != "Running", for_s=60, every_s=2)
     ended = patience.eventually(
         "the migration is over", lambda: moves.phase(moves.get(space, "move")),
-        lambda phase: phase in moves.FINAL, within_s=180)
+        lambda phase: phase in moves.FINAL, within_s=patience.promised(180))
     if ended == "Failed":
         moves.check_stayed(space, nodes, "vm", before)
     else:
@@ -201,7 +208,7 @@ def test_the_targets_node_stands_still(
         assert moves.home(space, nodes, "vm") == before
     patience.eventually(
         "what arrived is gone", lambda: nodes[told["targetNode"]].processes(target["metadata"]["uid"]),
-        lambda found: not [process for process in found if process.is_qemu], within_s=patience.boots(1) / 2)
+        lambda found: not [process for process in found if process.is_qemu], within_s=patience.promised(30))
     stack.wait_well()
     moves.check_stayed(space, nodes, "vm", before)
     witness.check(still_s=1)

@@ -184,7 +184,8 @@ def test_one_whose_target_does_not_get_ready_is_cancelled(space: Space, cluster:
         moves.reach(space, "move", "PreparingTarget")
         space.rest.delete(kubevirt_path(moves.VMIM, space.name, "move")).ok()
         patience.eventually(
-            "the migration is gone", lambda: moves.get(space, "move"), lambda found: found is None, within_s=30)
+            "the migration is gone", lambda: moves.get(space, "move"), lambda found: found is None,
+            within_s=patience.promised(30))
         seen = [found.get("status", {}) for _, found in watch.seen("move")]
     kinds = {each["type"] for status in seen for each in status.get("conditions", [])}
     assert "migrationAbortRequested" in kinds

@@ -61,17 +61,19 @@ def test_a_second_installation_that_got_in_stays_idle(space: Space, cluster: Clu
             "the second says that there is one already",
             lambda: stack.rest.get(path).ok(),
             lambda seen: condition(seen, "Synchronized").get("reason") == "ExistingDeployment",
-            within_s=60,
+            within_s=patience.promised(60),
         )
         assert condition(second, "Synchronized")["status"] == "False"
         assert not second["metadata"].get("finalizers"), second["metadata"]
         patience.eventually(
-            "the webhooks are back", lambda: stack.rest.get(GUARD).code, lambda code: code == 200, within_s=60
+            "the webhooks are back", lambda: stack.rest.get(GUARD).code, lambda code: code == 200,
+            within_s=patience.promised(60),
         )
     finally:
         stack.rest.delete(path)
     patience.eventually(
-        "the second is gone", lambda: stack.rest.get(path).code, lambda code: code == 404, within_s=30
+        "the second is gone", lambda: stack.rest.get(path).code, lambda code: code == 404,
+        within_s=patience.promised(30),
     )
     stack.wait_well()
     after = next(
@@ -122,11 +124,11 @@ def test_components_stay_on_a_node_for_the_critical(stack: Stack) -> None:
             # A budget that counts the pods anew refuses for a moment.
             patience.eventually(
                 f"{component}: one pod is evicted", lambda first=first: evicted(first),  # type: ignore[misc]
-                lambda code: code == 201, within_s=20,
+                lambda code: code == 201, within_s=patience.promised(20),
             )  # fmt: skip
             patience.eventually(
                 f"{component}: one ready pod is left", lambda component=component: stack.pods(component),  # type: ignore[misc]
-                lambda found: sum(is_ready(pod) for pod in found) == 1, within_s=60,
+                lambda found: sum(is_ready(pod) for pod in found) == 1, within_s=patience.promised(60),
             )  # fmt: skip
             assert evicted(last) == 429
             assert "deletionTimestamp" not in stack.pod(last["metadata"]["name"])["metadata"]

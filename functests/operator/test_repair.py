@@ -78,7 +78,7 @@ def _put_right(rest: Rest, damages: tuple[Damage, ...]) -> None:
                 f"{damage.what}: put right",
                 lambda damage=damage: damage.part(rest.get(damage.path).ok()),  # type: ignore[misc]
                 lambda seen, before=before: seen == before,  # type: ignore[misc]
-                within_s=120,
+                within_s=patience.promised(120),
             )
         except BaseException:
             # The next tests are to find a cluster that works.
@@ -177,7 +177,7 @@ def test_deleted_objects_come_back(space: Space, cluster: Cluster, stack: Stack)
                     f"{path} is there again",
                     lambda path=path: stack.rest.get(path),  # type: ignore[misc]
                     lambda seen, old=old: seen.code == 200 and seen.body["metadata"]["uid"] != old,  # type: ignore[misc]
-                    within_s=max(60.0, patience.boots(1)),
+                    within_s=patience.promised(60),
                 )
         # What was deleted first takes longest: the new virt-controller has to start.
         available = patience.eventually(
@@ -218,7 +218,7 @@ def test_stripped_marks_come_back(stack: Stack) -> None:
                 lambda seen, marks=marks: all(  # type: ignore[misc]
                     key in seen.get(part, {}) for part, keys in marks.items() for key in keys
                 ),
-                within_s=20,
+                within_s=patience.promised(20),
             )
             assert after["uid"] == before["uid"]
             for part, keys in marks.items():

@@ -49,11 +49,12 @@ def test_an_update_to_an_image_that_is_not_there_stops_at_the_first_node(
             "a second node agent is away", lambda: [pod for pod in stack.pods(HANDLER) if not is_ready(pod)],
             lambda away: len(away) > 1, for_s=15,
         )  # fmt: skip
-        well = next(pod["spec"]["nodeName"] for pod in stack.pods(HANDLER) if is_ready(pod))
+        agents = {pod["spec"]["nodeName"]: is_ready(pod) for pod in stack.pods(HANDLER)}
+        well = next(node for node in cluster.workers if agents[node])
         _, other = space.boot(build.vm_of(build.on_node(build.kernel_boot_vmi(cluster, "other"), well)))
         assert other.succeed("echo $((6*7))") == "42"
         assert space.act_on_vm("other", "stop").code == 202
-        space.wait_vmi_gone("other", within_s=60)
+        space.wait_vmi_gone("other", within_s=patience.promised(60))
         assert {name: {pod["metadata"]["uid"] for pod in stack.pods(name)} for name in old} == old
         stack.rest.patch(settings.path(stack.rest), {"spec": {"imageTag": None}}).ok()
         settings.wait_applied(stack.rest)

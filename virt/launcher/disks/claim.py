@@ -84,10 +84,10 @@ def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bo
             whole = (wanted or 0) // quantity.MIB * quantity.MIB
             short_of = whole if status.st_size < whole else 0
     except (OSError, ValueError) as error:
-        # Without the name of the unfinished file, which is another one each time: the VMI tells this text, and
-        # one that changes with each try makes each try change the VMI, which asks for the next try.
+        # Not the name in it, which is another one each time: the text becomes the VMI's, and a VMI that changes is
+        # looked at again at once, however long the pause after the failure was to be.
         why = error.strerror if isinstance(error, OSError) else error
-        raise DiskError(f"volume {volume}: cannot make {path} as uid {os.getuid()}: {why}") from error
+        raise DiskError(f"volume {volume}: cannot make {path} as uid {os.getuid()}: {why}{_owner(folder)}") from error
     if not stat.S_ISREG(status.st_mode):
         raise DiskError(f"volume {volume}: {path} is no regular file; links and devices are not followed")
     if not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK):
@@ -97,6 +97,15 @@ def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bo
             "owners are not changed here"
         )
     return DiskFile(path, status, short_of)
+
+
+def _owner(folder: Path) -> str:
+    """Who may write there, for people; "" when that cannot be told."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return ""
+    return f" (its folder has mode {stat.S_IMODE(found.st_mode):04o} and uid {found.st_uid})"
 
 
 def _status(path: Path) -> os.stat_result | None:
