@@ -84,8 +84,8 @@ def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bo
             whole = (wanted or 0) // quantity.MIB * quantity.MIB
             short_of = whole if status.st_size < whole else 0
     except (OSError, ValueError) as error:
-        # Not the name in it, which is another one each time: the text becomes the VMI's, and a VMI that changes is
-        # looked at again at once, however long the pause after the failure was to be.
+        # Without the name of the unfinished file, which is another one each time: the VMI tells this text, and
+        # one that changes with each try makes each try change the VMI, which asks for the next try.
         why = error.strerror if isinstance(error, OSError) else error
         raise DiskError(f"volume {volume}: cannot make {path} as uid {os.getuid()}: {why}{_owner(folder)}") from error
     if not stat.S_ISREG(status.st_mode):
