@@ -73,13 +73,13 @@ def one_move(space: Space, nodes: Nodes, number: int) -> tuple[bare.Job, vmis.On
     return bare.job(told, wall_s), there
 
 
-def p50(jobs: list[bare.Job]) -> dict[str, Any]:
+def p50(jobs: list[bare.Job], disk_mib: int) -> dict[str, Any]:
     return {
         "total_ms": round(median(job.total_ms for job in jobs)),
         "downtime_ms": round(median(job.downtime_ms for job in jobs)),
         "moved_s": round(median(job.wall_s for job in jobs), 2),
-        "sent_mib": round(median(job.bytes_sent for job in jobs) / 2**20, 1),
-        "mib_s": round(median(job.bytes_sent / 2**20 / job.total_ms * 1000 for job in jobs), 1),
+        "memory_mib": round(median(job.memory_bytes for job in jobs) / 2**20, 1),
+        "mib_s": round(median((job.memory_bytes / 2**20 + disk_mib) / job.total_ms * 1000 for job in jobs), 1),
         "spread_ms": [min(job.total_ms for job in jobs), max(job.total_ms for job in jobs)],
     }
 
@@ -155,14 +155,14 @@ def compared(cluster: Cluster, nodes: Nodes, chosen: argparse.Namespace) -> dict
             witness.shell = space.shell("vm")
             extra = {"records_checked": records.check(witness.shell), "stood_still_s": witness.check().step_s,
                      "left_processes": left_behind(homes[:-1])}
-    us, them = p50(ours), p50(theirs)
+    us, them = p50(ours, chosen.disk), p50(theirs, chosen.disk)
     bar: dict[str, Any] | None = None
     if chosen.disk:
         extra["throughput_of_bare"] = round(us["mib_s"] / them["mib_s"], 2)
         bar = {"throughput_of_bare": _DISK_BAR}
     elif not chosen.busy and not chosen.writes:
         bar = {"beyond_bare": _BAR}
-    sent = sum(job.bytes_sent for job in ours)
+    sent = sum(job.memory_bytes + (chosen.disk << 20) for job in ours)
     return {
         "benchmark": "migration", "guest": "busy" if chosen.busy else "idle", "disk_mib": chosen.disk,
         "count": chosen.count, "vmi": us, "bare": them,
