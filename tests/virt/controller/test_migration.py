@@ -171,6 +171,10 @@ async def test_one_that_is_deleted_later_is_aborted_by_the_nodes() -> None:
         pods = (await rig.kube.list(POD, NAMESPACE)).items
         rig.gone(next(pod for pod in pods if names.MIGRATION_JOB_UID_LABEL in pod.metadata.labels))
         await rig.until(lambda: rig.kube.peek(VMIM, "job", NAMESPACE) is None)
+        assert "SuccessfulAbortMigration" in await reasons(rig, "VirtualMachineInstanceMigration")
+        vmi = rig.vmi("vmi1")
+        assert vmi is not None
+        assert vmi.status.node_name == "a"
 
 
 async def test_a_quota_makes_it_wait() -> None:

@@ -117,6 +117,8 @@ async def test_a_side_that_never_closes_does_not_keep_it(sides: Sides, monkeypat
     monkeypatch.setattr(relay, "LINGER_S", 0.1)
     sides.guest.close()
     await ended(sides)
+    async with asyncio.timeout(LONG_S):
+        assert await received(sides.peer) == b"", "the side that never closed does not hear of the end"
 
 
 async def test_a_cut_ends_both(sides: Sides) -> None:
