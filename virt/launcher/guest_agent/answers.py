@@ -30,15 +30,11 @@ class _Info(msgspec.Struct, rename="kebab", frozen=True):
     supported_commands: tuple[Any, ...] = msgspec.field(default=(), name="supported_commands")   # the one that is not
 
 
-class _OsInfo(msgspec.Struct, rename="kebab", frozen=True):
-    name: str = ""
-    id: str = ""
-    version: str = ""
-    version_id: str = ""
-    pretty_name: str = ""
-    kernel_release: str = ""
-    kernel_version: str = ""
-    machine: str = ""
+# The agent says what the API says, in other letters: "pretty-name" for prettyName.
+_OsInfo = msgspec.defstruct(
+    "_OsInfo", [(name, str, "") for name in VirtualMachineInstanceGuestOSInfo.__struct_fields__], rename="kebab",
+    frozen=True,
+)
 
 
 class _Address(msgspec.Struct, rename="kebab", frozen=True):
