@@ -19,7 +19,6 @@ import websocket
 from functests.libs import patience
 from functests.libs.rest import VMI, Rest, subresource_path
 
-READY = "tiny: ready"
 PANIC = re.compile(rb"Kernel panic - not syncing|BUG: unable to handle|Attempted to kill init")
 SUBPROTOCOL = "plain.kubevirt.io"
 INTERRUPT_EVERY = 3            # attempts at a login

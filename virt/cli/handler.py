@@ -97,6 +97,16 @@ def labelled(client: Client, label: str, node: str) -> Informer[v1.VirtualMachin
     return Informer(client, VMI, selector=Selector(labels=f"{label}={node}"), indexes={POD_INDEX: active_pods})
 
 
+def sriov_pools(
+    client: Client, namespace: str, configure: Callable[[str], None]
+) -> Informer[core.ConfigMap]:
+    """Tells ``configure`` the text of the pools of virtual functions, "" where there is none."""
+    found = Informer(
+        client, CONFIG_MAP, namespace=namespace, selector=Selector(fields=f"metadata.name={pools.CONFIG_MAP}"))
+    found.on_change(lambda _, after: configure(after.data.get(pools.CONFIG_KEY, "") if after else ""))
+    return found
+
+
 def once_known(task: service.Task, *informers: Informer[Any]) -> service.Task:
     """``task``, begun when all that is in the cluster is known."""
 
@@ -126,9 +136,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     devices = pci.PciDevices(
         client, pci.Node(chosen.node_dir, chosen.kubelet_dir, Sysfs(), pci.NodeCards()),
         permitted=lambda: configuration.current.permitted_host_devices, changed=lambda: plugins.reconsider(), tell=tell)
-    sriov = Informer(
-        client, CONFIG_MAP, namespace=chosen.namespace, selector=Selector(fields=f"metadata.name={pools.CONFIG_MAP}"))
-    sriov.on_change(lambda _, after: devices.configure(after.data.get(pools.CONFIG_KEY, "") if after else ""))
+    sriov = sriov_pools(client, chosen.namespace, devices.configure)
     networks = PodNetworks(chosen.node_dir / "networks")
     certs = http.Certificates(chosen.certs)
     peer_certs = http.Certificates(chosen.certs, client_ca=chosen.ca)
