@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -329,3 +330,33 @@ async def test_a_silent_launcher_whose_pod_lives_is_waited_for(
     async with World(tmp_path, vmi("Running")).running() as world:
         await asyncio.sleep(0.2)
         assert not world.kube.writes
+
+
+async def test_last_words_that_come_while_a_status_is_written_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pass that writes knows nothing of them, so the launcher must not be forgotten with it."""
+    monkeypatch.setattr(look, "PROCESS_CHECK_AFTER_S", 0.0)
+    world = World(tmp_path, vmi())
+    patch, is_held, goes_on = world.kube.patch, asyncio.Event(), asyncio.Event()
+
+    async def slow(*given: Any, **options: Any) -> Any:
+        if not is_held.is_set():
+            is_held.set()
+            await goes_on.wait()
+        return await patch(*given, **options)
+
+    async with world.running():
+        fake = await world.launcher()
+        await world.phase("Running")
+        monkeypatch.setattr(world.kube, "patch", slow)
+        await fake.becomes(replace(fake.status, agent_connected=True))
+        await is_held.wait()
+        await fake.becomes(DomainStatus(state=DomainState.SHUTOFF, reason="Shutdown"))
+        await fake.hang_up()
+        world.living_pods = frozenset()
+        world.kill()
+        await world.until(lambda: all(launcher.has_ended for launcher in world.launchers))
+        goes_on.set()
+        await world.until(lambda: world.stored.status.phase != "Running")
+        assert world.stored.status.phase == "Succeeded"

@@ -68,6 +68,11 @@ class Launcher:
         has_left = self.status is not None and self.status.state is DomainState.SHUTOFF
         return self.is_dead or (has_left and self.status is not None and self.status.reason == "Migrated")
 
+    @property
+    def has_ended(self) -> bool:
+        """It is dead, and everything that it said has been heard."""
+        return self.is_dead and not self.is_connected
+
     def connected(self, peer: Peer) -> None:
         self.hang_up()
         self._peer = peer

@@ -94,11 +94,14 @@ class VmiReconciler:
         self._remember(key, vmi, coming)
         if coming is not None:
             launcher = self._launchers.of(coming)
+            has_ended = launcher is not None and launcher.has_ended
             result = await self._moves.target.reconcile(coming, launcher)
-            if launcher is not None and launcher.is_dead and not launcher.is_connected:
+            if launcher is not None and has_ended:
                 self._bury(launcher)
             return result
         launcher = self._launchers.of(vmi) if vmi is not None else None
+        # As it is now: one that ends while this pass waits has last words that this pass has not read.
+        has_ended = launcher is not None and launcher.has_ended
         is_clear = await self._clear_away(key, vmi, launcher)
         if vmi is None:
             return DONE if is_clear else Result(RECONNECT_S)
@@ -117,7 +120,7 @@ class VmiReconciler:
                 todo, error = self._told(vmi, failed)
         migration = await self._moved_on(vmi, launcher, todo)
         await self._write(vmi, launcher, todo, str(error) if error else "", migration)
-        if launcher is not None and launcher.is_dead and not launcher.is_connected:
+        if launcher is not None and has_ended:
             self._bury(launcher)
         if error is not None and todo.phase not in FINAL_PHASES:
             raise error                     # the queue tries again, more and more slowly
@@ -273,7 +276,7 @@ class VmiReconciler:
         for launcher in self._launchers.of_key(key):
             if launcher is current:
                 continue
-            if launcher.is_dead and not launcher.is_connected:
+            if launcher.has_ended:
                 self._bury(launcher)
             elif (vmi is None or launcher.vmi.metadata.uid != vmi.metadata.uid) and launcher.has_live_guest:
                 if await self._belongs_here(launcher):
