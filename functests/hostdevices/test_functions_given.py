@@ -95,6 +95,8 @@ def test_a_function_stays_when_agents_restart(
 
     node.run("systemctl restart kubelet")
     stack.kill(agent)
+    # Not before the kubelet has told of it: what the API says until then is of the time before.
+    stack.wait_restarted(agent, within_s=functions.patient())
     stack.wait_well(within_s=functions.patient())
     patience.eventually(
         "all are offered again", lambda: admin.get(path).ok()["status"]["allocatable"].get(RESOURCES["pf1"]),
