@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from virt.api import clusterconfig, core, names, v1
+from virt.api import clusterconfig, core, names, passthrough, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import (
     DISRUPTION_BUDGET,
@@ -30,7 +30,6 @@ from virt.controller.vm import controller as vm_controller
 from virt.controller.vm.controller import MachineReconciler
 from virt.controller.vmi import controller as vmi_controller
 from virt.controller.vmi.controller import Caches, InstanceReconciler
-from virt.controller.vmi.pod import hostdevices
 from virt.kube.client import Client, Selector
 from virt.kube.controller import Controller
 from virt.kube.events import EventRecorder
@@ -182,7 +181,7 @@ class Controllers:
         """VMIs whose pod may have to wait until a device is permitted."""
         return tuple(
             key_of(vmi) for vmi in self.caches.vmis.store
-            if vmi.status.phase in ("", "Pending") and hostdevices.has_any(vmi.spec)
+            if vmi.status.phase in ("", "Pending") and passthrough.has_any(vmi.spec)
         )
 
     def _released(self, vm: v1.VirtualMachine) -> tuple[str, ...]:

@@ -14,12 +14,12 @@ from virt.base.errors import VirtError
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.migration.plan import State, TargetPlan, TargetSeen, TargetStep, failed, target
 from virt.handler.migration.ports import TargetPorts
-from virt.handler.migration.settings import in_clear
+from virt.handler.migration.settings import in_clear, least_version
 from virt.handler.vmi.migratable import copied_volumes
 from virt.handler.vmi.patch import status_patch
 from virt.handler.vmi.plan import FINAL_PHASES
 from virt.handler.vmi.status import PAUSED_BY_USER
-from virt.handler.vmi.wiring import Networks, wire
+from virt.handler.vmi.wiring import GuestDevices, Networks, NoDevices, wire
 from virt.kube.client import Client, MergePatch, NotFoundError
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
@@ -47,11 +47,13 @@ _logger = log.get("virt.handler.migration")
 
 
 class Target:
-    """``incoming``: VMIs that are on their way to this node. ``address``: where other handlers reach this one."""
+    """``incoming``: VMIs that are on their way to this node. ``address``: where other handlers reach this one.
+    ``devices``: of this node, from which guests get theirs."""
 
     def __init__(
         self, client: Client, incoming: Informer[v1.VirtualMachineInstance], networks: Networks, ports: TargetPorts,
         recorder: EventRecorder, *, address: str, facts: Callable[[], HostFacts], clock: Clock,
+        devices: GuestDevices | None = None,
     ) -> None:
         self._client = client
         self._incoming = incoming
@@ -61,6 +63,7 @@ class Target:
         self._address = address
         self._facts = facts
         self._clock = clock
+        self._devices = devices or NoDevices()
 
     async def reconcile(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> Result:
         """One pass over a VMI that the store ``incoming`` holds."""
@@ -114,9 +117,13 @@ class Target:
         self._ports.cut(vmi.metadata.uid)
 
     async def _prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, state: State) -> State:
+        if launcher.version < least_version(vmi.spec):
+            raise RequestFailed("Internal", "the launcher of the target is too old for a guest with network functions")
         pod = await wire(self._networks, vmi, launcher)
-        request = PrepareTarget(vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._facts())
         try:
+            launcher.functions = await self._devices.prepare(vmi, launcher)
+            request = PrepareTarget(
+                vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._facts(), functions=launcher.functions)
             await launcher.call_with_sockets(request, pod.sockets, deadline_s=PREPARE_DEADLINE_S)
         finally:
             pod.close()

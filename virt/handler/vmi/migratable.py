@@ -65,8 +65,6 @@ def _is_readonly(disk: v1.Disk, volume: v1.Volume) -> bool:
 def _network(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
     on_pod = {network.name for network in vmi.spec.networks if network.pod is not None}
     for interface in vmi.spec.domain.devices.interfaces:
-        if interface.sriov is not None:
-            return "InterfaceNotLiveMigratable", f"interface {interface.name} is a piece of this node"
         if interface.name not in on_pod or interface.masquerade is not None or interface.passt_binding is not None:
             continue
         if interface.bridge is not None and POD_BRIDGE_ANNOTATION in vmi.metadata.annotations:
