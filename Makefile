@@ -16,8 +16,8 @@ bootstrap: $(READY)  ## make .venv with the pinned packages
 $(READY): requirements.lock scripts/bootstrap
 	scripts/bootstrap
 
-cluster-up: $(READY)  ## bring the dev cluster up; LANE=sriov: with a worker that has SR-IOV cards
-	$(PYTHON) -m cluster_up up $(if $(filter sriov,$(LANE)),--machines 1)
+cluster-up: $(READY)  ## bring the dev cluster up; LANE=sriov: with a worker that has SR-IOV cards, MACHINES=2: two
+	$(PYTHON) -m cluster_up up $(if $(filter sriov,$(LANE)),--machines $(or $(MACHINES),1))
 
 cluster-down: $(READY)  ## take the dev cluster away; the cache stays
 	$(PYTHON) -m cluster_up down
