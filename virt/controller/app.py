@@ -26,6 +26,7 @@ from virt.controller.migration import policy
 from virt.controller.migration.controller import MigrationReconciler, PhaseEntered
 from virt.controller.migration.metrics import MigrationCollector
 from virt.controller.node.controller import NodeReconciler
+from virt.controller.updates.controller import UpdateReconciler
 from virt.controller.vm import controller as vm_controller
 from virt.controller.vm.controller import MachineReconciler
 from virt.controller.vmi import controller as vmi_controller
@@ -72,10 +73,11 @@ class Controllers:
         self._namespaces = Informer(client, NAMESPACE, clock=clock)
         self._recorders = {
             name: EventRecorder(client, f"{name}-controller", clock=clock)
-            for name in ("virtualmachine", "virtualmachineinstance", "migration", "evacuation", "node")
+            for name in (
+                "virtualmachine", "virtualmachineinstance", "migration", "evacuation", "workload-update", "node")
         }
         machines = MachineReconciler(
-            client, self.caches, self._recorders["virtualmachine"], clock=clock,
+            client, self.caches, self._recorders["virtualmachine"], self.config, clock=clock,
             **({"chance": chance} if chance else {}),
         )
         instances = InstanceReconciler(
@@ -89,10 +91,12 @@ class Controllers:
         )
         evacuations = EvacuationReconciler(
             client, self.caches, self._migrations, self._recorders["evacuation"], self.config, clock=clock)
+        updates = UpdateReconciler(
+            client, self.caches, self._migrations, self._recorders["workload-update"], clock=clock)
         nodes = NodeReconciler(client, self.caches.nodes, self._recorders["node"], clock=clock)
         self._controllers = (
             self._machines(machines), self._instances(instances), self._moves(migrations),
-            self._evacuations(evacuations), self._nodes(nodes),
+            self._evacuations(evacuations), self._updates(updates), self._nodes(nodes),
             self._leftovers(BudgetReconciler(client, self._budgets)),
         )
 
@@ -165,6 +169,12 @@ class Controllers:
         controller.watches(self.caches.vmis, lambda vmi: (key_of(vmi),))
         controller.watches(self._migrations, migration_controller.key_of_vmi)
         controller.watches(self.caches.nodes, reconciler.keys_of_node)
+        return controller
+
+    def _updates(self, reconciler: UpdateReconciler) -> Controller:
+        controller = Controller("workload-update", reconciler.reconcile)
+        controller.watches(self.caches.vmis, lambda vmi: (key_of(vmi),))
+        controller.watches(self._migrations, migration_controller.key_of_vmi)
         return controller
 
     def _leftovers(self, reconciler: BudgetReconciler) -> Controller:

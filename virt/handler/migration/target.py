@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from virt.api import codec, conditions, names, v1
 from virt.api.kinds import VMI
+from virt.api.volumechange import settled
 from virt.base import log
 from virt.base.clock import Clock, rfc3339
 from virt.base.errors import VirtError
@@ -159,9 +160,10 @@ class Target:
             start_timestamp=state.start_timestamp or now, end_timestamp=now, mode=state.mode or "PreCopy",
             abort_status="Failed" if state.abort_requested else state.abort_status,
         )
-        status = replace(vmi.status, migration_state=came, node_name=state.target_node, evacuation_node_name="")
+        here = settled(vmi)
+        status = replace(here.status, migration_state=came, node_name=state.target_node, evacuation_node_name="")
         labels = {names.NODE_NAME_LABEL: state.target_node, names.MIGRATION_TARGET_NODE_LABEL: None}
-        if not await self._patch(vmi, status, labels):
+        if not await self._patch(vmi, status, labels, here.spec):
             return
         self._ports.release(vmi.metadata.uid)
         _logger.info("guest taken over", key=f"{vmi.metadata.namespace}/{vmi.metadata.name}", source=state.source_node)
@@ -172,12 +174,15 @@ class Target:
         await self._patch(vmi, replace(vmi.status, migration_state=state), {})
 
     async def _patch(
-        self, vmi: v1.VirtualMachineInstance, status: v1.VirtualMachineInstanceStatus, labels: dict[str, str | None]
+        self, vmi: v1.VirtualMachineInstance, status: v1.VirtualMachineInstanceStatus, labels: dict[str, str | None],
+        spec: v1.VirtualMachineInstanceSpec | None = None,
     ) -> bool:
         """False when the VMI is gone. Raises ConflictError for a lost race, which may have gone to the source."""
         patch = status_patch(vmi, status)
         if patch is None:
             return True
+        if spec is not None and spec != vmi.spec:       # its change of volumes was taken back too late
+            patch["spec"] = {"volumes": codec.to_json(spec.volumes)}
         if labels:
             patch["metadata"]["labels"] = labels
         try:
