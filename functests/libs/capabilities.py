@@ -18,6 +18,7 @@ from functests.libs.rest import Rest
 FILE = Path(__file__).parents[2] / "artifacts" / "capabilities.json"
 _CORE_DEVICES = ("kvm", "tun", "vhost-net", "vhost-vsock", "userfaultfd", "container-disk")
 _USERFAULTFD = "devices.kubevirt.io/userfaultfd"
+_FUNCTIONS = "intel.com/net1"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def measured(cluster: Cluster, admin: Rest) -> dict[str, Capability]:
         **of_status(cluster),
         **of_nodes(nodes),
         **of_api(groups, [item["metadata"] for item in classes], dict(cluster.capabilities)),
-        "sriov": _agreed("sriov", cluster.capabilities, lambda: _offering(nodes, "intel.com/net1")),
+        "sriov": _agreed("sriov", cluster.capabilities, lambda: _offering(nodes, _FUNCTIONS)),
+        "two-sriov": two_sriov(nodes),
         "kvm": _agreed("kvm", cluster.capabilities, lambda: _offering(nodes, "devices.kubevirt.io/kvm")),
     }
 
@@ -103,6 +105,12 @@ def of_nodes(nodes: list[Mapping[str, Any]]) -> dict[str, Capability]:
         "post-copy": Capability(_offering(nodes, _USERFAULTFD), f"whether nodes offer {_USERFAULTFD}"),
         "hostdev": Capability(bool(devices), f"devices that nodes offer: {', '.join(devices) or 'none'}"),
     }
+
+
+def two_sriov(nodes: list[Mapping[str, Any]]) -> Capability:
+    """Whether a guest with a virtual function can move."""
+    count = sum(_offering([node], _FUNCTIONS) for node in nodes)
+    return Capability(count > 1, f"nodes that offer {_FUNCTIONS}: {count}")
 
 
 def of_api(groups: set[str], classes: list[Mapping[str, Any]], told: Mapping[str, bool]) -> dict[str, Capability]:

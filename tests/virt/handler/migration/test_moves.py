@@ -4,8 +4,9 @@ The sockets are real: what the source's libvirt and QEMU would say arrives at th
 """
 
 import asyncio
+import functools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -362,6 +363,10 @@ async def test_launchers_that_do_not_know_functions_do_not_move_them(tmp_path: P
         assert not [each for each in leaving.asked if isinstance(each, Migrate)]
 
 
+def _says(look: Callable[[], str], wanted: str) -> bool:
+    return look() == wanted
+
+
 async def test_a_guest_without_its_card_says_so_until_it_has_it(tmp_path: Path) -> None:
     async with two_nodes(tmp_path, given=with_function(vmi("Running"))) as (source, _):
         fake = await source.launcher(FakeLauncher(RUNNING))
@@ -372,7 +377,7 @@ async def test_a_guest_without_its_card_says_so_until_it_has_it(tmp_path: Path) 
 
         for again in ("group 7 is not viable", "group 8 is not viable"):
             await fake.becomes(replace(RUNNING, functions_missing={"fast": again}))
-            await source.until(lambda again=again: trouble() == f"interface fast has no network card: {again}")
+            await source.until(functools.partial(_says, trouble, f"interface fast has no network card: {again}"))
         assert source.stored.status.phase == "Running"
         await fake.becomes(RUNNING)
         await source.until(lambda: not trouble())
