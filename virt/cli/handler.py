@@ -27,6 +27,7 @@ from virt.handler.migration.ports import SourcePorts, TargetPorts
 from virt.handler.migration.source import Source
 from virt.handler.migration.target import Target
 from virt.handler.net.network import PodNetworks
+from virt.handler.net.secondary import NodeBridges, SecondaryNetworks
 from virt.handler.node.configuration import Configuration
 from virt.handler.node.heartbeat import Heartbeat
 from virt.handler.node.plugins import DevicePlugins
@@ -137,7 +138,8 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         client, pci.Node(chosen.node_dir, chosen.kubelet_dir, Sysfs(), pci.NodeCards()),
         permitted=lambda: configuration.current.permitted_host_devices, changed=lambda: plugins.reconsider(), tell=tell)
     sriov = sriov_pools(client, chosen.namespace, devices.configure)
-    networks = PodNetworks(chosen.node_dir / "networks")
+    secondary = SecondaryNetworks(client, NodeBridges())
+    networks = PodNetworks(chosen.node_dir / "networks", secondary)
     certs = http.Certificates(chosen.certs)
     peer_certs = http.Certificates(chosen.certs, client_ca=chosen.ca)
     migration_certs = http.Certificates(chosen.migration_certs, client_ca=chosen.ca)
@@ -194,6 +196,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "devices": once_known(plugins.run, crs),                # which say whether KVM is to be offered
         "pci devices": once_known(devices.run, crs, sriov),
         "sriov configuration": sriov.run,
+        "bridges": secondary.run,
         "heartbeat": heartbeat.run,
         "health": lambda: http.serve(health, port=names.API_PORT, certs=certs),
         "tunnel": once_known(serve_tunnel, vmis),               # until then every VMI would be an unknown one
