@@ -22,7 +22,7 @@ from virt.launcher.disks.errors import DiskError as UnusableVolume
 from virt.launcher.draft import Drafts
 from virt.launcher.guest import ENDED, Guest
 from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, InvalidDomain, words
-from virt.launcher.migration.incoming import Incoming, target_socket
+from virt.launcher.migration.incoming import Incoming, set_clock, target_socket
 from virt.launcher.migration.outgoing import Outgoing
 from virt.launcher.outline import Outline
 from virt.launcher.picture import as_png
@@ -75,6 +75,11 @@ class Manager:
     @property
     def status(self) -> DomainStatus:
         return self.guest.status if self.guest else DomainStatus(state=DomainState.NONE)
+
+    @property
+    def is_expecting(self) -> bool:
+        """A guest is on its way here. Before somebody has said what this pod is for, it may be."""
+        return self.guest is None and self._starting is None and not self.over.is_set()
 
     @property
     def grace_s(self) -> int:
@@ -187,7 +192,7 @@ class Manager:
     ) -> None:
         assert self._vmi is not None
         await incoming.arrival()
-        await self._adopt(hypervisor, name, self._vmi, disks)
+        await set_clock(await self._adopt(hypervisor, name, self._vmi, disks))
 
     async def _migrate(self, guest: Guest, request: messages.Migrate) -> Reply:
         if self._outgoing is not None and not self._outgoing.is_over:

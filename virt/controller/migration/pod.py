@@ -30,7 +30,8 @@ def target_pod(
         spec=replace(
             spec,
             containers=tuple(
-                _equipped(_pinned(container, digests(source)), post_copy=post_copy) for container in spec.containers),
+                _equipped(_other_image(_pinned(container, digests(source)), migration), post_copy=post_copy)
+                for container in spec.containers),
             node_selector={**migration.spec.added_node_selector, **spec.node_selector},
             affinity=_apart(spec.affinity, vmi.metadata.uid),
         ),
@@ -64,6 +65,11 @@ def _pinned(container: core.Container, images: Mapping[str, str]) -> core.Contai
     if container.command[:1] != (names.CONTAINER_DISK_HELPER,):
         return container
     return replace(container, image=images.get(container.name, container.image))
+
+
+def _other_image(container: core.Container, migration: v1.VirtualMachineInstanceMigration) -> core.Container:
+    image = migration.metadata.annotations.get(names.TARGET_IMAGE_ANNOTATION, "")
+    return replace(container, image=image) if image and container.name == names.COMPUTE_CONTAINER else container
 
 
 def _equipped(container: core.Container, *, post_copy: bool) -> core.Container:
