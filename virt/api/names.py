@@ -42,6 +42,7 @@ SCHEDULABLE_LABEL: Final = "kubevirt.io/schedulable"              # node: "true"
 KVM_LABEL: Final = "virt.kubevirt.io/kvm"                         # node: "true" where guests run on KVM
 CPU_MODEL_LABEL_PREFIX: Final = "cpu-model.node.kubevirt.io/"
 CPU_MODEL_MIGRATION_LABEL_PREFIX: Final = "cpu-model-migration.node.kubevirt.io/"
+EMULATED_CPU_MODEL: Final = "Nehalem"         # all of its features are in TCG; "max" is slower
 HOST_MODEL_LABEL_PREFIX: Final = "host-model-cpu.node.kubevirt.io/"
 HOST_MODEL_FEATURE_LABEL_PREFIX: Final = "host-model-required-features.node.kubevirt.io/"
 CPU_FEATURE_LABEL_PREFIX: Final = "cpu-feature.node.kubevirt.io/"

@@ -46,8 +46,8 @@ class World:
 
 @dataclass(frozen=True)
 class Plan:
-    """``migrate``: one is to be made, of that ``priority``. ``backs_off_s``: it was, but for failures a while ago. ``is_requested``: whether
-    the VMI shows that its eviction was asked for."""
+    """``migrate``: one is to be made, of that ``priority``. ``backs_off_s``: it was, but for failures a while ago.
+    ``is_requested``: whether the VMI shows that its eviction was asked for."""
 
     migrate: bool = False
     backs_off_s: float = 0.0

@@ -8,7 +8,7 @@ from virt.api import conditions, names, v1
 from virt.api.clusterconfig import Migrations
 from virt.api.kinds import POD, VMI
 from virt.controller import owners, writes
-from virt.controller.migration import plan, status
+from virt.controller.migration import hostmodel, plan, status
 from virt.controller.migration.plan import (
     CreateTarget,
     DeleteTarget,
@@ -65,7 +65,8 @@ class Writer:
             return dataclasses.replace(todo, phase=plan.PENDING, again_s=_AGAIN_S)
         _, settings = self._settings(vmi)
         post_copy = settings.allow_post_copy and settings.allow_workload_disruption and self._has_userfaultfd()
-        pod = target_pod(vmi, world.migration, source, context, post_copy=post_copy)
+        cpu = hostmodel.selector(vmi, source, self._caches.nodes.store.get(vmi.status.node_name))
+        pod = target_pod(vmi, world.migration, source, context, post_copy=post_copy, cpu=cpu)
         meta = pod.metadata
         try:
             created = await self._client.create(POD, pod, meta.namespace)

@@ -1,6 +1,7 @@
 """The pod for a guest that comes from another node: as its first one, and kept apart from where it is. Pure."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -13,10 +14,11 @@ _HOSTNAME = "kubernetes.io/hostname"
 
 def target_pod(
     vmi: v1.VirtualMachineInstance, migration: v1.VirtualMachineInstanceMigration, source: core.Pod, context: Context,
-    *, post_copy: bool = False,
+    *, post_copy: bool = False, cpu: Mapping[str, str] = MappingProxyType({}),
 ) -> core.Pod:
     """Its name is the same for the same migration, so that no two controllers can make two. ``post_copy``: its QEMU may
-    have to fetch memory while the guest runs."""
+    have to fetch memory while the guest runs. ``cpu``: labels of nodes on which a guest with the CPU of its node can
+    go on."""
     pod = launcher_pod(vmi, context)
     meta, spec = pod.metadata, pod.spec
     return replace(
@@ -32,7 +34,7 @@ def target_pod(
             containers=tuple(
                 _equipped(_other_image(_pinned(container, digests(source)), migration), post_copy=post_copy)
                 for container in spec.containers),
-            node_selector={**migration.spec.added_node_selector, **spec.node_selector},
+            node_selector={**migration.spec.added_node_selector, **spec.node_selector, **cpu},
             affinity=_apart(spec.affinity, vmi.metadata.uid),
         ),
     )

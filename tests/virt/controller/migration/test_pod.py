@@ -56,6 +56,12 @@ def test_only_a_target_of_post_copy_gets_userfaultfd() -> None:
         assert having == (["compute"] if post_copy else [])
 
 
+def test_a_guest_with_the_cpu_of_its_node_asks_for_such_a_one() -> None:
+    pod = target_pod(VMI, MIGRATION, source(), CONTEXT, cpu={"cpu": "true"})
+    own = launcher_pod(VMI, CONTEXT).spec.node_selector
+    assert pod.spec.node_selector == {**own, "k": "v", "zone": "1", "cpu": "true"}
+
+
 def test_a_test_may_give_the_target_another_image() -> None:
     meta = replace(MIGRATION.metadata, annotations={names.TARGET_IMAGE_ANNOTATION: "no/such:image"})
     pod = target_pod(VMI, replace(MIGRATION, metadata=meta), source(), CONTEXT)
