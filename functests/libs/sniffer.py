@@ -19,13 +19,16 @@ LONGEST_S = 240
 _PROGRAM = """
 import json, socket, sys, time
 link, word, stop, longest = sys.argv[1], sys.argv[2].encode(), sys.argv[3].encode(), float(sys.argv[4])
-ends = time.monotonic() + longest
+ends, spoken = time.monotonic() + longest, 0.0
 frames = seen = hits = 0
 with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as s:
     s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)       # SO_RCVBUFFORCE
     s.bind((link, 0))
     s.settimeout(1)
-    while time.monotonic() < ends:
+    while (now := time.monotonic()) < ends:
+        if now - spoken > 10:               # whoever says nothing for long is given up
+            spoken = now
+            print("listening", flush=True)
         try:
             frame = s.recv(1 << 17)
         except TimeoutError:

@@ -265,9 +265,9 @@ def test_an_evacuation_that_never_arrives_is_not_tried_without_pause(
         made = {pod["metadata"]["uid"] for kind, pod in watch.seen() if kind == "ADDED"} - {before.pod_uid}
         count = len(moves.migrations(space))
     assert len(made) <= count <= 3, made
-    tried = sorted(
-        patience.eventually("a second one was made", lambda: moves.migrations(space), lambda found: len(found) > 1),
-        key=lambda each: each["metadata"]["creationTimestamp"])
+    found = patience.eventually(
+        "a second one was made", lambda: moves.migrations(space), lambda found: len(found) > 1)
+    tried = sorted(found, key=lambda each: str(each["metadata"]["creationTimestamp"]))
     pause = moves.seconds_between(moves.entered(tried[0], "Failed"), tried[1]["metadata"]["creationTimestamp"])
     assert pause >= 19, pause
     assert moves.home(space, nodes, "vm") == before
