@@ -16,7 +16,7 @@ from functests.libs.cluster import Cluster
 from functests.libs.rest import Rest
 
 FILE = Path(__file__).parents[2] / "artifacts" / "capabilities.json"
-_CORE_DEVICES = ("kvm", "tun", "vhost-net", "vhost-vsock", "userfaultfd")
+_CORE_DEVICES = ("kvm", "tun", "vhost-net", "vhost-vsock", "userfaultfd", "container-disk")
 _USERFAULTFD = "devices.kubevirt.io/userfaultfd"
 
 

@@ -34,10 +34,12 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Draft(msgspec.Struct, frozen=True, tag=True):
-    """``disks``: device names and sizes by volume, in the order of the spec."""
+    """``disks``: device names and sizes by volume, in the order of the spec. ``functions``: libvirt's description of
+    each virtual function, by the interface's name."""
 
     xml: str
     disks: tuple[DiskTarget, ...] = ()
+    functions: Mapping[str, str] = {}
 
 
 class Refusal(msgspec.Struct, frozen=True, tag=True):

@@ -28,8 +28,9 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
         prepared = Prepared(
             disks=sources, kernel=boot.kernel, initrd=boot.initrd, interfaces=order.sync.interfaces,
             functions=order.sync.functions, devices=order.devices)
+        designed = design.domain_for(vmi, order.sync.facts, prepared)
         return Draft(
-            domain.to_xml(design.domain_for(vmi, order.sync.facts, prepared)),
+            domain.to_xml(designed),
             tuple(
                 DiskTarget(
                     volume=each.volume, target=each.target, size=sources[each.volume].size,
@@ -37,6 +38,7 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
                 )
                 for each in design.disk_targets(vmi) if each.volume in sources
             ),
+            {name: domain.host_device_xml(device) for name, device in design.by_interface(designed).items()},
         )  # fmt: skip
     except msgspec.MsgspecError as error:
         return Refusal("InvalidSpec", f"the VMI cannot be read: {error}")

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from virt.api import names, pciaddress, v1
-from virt.launcher.alias import alias
+from virt.launcher.alias import ALIAS_PREFIX, FUNCTION, alias
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.request import Request
 from virt.launcher.domain import Address, Devices, Domain, HostDevice
 
 # Aliases tell what a device is: the same name may stand in all three lists.
-_HOST_DEVICE, _GPU, _FUNCTION = "hostdevice-", "gpu-", "sriov-"
+_HOST_DEVICE, _GPU = "hostdevice-", "gpu-"
 
 
 def devices(request: Request) -> Domain:
@@ -41,9 +41,18 @@ def functions(request: Request) -> Domain:
                 f"{path}.name", f"interface {interface.name!r} has no virtual function: missing PCI mapping")
         address = pci_address(f"{path}.pciAddress", interface.pci_address) if interface.pci_address else None
         found.append(_device(
-            given[interface.name].address, f"{_FUNCTION}{interface.name}", address=address,
+            given[interface.name].address, f"{FUNCTION}{interface.name}", address=address,
             boot_order=interface.boot_order))
     return Domain(devices=Devices(host_devices=tuple(found)))
+
+
+def by_interface(domain: Domain) -> Mapping[str, HostDevice]:
+    """The virtual functions of a domain, by the name of the interface that each is."""
+    begin = f"{ALIAS_PREFIX}{FUNCTION}"
+    return {
+        device.alias.removeprefix(begin): device
+        for device in (domain.devices.host_devices if domain.devices else ()) if device.alias.startswith(begin)
+    }
 
 
 def _taken(
