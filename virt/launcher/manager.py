@@ -21,9 +21,10 @@ from virt.launcher.dhcp import Servers
 from virt.launcher.disks.errors import DiskError as UnusableVolume
 from virt.launcher.draft import Draft, Drafts
 from virt.launcher.guest import ENDED, Guest
+from virt.launcher.guestclock import set_clock
 from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, InvalidDomain, words
 from virt.launcher.migration.functions import Functions
-from virt.launcher.migration.incoming import Incoming, set_clock, target_socket
+from virt.launcher.migration.incoming import Incoming, target_socket
 from virt.launcher.migration.outgoing import Outgoing
 from virt.launcher.outline import Outline
 from virt.launcher.picture import as_png

@@ -6,12 +6,10 @@ from pathlib import Path
 
 from virt.api import names
 from virt.base import log
-from virt.launcher.guest import Guest
-from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, HypervisorLost, Notice
+from virt.launcher.libvirt_conn import Hypervisor, HypervisorLost, Notice
 from virt.rpc.messages import LIBVIRT_PORT, DomainState
 
 LOOK_S = 1.0                    # events are lost when libvirt's daemon is replaced
-CLOCK_TRIES, CLOCK_EVERY_S = 120, 2.0       # an agent may take a while before it answers, or the guest is paused
 # Why a domain is paused as long as its guest is on its way; paused by a person, it has arrived.
 _ON_ITS_WAY = ("Migration", "StartingUp", "Unknown", "FromSnapshot")
 # In post-copy it runs here while the other side still has memory that it needs.
@@ -63,21 +61,6 @@ class Incoming:
                     await self._look.wait()
             except TimeoutError:
                 pass
-
-
-async def set_clock(guest: Guest) -> None:
-    """The guest's clock, once its agent answers: it was late by as long as the guest stood still."""
-    for _ in range(CLOCK_TRIES):
-        if guest.ended.is_set():
-            return
-        if guest.status.agent_connected and guest.status.state is DomainState.RUNNING:
-            try:
-                await guest.hypervisor.set_guest_time(guest.name)
-            except HypervisorError as error:
-                _logger.info("the guest's clock is not set yet", error=str(error))
-            else:
-                return
-        await asyncio.sleep(CLOCK_EVERY_S)
 
 
 def target_socket(port: int, socket_path: Callable[[int], str] = names.migration_socket) -> Path:

@@ -13,9 +13,10 @@ from tests.fakes.hypervisor import FakeHypervisor
 from tests.virt.launcher.test_manager import NAME, SYNC, VMI, disks, hypervisor, manager, private, refused, status_of
 from tests.waits import HANG_S, until
 from virt.api import codec, names, v1
+from virt.launcher import guestclock
 from virt.launcher.libvirt_conn import JobProgress, NoAgent
 from virt.launcher.manager import Manager
-from virt.launcher.migration import incoming, outgoing
+from virt.launcher.migration import outgoing
 from virt.launcher.migration.policy import Step, Verdict
 from virt.rpc.messages import (
     CancelMigration,
@@ -69,7 +70,7 @@ async def test_a_target_waits_for_its_guest_and_has_it(
 async def test_the_clock_of_a_guest_that_came_is_set_when_its_agent_answers(
     manager: Manager, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incoming, "CLOCK_EVERY_S", 0.01)
+    monkeypatch.setattr(guestclock, "EVERY_S", 0.01)
     await manager.serve(PREPARE, ())
     hypervisor.xml[NAME] = "<domain type='kvm'><type machine='q35'>hvm</type></domain>"
     hypervisor.become(NAME, DomainState.RUNNING)
