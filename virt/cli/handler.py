@@ -170,7 +170,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     configuration.on_change = reconfigured
     heartbeat = Heartbeat(
         client, chosen.node, is_ready=lambda: plugins.is_ready and vmis.synced.is_set(), kvm=configuration.kvm,
-        clock=clock)
+        clock=clock, cluster_model=lambda: configuration.current.cpu_model)
 
     async def work() -> None:
         known = (*vmis.store, *incoming.store)
