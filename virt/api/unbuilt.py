@@ -57,9 +57,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T3", "downward metrics", "domain.devices.downwardMetrics volumes[].downwardMetrics"),
         ("T3", "sound and video devices", "domain.devices.sound domain.devices.video"),
         ("T3", "LUN pass-through", "domain.devices.disks[].lun"),
-        ("T3", "device addresses and tags",
-         "domain.devices.disks[].tag domain.devices.interfaces[].tag "
-         "domain.devices.interfaces[].acpiIndex domain.devices.hostDevices[].tag domain.devices.gpus[].tag"),
+        ("T3", "ACPI index of interfaces", "domain.devices.interfaces[].acpiIndex"),
         ("T3", "disk block sizes", "domain.devices.disks[].blockSize"),
         ("T3", "network binding plugins",
          "domain.devices.interfaces[].passtBinding domain.devices.interfaces[].binding"),

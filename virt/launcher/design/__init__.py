@@ -10,6 +10,7 @@ from virt.launcher.design.disks import disk_targets
 from virt.launcher.design.errors import DesignConflict, DesignError
 from virt.launcher.design.merging import merged
 from virt.launcher.design.request import DiskSource, Prepared, Request, Step
+from virt.launcher.design.tags import TaggedDevice
 from virt.launcher.domain import Domain
 from virt.rpc.messages import HostFacts
 
@@ -20,6 +21,7 @@ __all__ = [
     "DiskSource",
     "Prepared",
     "Request",
+    "TaggedDevice",
     "disk_targets",
     "domain_for",
     "merged",
