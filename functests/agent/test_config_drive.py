@@ -61,8 +61,8 @@ def test_a_config_drive_says_the_same_after_a_restart(space: Space, cluster: Clu
 @pytest.mark.case("AGT-019")
 def test_a_config_drive_tells_where_tagged_devices_are(space: Space, cluster: Cluster) -> None:
     """
-    Preconditions: a guest with a card, a virtio disk and a SCSI disk that have tags, one of each kind that has none, and
-        a watchdog, which is behind a bridge for conventional PCI.
+    Preconditions: a guest with a card, a virtio disk and a SCSI disk that have tags, a virtio disk that has none, and a
+        watchdog, which is behind a bridge for conventional PCI.
     Steps: boot it; read the drive's meta_data.json in the guest, and look where its kernel sees the devices.
     Expected: user_data and network_data.json are the same bytes; three devices, each with its tag at the guest's own
         address of it: the card with its MAC, the disks with their serials; no other one.
@@ -79,12 +79,12 @@ def test_a_config_drive_tells_where_tagged_devices_are(space: Space, cluster: Cl
     _, shell = space.boot(manifest)
     shell.succeed(f"mount -o ro {guest.disk(shell, 'drive')} /mnt")
     told = json.loads(shell.succeed(f"cat {LATEST}/meta_data.json"))["devices"]
-    disks = {name: guest.disk(shell, name).rpartition("/")[2] for name in ("logs", "data")}
-    unit = shell.succeed(f"basename $(readlink -f /sys/block/{disks['data']}/device)").split(":")[-1]
+    logs = guest.disk(shell, "logs").rpartition("/")[2]
+    unit = shell.succeed("basename $(readlink -f /sys/block/sda/device)").split(":")[-1]
     assert told == [
         {"type": "nic", "bus": "pci", "address": _pci_address(shell, "/sys/class/net/eth0"), "tags": ["front"],
          "mac": shell.succeed("cat /sys/class/net/eth0/address")},
-        {"type": "disk", "bus": "pci", "address": _pci_address(shell, f"/sys/block/{disks['logs']}"),
+        {"type": "disk", "bus": "pci", "address": _pci_address(shell, f"/sys/block/{logs}"),
          "tags": ["Logs, ä"], "serial": "logs"},
         {"type": "disk", "bus": "scsi", "address": f"0:0:0:{unit}", "tags": ["data"], "serial": "data"},
     ]
