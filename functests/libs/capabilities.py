@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from functests.libs.cluster import Cluster
+from functests.libs.nodes import Node, Nodes
 from functests.libs.rest import Rest
 
 FILE = Path(__file__).parents[2] / "artifacts" / "capabilities.json"
@@ -67,6 +68,7 @@ def measured(cluster: Cluster, admin: Rest) -> dict[str, Capability]:
         **of_status(cluster),
         **of_nodes(nodes),
         **of_api(groups, [item["metadata"] for item in classes], dict(cluster.capabilities)),
+        "mdev": of_machines([Nodes(cluster)[name] for name in cluster.machines]),
         "sriov": _agreed("sriov", cluster.capabilities, lambda: _offering(nodes, "intel.com/net1")),
         "kvm": _agreed("kvm", cluster.capabilities, lambda: _offering(nodes, "devices.kubevirt.io/kvm")),
     }
@@ -103,6 +105,16 @@ def of_nodes(nodes: list[Mapping[str, Any]]) -> dict[str, Capability]:
         "post-copy": Capability(_offering(nodes, _USERFAULTFD), f"whether nodes offer {_USERFAULTFD}"),
         "hostdev": Capability(bool(devices), f"devices that nodes offer: {', '.join(devices) or 'none'}"),
     }
+
+
+def of_machines(machines: list[Node]) -> Capability:
+    """Whether workers that are virtual machines have the kernel's sample driver of mediated devices."""
+    if not machines:
+        return Capability(False, "no worker is a virtual machine")
+    look = "test -d /sys/class/mdev_bus/mtty || modprobe --dry-run --quiet mtty"
+    lacking = [node.name for node in machines if node.try_run(look)[0] != 0]
+    said = f"its kernel has no module mtty: {', '.join(lacking)}" if lacking else "module mtty is there"
+    return Capability(not lacking, said)
 
 
 def of_api(groups: set[str], classes: list[Mapping[str, Any]], told: Mapping[str, bool]) -> dict[str, Capability]:
