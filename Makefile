@@ -9,15 +9,15 @@ NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
 
 .DEFAULT_GOAL := help
 .PHONY: bootstrap catalogue check cluster-down cluster-logs cluster-sync cluster-up doctor functest functest-changed
-.PHONY: functest-flake help lint mutations report status test unit
+.PHONY: functest-flake help lint mutations report sriov-core status test unit
 
 bootstrap: $(READY)  ## make .venv with the pinned packages
 
 $(READY): requirements.lock scripts/bootstrap
 	scripts/bootstrap
 
-cluster-up: $(READY)  ## bring the dev cluster up; LANE=sriov: with a worker that has SR-IOV cards
-	$(PYTHON) -m cluster_up up $(if $(filter sriov,$(LANE)),--machines 1)
+cluster-up: $(READY)  ## bring the dev cluster up; LANE=sriov: with a worker that has SR-IOV cards, MACHINES=2: two
+	$(PYTHON) -m cluster_up up $(if $(filter sriov,$(LANE)),--machines $(or $(MACHINES),1))
 
 cluster-down: $(READY)  ## take the dev cluster away; the cache stays
 	$(PYTHON) -m cluster_up down
@@ -48,6 +48,9 @@ functest-flake: $(READY)  ## one test many times: TEST=functests/console/test_co
 
 functest-changed: $(READY)  ## tests that a change touches or affects, five times in random order; BASE=main
 	$(PYTHON) -m functests.scheduling.changed $(if $(BASE),--base $(BASE)) -- $(PARALLEL)
+
+sriov-core: $(READY)  ## lane sriov-core with a worker for it, where 8 GiB of memory are free
+	$(PYTHON) -m functests.scheduling.core
 
 report: $(READY)  ## verdict of the last functional run
 	$(PYTHON) -m functests.verdict

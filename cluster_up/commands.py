@@ -18,8 +18,9 @@ from cluster_up.config.types import Config
 from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster, NoCluster
 from cluster_up.images import registry
 from cluster_up.kube import Kube
+from cluster_up.machines import room
 from cluster_up.providers.api import Existence
-from cluster_up.providers.choice import machines_of, provider_of
+from cluster_up.providers.choice import machines_of, missing_machines, provider_of
 from cluster_up.providers.kind import KindProvider
 from cluster_up.state import State
 
@@ -37,6 +38,8 @@ def up(config: Config, *, until: str | None, force: bool) -> None:
             if not force:
                 _refuse_unfit_machine()
             _refuse_foreign(config.name)
+        if not force:
+            _refuse_lack_of_memory(config)
         leftovers.sweep()
         _up(config, state, folder, until)
 
@@ -164,6 +167,13 @@ def _refuse_changes(config: Config, state: State) -> None:
     ]
     if faults:
         raise ConfigError(faults)
+
+
+def _refuse_lack_of_memory(config: Config) -> None:
+    """Machines that do not fit would not be refused by anybody, but end in the middle of a test, or end others."""
+    missing = missing_machines(config)
+    if missing and (lack := room.lack(missing, room.available_mib())):
+        raise DoctorFailed(lack)
 
 
 def _refuse_foreign(name: str) -> None:

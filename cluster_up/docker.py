@@ -61,6 +61,11 @@ def import_root(tar: Path, tag: str) -> None:
     run("import", tar, tag, deadline_s=600)
 
 
+def load(archive: Path) -> None:
+    """Take the images of an archive, with their tags."""
+    run("load", "--quiet", "--input", archive, deadline_s=900)
+
+
 def push(image: str, reference: str) -> None:
     """Push a local image as ``reference``. The engine keeps no name with a registry in it: ports come and go."""
     run("tag", image, reference)

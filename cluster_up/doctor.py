@@ -9,8 +9,11 @@ from pathlib import Path
 
 from cluster_up import cards, engine, kvm, limits, paths
 from cluster_up.actions import requirements
+from cluster_up.config.types import Config
 from cluster_up.errors import EngineError, EngineHung
 from cluster_up.images import golang, programs
+from cluster_up.machines import room
+from cluster_up.machines.model import MOST_MACHINES
 
 _LEAST_DISK_GIB = 12
 _LEAST_MEMORY_GIB = 6
@@ -135,9 +138,17 @@ def _machines() -> Check:
     """What a worker that is a virtual machine needs (docs/sriov-lane.md)."""
     if not Path("/dev/net/tun").exists():
         return Check("machines", "warn", "no /dev/net/tun", "as root: modprobe tun; only LANE=sriov needs it")
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2**30
-    text = f"KVM {'runs' if kvm.is_usable() else 'does not run'} guests"
-    return Check("machines", "ok", f"possible (LANE=sriov): {text}, {free:.0f} GiB of memory unused")
+    return room_for_machines(room.available_mib(), f"KVM {'runs' if kvm.is_usable() else 'does not run'} guests")
+
+
+def room_for_machines(free_mib: int, about: str) -> Check:
+    """Pure: how many of them this computer has the memory for now."""
+    size = Config().machine_memory_mib
+    count = min(free_mib // room.needed_mib(size), MOST_MACHINES)
+    text = f"{about}, {free_mib / 1024:.1f} GiB of memory available: room for {count} of {size}Mi (LANE=sriov)"
+    if count == 0:
+        return Check("machines", "warn", text, "stop something, or a smaller one: VIRT_CLUSTER_MACHINE_MEMORY")
+    return Check("machines", "ok", text)
 
 
 _QUICK: tuple[Callable[[], Check], ...] = (_cpus, _memory, _disk, _open_files, _limits, _go, _programs, _engine)

@@ -9,12 +9,11 @@ from typing import Any
 from cluster_up.config.types import Config
 from cluster_up.images.programs import KUBERNETES_VERSIONS
 from cluster_up.machines.model import LEAST_MEMORY_MIB as LEAST_MACHINE_MIB
-from cluster_up.machines.model import MOST_CARDS
+from cluster_up.machines.model import MOST_CARDS, MOST_MACHINES
 
 _MEMORY = re.compile(r"(\d+)(Mi|Gi)")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 LEAST_MEMORY_MIB = 4096
-MOST_MACHINES = 1
 
 
 @dataclass(frozen=True)

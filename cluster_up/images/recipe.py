@@ -18,6 +18,7 @@ from cluster_up.paths import cache_root
 
 RECIPES = Path(__file__).parent / "recipes"
 DIGITS = 16
+EPOCH = 1767225600                       # 2026-01-01 UTC: the time of what a recipe makes and no package dates
 _whole: set[Path] = set()                # folders that this process has looked at: once is enough
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster_up.machines import stick
-from cluster_up.machines.model import Machine
+from cluster_up.machines.model import MOST_MACHINES, Machine
 
 # TCG has all of it, and an old model hides what the emulation would do slowly.
 _EMULATED_CPU = "Nehalem"
@@ -20,9 +20,11 @@ _EMULATED_ARGUMENTS = "mitigations=off nokaslr tsc=reliable no_timer_check"
 
 @dataclass(frozen=True)
 class Files:
-    """``folder`` has vmlinux, initrd and the machine's own disk.img and stick.img; sockets are made in it."""
+    """``folder`` has vmlinux, initrd and the machine's own disk.img and stick.img; sockets are made in it. ``wire``:
+    folder of the sockets by which the machines of a cluster reach each other."""
 
     folder: Path
+    wire: Path
 
     @property
     def kernel(self) -> Path:
@@ -55,7 +57,7 @@ _SPARE = ("pci-testdev", "edu")
 
 
 def argv(machine: Machine, files: Files, *, kvm: bool) -> list[str]:
-    """The PFs of one machine see each other, and nobody else."""
+    """The PFs of all machines of the cluster see each other, and nobody else."""
     words = [
         "qemu-system-x86_64", "-name", machine.name,
         "-machine", "q35,kernel-irqchip=split",
@@ -82,6 +84,7 @@ def argv(machine: Machine, files: Files, *, kvm: bool) -> list[str]:
             "-netdev", f"hubport,id=card{card},hubid=1",
             "-device", f"igb,bus=port{card},netdev=card{card},mac={machine.card_mac(card)}",
         ]
+    words += _wires(machine, files.wire)
     for number, device in enumerate(_SPARE, machine.cards + 1):
         port = f"port{number}"
         words += ["-device", f"pcie-root-port,id={port},chassis={number}", "-device", f"{device},bus={port}"]
@@ -96,6 +99,20 @@ def _usb(machine: Machine, files: Files, *, number: int) -> list[str]:
         "-drive", f"file={files.stick},format=raw,if=none,id=stick,readonly=on",
         "-device", f"usb-storage,bus=usb.0,drive=stick,serial={serial}",
     ]
+
+
+def _wires(machine: Machine, folder: Path) -> list[str]:
+    """The hub of the first machine is everybody's: it listens for all others that there may be, each of which keeps
+    trying to reach it. A machine that is not there is a cable that is not plugged in."""
+    is_first = machine.number == 1
+    words = []
+    for number in range(2, MOST_MACHINES + 1) if is_first else (machine.number,):
+        side = "server=on" if is_first else "server=off,reconnect-ms=1000"
+        words += [
+            "-netdev", f"stream,id=wire{number},addr.type=unix,addr.path={folder / str(number)}.sock,{side}",
+            "-netdev", f"hubport,id=plug{number},hubid=1,netdev=wire{number}",
+        ]
+    return words
 
 
 def _forwarded(port: int) -> str:

@@ -28,7 +28,7 @@ _PACKAGES = ("iproute2", "qemu-system-x86", "socat")
 _RECIPE = RECIPES / "machine"
 _SUITE = "trixie"                      # bookworm's QEMU has no igb
 ON_MACHINE = "/on-machine"
-_INSIDE = Path("/machine")
+_INSIDE, _WIRE = Path("/machine"), Path("/wire")
 _BOOT_S = 900.0                        # under emulation, on a machine that others use too
 _RUN = ["sh", "/start.sh"]
 # A quarter of what a node of kind has: an emulated machine is never idle, and few tests are for it.
@@ -64,6 +64,8 @@ class Containers:
         place = self._folder / machine.name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
+        wire = self._folder / "wire"
+        wire.mkdir(exist_ok=True)
         for name in ("vmlinux", "initrd", "disk.img"):
             host.run(["cp", "--sparse=always", made / name, place / name], deadline_s=300)
         (place / "stick.img").write_bytes(stick.content(machine.name))
@@ -77,9 +79,10 @@ class Containers:
             "--label", f"{LABEL}={self._cluster}", "--label", f"{docker.LABEL}={self._cluster}",
             "--cpu-shares", _SHARES,
             "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun", *(["--device", "/dev/kvm"] if kvm else []),
-            "--volume", f"{place}:{_INSIDE}", "--volume", f"{place / 'start.sh'}:/start.sh:ro",
+            "--volume", f"{place}:{_INSIDE}", "--volume", f"{wire}:{_WIRE}",
+            "--volume", f"{place / 'start.sh'}:/start.sh:ro",
             "--volume", f"{place / 'on-machine'}:{ON_MACHINE}:ro",
-            image_of_qemu, *_RUN, *command.argv(machine, Files(_INSIDE), kvm=kvm),
+            image_of_qemu, *_RUN, *command.argv(machine, Files(_INSIDE, _WIRE), kvm=kvm),
         )  # fmt: skip
         self._await(machine.name)
 

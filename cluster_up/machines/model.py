@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+MOST_MACHINES = 2
 MOST_CARDS = 4
 ROLE = "machine"               # of its node; "worker" is what tests may use as they like
 CARD_FUNCTIONS = 7            # of QEMU's igb

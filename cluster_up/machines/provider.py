@@ -72,6 +72,10 @@ class WithMachines:
         missing = (NodeView(name, ROLE, "", running=False) for name in self._wanted if name not in there)
         return (*self._nodes.nodes(), *sorted((*there.values(), *missing), key=lambda view: view.name))
 
+    def machines(self) -> tuple[NodeView, ...]:
+        """All that exist, wanted or not."""
+        return self._hosts.views()
+
     def create(self, config: Config, image: str, registry_port: int) -> None:
         """A machine that is there already is a node of a cluster that is gone."""
         for view in self._hosts.views():

@@ -1,8 +1,8 @@
 """The provider of a cluster: nodes of kind, and beside them the machines that its state names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from cluster_up import docker, kvm, paths
+from cluster_up import docker, engine, kvm, paths
 from cluster_up import state as states
 from cluster_up.config.types import Config
 from cluster_up.images import components
@@ -31,15 +31,25 @@ def _bases() -> list[str]:
     return sorted(name for name in names if docker.has_image(name))
 
 
+def _wanted(cluster: str, known: Sequence[Machine]) -> list[model.Machine]:
+    return [model.Machine(cluster, each.number, each.memory_mib, each.cpus, each.cards) for each in known]
+
+
+def missing_machines(config: Config) -> list[model.Machine]:
+    """Those that ``up`` would start. Where no engine answers, none runs."""
+    wanted = _wanted(config.name, machines_of(config))
+    if not wanted or engine.fault() is not None:
+        return wanted
+    running = {view.name for view in provider_of(State(name=config.name)).machines() if view.running}
+    return [machine for machine in wanted if machine.name not in running]
+
+
 def provider_of(state: State, log: Callable[[str], None] = lambda line: None) -> WithMachines:
     nodes = KindProvider(state.name, log)
     hosts = Containers(state.name, nodes.network, nodes.folder, kvm=kvm.is_usable, baked=_bases, log=log)
     membership = Membership(state.name, nodes, hosts, lambda: Kube(nodes.kubeconfig), log)
-    wanted = [
-        model.Machine(state.name, each.number, each.memory_mib, each.cpus, each.cards) for each in state.machines
-    ]
     return WithMachines(
-        nodes, hosts, wanted,
+        nodes, hosts, _wanted(state.name, state.machines),
         image=lambda: (states.read(state.name) or state).node_image,       # one that `up` has made meanwhile
         join=membership.join, leave=membership.leave,
     )  # fmt: skip

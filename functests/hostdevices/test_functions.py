@@ -17,6 +17,7 @@ MAC = "de:ad:00:00:be:ef"
 _GIB = 2**30
 
 
+@pytest.mark.sriov_core
 @pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)
 @pytest.mark.case("SRI-001")
 def test_every_function_is_offered(admin: Rest, nodes: Nodes, cluster: Cluster) -> None:
@@ -46,6 +47,7 @@ def test_every_function_is_offered(admin: Rest, nodes: Nodes, cluster: Cluster) 
     assert claims.wrong(found) == ""
 
 
+@pytest.mark.sriov_core
 @pytest.mark.demand(vcpus=1, memory_mib=1500, boots=1, seconds=240)
 @pytest.mark.case("SRI-002")
 @pytest.mark.case("SRI-003")

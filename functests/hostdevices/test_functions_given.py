@@ -16,6 +16,7 @@ MAC, OTHER = "de:ad:00:00:00:09", "de:ad:00:00:00:0a"
 VLAN = 7
 
 
+@pytest.mark.sriov_core
 @pytest.mark.demand(vcpus=1, memory_mib=3000, boots=1, seconds=300)
 @pytest.mark.case("SRI-008")
 def test_a_guest_waits_while_all_functions_are_taken(space: Space, nodes: Nodes, cluster: Cluster) -> None:
@@ -42,6 +43,7 @@ def test_a_guest_waits_while_all_functions_are_taken(space: Space, nodes: Nodes,
     space.wait_running("late", within_s=functions.patient(2))
 
 
+@pytest.mark.sriov_core
 @pytest.mark.demand(vcpus=1, memory_mib=1500, boots=1, seconds=240)
 @pytest.mark.case("SRI-009")
 def test_a_killed_guest_gives_its_function_back_as_it_was(space: Space, nodes: Nodes, cluster: Cluster) -> None:
@@ -95,6 +97,8 @@ def test_a_function_stays_when_agents_restart(
 
     node.run("systemctl restart kubelet")
     stack.kill(agent)
+    # Not before the kubelet has told of it: what the API says until then is of the time before.
+    stack.wait_restarted(agent, within_s=functions.patient())
     stack.wait_well(within_s=functions.patient())
     patience.eventually(
         "all are offered again", lambda: admin.get(path).ok()["status"]["allocatable"].get(RESOURCES["pf1"]),

@@ -17,7 +17,7 @@ from functests.libs.nodes import Node, Nodes
 from functests.libs.rest import Rest
 
 FILE = Path(__file__).parents[2] / "artifacts" / "capabilities.json"
-_CORE_DEVICES = ("kvm", "tun", "vhost-net", "vhost-vsock", "userfaultfd")
+_CORE_DEVICES = ("kvm", "tun", "vhost-net", "vhost-vsock", "userfaultfd", "container-disk")
 _USERFAULTFD = "devices.kubevirt.io/userfaultfd"
 
 

@@ -195,7 +195,8 @@ class Console:
             interrupt = "\x03" if attempt % INTERRUPT_EVERY == 0 else ""
             self.send(f"{interrupt}\necho sh''ell-{marker}\n")
             try:
-                self.wait_for(f"\nshell-{marker}", within_s=2, since=since)
+                # An answer that comes later is none: what was typed meanwhile would be in the next command's way.
+                self.wait_for(f"\nshell-{marker}", within_s=max(2.0, within_s / 60), since=since)
                 return self
             except ConsoleError:
                 if self.closed or PANIC.search(self._received) or time.monotonic() > deadline:

@@ -15,6 +15,7 @@ from functests.libs.cluster import Cluster
 from functests.libs.console import Console
 from functests.libs.kube import Object, Space
 from functests.libs.nodes import Node
+from functests.libs.rest import Rest
 from functests.libs.slots import SLOTS
 
 GROUP, PLURAL = "k8s.cni.cncf.io", "network-attachment-definitions"
@@ -67,6 +68,12 @@ def boot(space: Space, manifest: Manifest) -> tuple[Object, Console]:
         return vmi, space.console(name).login(within_s=patient())
     finally:
         SLOTS.give(f"{space.name}/{name}")
+
+
+def offered(admin: Rest, node: str) -> dict[str, int]:
+    """How many functions of each card the node has to give to pods, by resource."""
+    found = admin.get(f"/api/v1/nodes/{node}").ok()["status"]["allocatable"]
+    return {resource: int(found.get(resource, "0")) for resource in RESOURCES.values()}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,10 @@ nft list tables | grep -vE ' (nat|mangle|filter|raw|security|kube-proxy)$' | whi
   echo "$word $family $name"; nft -n list table "$family" "$name" | sed "s/^/  $name: /"; done
 echo @loop; grep -H . /sys/block/loop*/loop/backing_file
 echo @file; find /var/run/kubevirt* -mindepth 1
+echo @pci; cd /sys/bus/pci/devices
+find ./*/ -maxdepth 1 -type l '(' -name driver -o -name iommu_group -o -name physfn ')' -printf '%h %f %l\n'
+ls /dev/vfio | grep '^[0-9]' | sed 's#^#/dev/vfio/#'
+[ ! -d /dev/vfio ] || find /proc/[0-9]*/fd -lname '/dev/vfio/[0-9]*' -printf '%p %l\n'
 echo @folder; ls /var/lib/kubelet/pods
 echo @log; ls /var/log/pods
 echo @end
@@ -93,7 +97,7 @@ class _Node:
     def items(self) -> Iterator[tuple[Item, str]]:
         """Each item with its owner, "" when unknown."""
         readers: tuple[Callable[[], Iterator[tuple[str, str, str]]], ...] = (
-            self._processes, self._links, self._mounts, self._paths,
+            self._processes, self._links, self._mounts, self._paths, self._functions,
         )
         for read in readers:
             for kind, name, owner in read():
@@ -149,6 +153,24 @@ class _Node:
             yield "loop device", f"{file.split('/')[3]} on {backing}", uid_in(backing)
         for rule in _rules(self.part.get("nft", [])):
             yield "nft", rule, uid_in(rule)
+
+    def _functions(self) -> Iterator[tuple[str, str, str]]:
+        """PCI functions that are for guests, by their driver and group; /dev/vfio, and who has which group open."""
+        known: dict[str, dict[str, str]] = {}
+        for line in self.part.get("pci", []):
+            place, _, rest = line.partition(" ")
+            name, _, target = rest.partition(" ")
+            if place.startswith("./"):
+                known.setdefault(place.strip("./"), {})[name] = target.rsplit("/", 1)[-1]
+            elif place.startswith("/proc/"):
+                pid = place.split("/")[2]
+                yield "open VFIO group", f"{rest} in process {pid}", self.pids.get(pid, "")
+            else:
+                yield "device node", place, ""
+        for address, links in known.items():
+            driver = links.get("driver", "none")
+            if "physfn" in links or driver == "vfio-pci":
+                yield "PCI function", f"{address} driver {driver} IOMMU group {links.get('iommu_group', 'none')}", ""
 
     def pods(self) -> Mapping[str, str]:
         """The kubelet's log folders are called <namespace>_<pod>_<uid>."""

@@ -10,8 +10,10 @@ from cluster_up import state as states
 from cluster_up.config.types import Config
 from cluster_up.doctor import Check
 from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster
+from cluster_up.machines import room
+from cluster_up.machines.provider import WithMachines
 from cluster_up.providers import choice
-from cluster_up.providers.api import Existence
+from cluster_up.providers.api import Existence, NodeView
 from cluster_up.providers.kind import KindProvider
 from cluster_up.state import State
 
@@ -60,8 +62,34 @@ def test_another_size_for_a_machine_that_is_there(monkeypatch: pytest.MonkeyPatc
     states.write(known)
     with pytest.raises(ConfigError, match="machine 1 of cluster 't' has 4096Mi, 2 and 2"):
         commands.up(replace(config, machine_memory_mib=8192), until=None, force=False)
+    monkeypatch.setattr(commands, "missing_machines", lambda config: [])
     begun: list[int] = []
     monkeypatch.setattr(commands, "_up", lambda config, *args: begun.append(config.machines))
     commands.up(config, until=None, force=False)
     commands.up(replace(config, machines=0, machine_memory_mib=8192), until=None, force=False)      # it goes
     assert begun == [1, 0]
+
+
+def test_machines_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that run already have their memory."""
+    monkeypatch.setattr(KindProvider, "existence", lambda self: Existence.ABSENT)
+    monkeypatch.setattr(room, "available_mib", lambda: 5000)
+    running: list[NodeView] = []
+    monkeypatch.setattr(WithMachines, "machines", lambda self: tuple(running))
+    config = Config(name="t", machines=2)
+    with pytest.raises(DoctorFailed, match=r"t-machine 4096Mi, t-machine2 4096Mi need 8704 MiB .* 5000 MiB"):
+        commands.up(config, until=None, force=False)
+    assert not paths.cluster_folder("t").exists()
+    begun: list[int] = []
+    monkeypatch.setattr(commands, "_up", lambda config, *args: begun.append(config.machines))
+    commands.up(config, until=None, force=True)
+    running.append(NodeView("t-machine", "machine", "172.18.0.4", True))
+    commands.up(config, until=None, force=False)
+    assert begun == [2, 2]
+
+
+def test_doctor_tells_how_many_machines_fit() -> None:
+    found = [doctor.room_for_machines(mib, "KVM runs guests") for mib in (4000, 5000, 64000)]
+    assert [(each.verdict, each.value.partition("room for ")[2][:1]) for each in found] == [
+        ("warn", "0"), ("ok", "1"), ("ok", "2")]
+    assert "VIRT_CLUSTER_MACHINE_MEMORY" in found[0].fix

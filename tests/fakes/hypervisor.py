@@ -8,6 +8,7 @@ from typing import Any
 
 from virt.launcher.libvirt_conn import (
     AgentChanged,
+    DeviceGone,
     InvalidDomain,
     JobProgress,
     Lifecycle,
@@ -26,7 +27,7 @@ PPM = b"P6\n2 1\n255\n" + bytes(6)
 
 class FakeHypervisor:
     """``obeys_power_button`` False: a guest that ignores it. ``agent``: answers by command, None for no agent.
-    ``silence``: raised instead of a state."""
+    ``silence``: raised instead of a state. ``holds_devices``: a guest that does not let go of them."""
 
     def __init__(self) -> None:
         self.states: dict[str, tuple[DomainState, str]] = {}
@@ -35,6 +36,8 @@ class FakeHypervisor:
         self.obeys_power_button = True
         self.refusal: Exception | None = None
         self.silence: Exception | None = None
+        self.holds_devices = False
+        self.held: list[str] = []               # aliases of devices that it was asked for
         self.agent: dict[str, Any] | None = None
         self.migrations: list[MigrationRequest] = []
         self.job: JobProgress | None = None
@@ -137,6 +140,27 @@ class FakeHypervisor:
 
     async def set_guest_time(self, domain: str) -> None:
         self._running(domain, "set_guest_time")
+
+    async def attach_device(self, domain: str, xml: str) -> None:
+        self._running(domain, "attach")
+        self.xml[domain] = self.xml[domain].replace("</devices>", f"{xml}</devices>")
+
+    async def detach_device(self, domain: str, alias: str) -> None:
+        self._running(domain, f"detach {alias}")
+        if f"<alias name='{alias}'/>" not in self.xml[domain].replace('"', "'"):
+            raise NoDevice(f"no device found with alias '{alias}'")
+        self.held.append(alias)
+        if not self.holds_devices:
+            self.let_go(domain)
+
+    def let_go(self, domain: str) -> None:
+        """The guest gives the devices that it was asked for."""
+        held, self.held = self.held, []
+        for alias in held:
+            self.xml[domain] = re.sub(
+                rf"<hostdev\b(?:(?!</hostdev>).)*<alias name=['\"]{alias}['\"]/>.*?</hostdev>", "", self.xml[domain],
+                flags=re.DOTALL)
+            self.say(DeviceGone(domain, alias))
 
     async def migrate(self, domain: str, request: MigrationRequest) -> None:
         self._running(domain, "migrate")

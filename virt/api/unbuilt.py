@@ -79,7 +79,6 @@ MACHINE_SPEC: tuple[Unbuilt, ...] = (
     Unbuilt("dataVolumeTemplates[]", "T2", "DataVolumes"),
     Unbuilt("instancetype", "T2", "instance types"),
     Unbuilt("preference", "T2", "preferences"),
-    Unbuilt("updateVolumesStrategy", "T3", "volume migration", values=("Migration",)),
 )
 
 MIGRATION_SPEC: tuple[Unbuilt, ...] = (

@@ -15,6 +15,7 @@ from virt.apiserver.refusal import RefusedError, bad_request, conflict, internal
 
 FINAL = ("Succeeded", "Failed")
 FORCED_GRACE_S = 1          # "kill at once" still lets the launcher close its disks
+_RECOVERY = "VM recovery required"
 _GRACE = pointer("spec", "terminationGracePeriodSeconds")
 _REQUESTS = pointer("status", "stateChangeRequests")
 
@@ -86,6 +87,9 @@ def restart(
     if vmi is None:
         raise _conflict(vm, "VM is not running: Halted")
     _refuse_manual_recovery(vm)
+    if vm.status.volume_update_state is not None and vm.status.volume_update_state.volume_migration_state is not None:
+        raise _conflict(vm, f"{_RECOVERY}: its volumes are being changed, and it cannot start from half a copy; wait "
+                            "for the end of that, or set the volumes back")
     grace = () if options.grace_period_seconds is None else (_graced(vmi, FORCED_GRACE_S),)
     return (*grace, _requests(vm, _ending(vmi), v1.VirtualMachineStateChangeRequest(action="Start")))
 
@@ -128,7 +132,7 @@ def _graced(vmi: v1.VirtualMachineInstance, seconds: int) -> Write:
 
 def _refuse_manual_recovery(vm: v1.VirtualMachine) -> None:
     if conditions.is_true(vm.status.conditions, "ManualRecoveryRequired"):
-        raise _conflict(vm, "VM needs manual recovery: a change of its volumes was not completed")
+        raise _conflict(vm, f"{_RECOVERY}: a change of its volumes was not completed; set them back to those it had")
 
 
 def _conflict(vm: v1.VirtualMachine, why: str) -> RefusedError:

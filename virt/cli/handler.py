@@ -151,7 +151,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         Source(SourcePorts(migration_certs.client), recorder, clock),
         Target(
             client, incoming, networks, TargetPorts(peer_certs.server), recorder, address=chosen.address,
-            facts=configuration.facts, clock=clock),
+            facts=configuration.facts, clock=clock, devices=devices),
         incoming,
     )
     reconciler = VmiReconciler(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from virt.api import clusterconfig, core, names, v1
+from virt.api import clusterconfig, core, names, passthrough, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import (
     DISRUPTION_BUDGET,
@@ -26,11 +26,11 @@ from virt.controller.migration import policy
 from virt.controller.migration.controller import MigrationReconciler, PhaseEntered
 from virt.controller.migration.metrics import MigrationCollector
 from virt.controller.node.controller import NodeReconciler
+from virt.controller.updates.controller import UpdateReconciler
 from virt.controller.vm import controller as vm_controller
 from virt.controller.vm.controller import MachineReconciler
 from virt.controller.vmi import controller as vmi_controller
 from virt.controller.vmi.controller import Caches, InstanceReconciler
-from virt.controller.vmi.pod import hostdevices
 from virt.kube.client import Client, Selector
 from virt.kube.controller import Controller
 from virt.kube.events import EventRecorder
@@ -73,10 +73,11 @@ class Controllers:
         self._namespaces = Informer(client, NAMESPACE, clock=clock)
         self._recorders = {
             name: EventRecorder(client, f"{name}-controller", clock=clock)
-            for name in ("virtualmachine", "virtualmachineinstance", "migration", "evacuation", "node")
+            for name in (
+                "virtualmachine", "virtualmachineinstance", "migration", "evacuation", "workload-update", "node")
         }
         machines = MachineReconciler(
-            client, self.caches, self._recorders["virtualmachine"], clock=clock,
+            client, self.caches, self._recorders["virtualmachine"], self.config, clock=clock,
             **({"chance": chance} if chance else {}),
         )
         instances = InstanceReconciler(
@@ -90,10 +91,12 @@ class Controllers:
         )
         evacuations = EvacuationReconciler(
             client, self.caches, self._migrations, self._recorders["evacuation"], self.config, clock=clock)
+        updates = UpdateReconciler(
+            client, self.caches, self._migrations, self._recorders["workload-update"], clock=clock)
         nodes = NodeReconciler(client, self.caches.nodes, self._recorders["node"], clock=clock)
         self._controllers = (
             self._machines(machines), self._instances(instances), self._moves(migrations),
-            self._evacuations(evacuations), self._nodes(nodes),
+            self._evacuations(evacuations), self._updates(updates), self._nodes(nodes),
             self._leftovers(BudgetReconciler(client, self._budgets)),
         )
 
@@ -168,6 +171,12 @@ class Controllers:
         controller.watches(self.caches.nodes, reconciler.keys_of_node)
         return controller
 
+    def _updates(self, reconciler: UpdateReconciler) -> Controller:
+        controller = Controller("workload-update", reconciler.reconcile)
+        controller.watches(self.caches.vmis, lambda vmi: (key_of(vmi),))
+        controller.watches(self._migrations, migration_controller.key_of_vmi)
+        return controller
+
     def _leftovers(self, reconciler: BudgetReconciler) -> Controller:
         controller = Controller("budget", reconciler.reconcile)
         controller.watches(self._budgets, lambda budget: (key_of(budget),))
@@ -182,7 +191,7 @@ class Controllers:
         """VMIs whose pod may have to wait until a device is permitted."""
         return tuple(
             key_of(vmi) for vmi in self.caches.vmis.store
-            if vmi.status.phase in ("", "Pending") and hostdevices.has_any(vmi.spec)
+            if vmi.status.phase in ("", "Pending") and passthrough.has_any(vmi.spec)
         )
 
     def _released(self, vm: v1.VirtualMachine) -> tuple[str, ...]:

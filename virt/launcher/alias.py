@@ -2,6 +2,8 @@
 
 ALIAS_PREFIX = "ua-"                # libvirt keeps aliases that start so
 
+FUNCTION = "sriov-"                 # begins the names of virtual functions: the same name may stand in several lists
+
 
 def alias(name: str) -> str:
     """libvirt's alias of the device with this name in the spec."""

@@ -36,11 +36,13 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Draft(msgspec.Struct, frozen=True, tag=True):
-    """``disks``: device names and sizes by volume, in the order of the spec. ``tells_places``: the guest is told where
-    libvirt places its devices, so the draft is to be made again with that."""
+    """``disks``: device names and sizes by volume, in the order of the spec. ``functions``: libvirt's description of
+    each virtual function, by the interface's name. ``tells_places``: the guest is told where libvirt places its
+    devices, so the draft is to be made again with that."""
 
     xml: str
     disks: tuple[DiskTarget, ...] = ()
+    functions: Mapping[str, str] = {}
     tells_places: bool = False
 
 

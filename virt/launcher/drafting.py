@@ -30,9 +30,12 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
             disks=sources, kernel=boot.kernel, initrd=boot.initrd, interfaces=order.sync.interfaces,
             functions=order.sync.functions, devices=order.devices)
         designed = design.domain_for(vmi, order.sync.facts, prepared)
+        functions = design.by_interface(designed)
         if order.placed:
             placed = domain.from_xml(order.placed)
             tagged = tags.devices(vmi, designed, placed, order.sync.functions)
+            # One that leaves and comes back is where the guest was told.
+            functions = {**functions, **design.by_interface(placed)}
             sources = await replace(disks, tagged=tagged).prepare(vmi)
         return Draft(
             order.placed or domain.to_xml(designed),
@@ -43,6 +46,7 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
                 )
                 for each in design.disk_targets(vmi) if each.volume in sources
             ),
+            {name: domain.host_device_xml(device) for name, device in functions.items()},
             tells_places=not order.placed and tags.are_told(vmi),
         )  # fmt: skip
     except msgspec.MsgspecError as error:

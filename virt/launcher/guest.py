@@ -5,7 +5,7 @@ Events only say "look": the state that is told is always one that was read (leve
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -122,6 +122,9 @@ class Guest:
 
     async def learn_migration(self, report: MigrationReport) -> None:
         await self._become(msgspec.structs.replace(self.status, migration=report))
+
+    async def learn_missing(self, functions: Mapping[str, str]) -> None:
+        await self._become(msgspec.structs.replace(self.status, functions_missing=dict(functions)))
 
     # --- the agent ---
 

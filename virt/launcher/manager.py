@@ -22,6 +22,7 @@ from virt.launcher.disks.errors import DiskError as UnusableVolume
 from virt.launcher.draft import Draft, Drafts
 from virt.launcher.guest import ENDED, Guest
 from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, InvalidDomain, words
+from virt.launcher.migration.functions import Functions
 from virt.launcher.migration.incoming import Incoming, target_socket
 from virt.launcher.migration.outgoing import Outgoing
 from virt.launcher.outline import Outline
@@ -31,7 +32,6 @@ from virt.rpc.errors import RequestFailed
 from virt.rpc.framing import close_all
 from virt.rpc.messages import (
     Data,
-    DiskTarget,
     DomainState,
     DomainStatus,
     Done,
@@ -66,6 +66,7 @@ class Manager:
         self._preparing: asyncio.Task[None] | None = None
         self._arriving: asyncio.Task[None] | None = None
         self._outgoing: Outgoing | None = None
+        self._functions: Functions | None = None
         self._dhcp = Servers()
         self.guest: Guest | None = None
         self.synced = asyncio.Event()            # the first SyncVmi came
@@ -133,7 +134,7 @@ class Manager:
         except InvalidDomain:
             _logger.error("libvirt refused the domain", xml=draft.xml)
             raise
-        return await self._adopt(hypervisor, name, vmi, draft.disks)
+        return await self._adopt(hypervisor, name, vmi, draft)
 
     async def _with_places(self, hypervisor: Hypervisor, draft: Draft, request: SyncVmi, vmi: Outline) -> Draft:
         """The draft for a guest that is told where its devices are, which libvirt decides."""
@@ -141,16 +142,15 @@ class Manager:
             return draft
         return await self._drafts.draft(request, vmi, placed=await hypervisor.placed(draft.xml))
 
-    async def _adopt(
-        self, hypervisor: Hypervisor, name: str, vmi: Outline, disks: tuple[DiskTarget, ...]
-    ) -> Guest:
+    async def _adopt(self, hypervisor: Hypervisor, name: str, vmi: Outline, draft: Draft) -> Guest:
         """Follow a domain that runs."""
         xml = await hypervisor.describe(name)
         machine, accelerator = words.machine_and_accelerator(xml)
         status = DomainStatus(
-            state=DomainState.NONE, domain_name=name, machine=machine, accelerator=accelerator, disks=disks,
+            state=DomainState.NONE, domain_name=name, machine=machine, accelerator=accelerator, disks=draft.disks,
         )  # fmt: skip
         self.guest = Guest(hypervisor, status, self._tell)
+        self._functions = Functions(hypervisor, name, draft.functions, self.guest.learn_missing)
         self._watching = asyncio.create_task(self._watch(self.guest), name="guest")
         self._log_keeper = asyncio.create_task(
             seriallog.keep_small(Path(names.serial_log(vmi.uid))), name="serial log"
@@ -162,6 +162,8 @@ class Manager:
 
     async def _watch(self, guest: Guest) -> None:
         await guest.watch()
+        if self._functions is not None:
+            self._functions.close()
         if self._outgoing is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FAREWELL_S):
@@ -179,7 +181,8 @@ class Manager:
         await asyncio.shield(self._preparing)
 
     async def _make_ready(self, vmi: Outline, request: PrepareTarget) -> None:
-        sync = SyncVmi(vmi=request.vmi, interfaces=request.interfaces, facts=request.facts)
+        sync = SyncVmi(
+            vmi=request.vmi, interfaces=request.interfaces, facts=request.facts, functions=request.functions)
         draft = await self._drafts.draft(sync, vmi)         # its domain is not needed: the guest brings its own
         Path(names.serial_socket(vmi.uid)).parent.mkdir(parents=True, exist_ok=True)
         Path(names.MIGRATION_DIR).mkdir(parents=True, exist_ok=True)
@@ -187,15 +190,15 @@ class Manager:
         draft = await self._with_places(hypervisor, draft, sync, vmi)
         name = names.domain_name(vmi.metadata.namespace, vmi.metadata.name)
         self._arriving = asyncio.create_task(
-            self._receive(hypervisor, Incoming(hypervisor, name), name, draft.disks), name="arrival"
+            self._receive(hypervisor, Incoming(hypervisor, name), name, draft), name="arrival"
         )
 
-    async def _receive(
-        self, hypervisor: Hypervisor, incoming: Incoming, name: str, disks: tuple[DiskTarget, ...]
-    ) -> None:
+    async def _receive(self, hypervisor: Hypervisor, incoming: Incoming, name: str, draft: Draft) -> None:
         assert self._vmi is not None
         await incoming.arrival()
-        await self._adopt(hypervisor, name, self._vmi, disks)
+        await self._adopt(hypervisor, name, self._vmi, draft)
+        if self._functions is not None:
+            self._functions.take_all()
 
     async def _migrate(self, guest: Guest, request: messages.Migrate) -> Reply:
         if self._outgoing is not None and not self._outgoing.is_over:
@@ -205,7 +208,8 @@ class Manager:
         if missing:
             raise RequestFailed("InvalidSpec", f"no disk of the guest is volume {', '.join(missing)}")
         outgoing = Outgoing(
-            guest.hypervisor, guest.name, request, targets, guest.learn_migration, kept=guest.keep_paused)
+            guest.hypervisor, guest.name, request, targets, guest.learn_migration, kept=guest.keep_paused,
+            functions=self._functions)
         try:
             fds = outgoing.begin()
         except OSError as error:

@@ -153,12 +153,14 @@ LIBVIRT_PORT, MEMORY_PORT, DISK_PORT = 0, 49152, 49153      # what runs between 
 class PrepareTarget(Message, frozen=True, kw_only=True):
     """Make everything ready for a guest that comes from another node: disks, DHCP, libvirt; start no domain.
 
-    Fields and file descriptors as of :class:`SyncVmi`. Answer: Done. What becomes of the guest is told as events.
+    Fields and file descriptors as of :class:`SyncVmi`; ``functions`` go into the guest once it is here. Answer: Done.
+    What becomes of the guest is told as events.
     """
 
     vmi: bytes
     interfaces: tuple[WiredInterface, ...]
     facts: HostFacts
+    functions: tuple[GivenFunction, ...] = ()
 
 
 class OpenMigrationPort(Message, frozen=True, kw_only=True):
@@ -283,6 +285,7 @@ class DomainStatus(Message, frozen=True, kw_only=True):
     guest_interfaces: tuple[GuestInterface, ...] = ()
     frozen: bool = False
     migration: MigrationReport | None = None
+    functions_missing: dict[str, str] = msgspec.field(default_factory=dict)      # SR-IOV interface: why it has no card
 
 
 class Done(Message, frozen=True, kw_only=True):
@@ -337,4 +340,4 @@ class DiskError(Message, frozen=True, kw_only=True):
 
 Event = Hello | DomainEvent | GuestPanicked | GuestAgentSilent | DiskError
 Answer = DomainStatus | Done | Data | Failed
-PROTOCOL_VERSION = 2          # 2: migration
+PROTOCOL_VERSION = 3          # 2: migration; 3: of guests with virtual functions too

@@ -110,7 +110,7 @@ def _build(name: str, recipe: Recipe, context: Context) -> dict[str, Any]:
             folder = recipe.make(context.log)
             context.log(f"{name}: container image")
             files = {target: folder / source for target, source in IMAGES[name].files.items()}
-            container.build(tag, files, context.log)
+            container.build(tag, files)
         return tag
 
     pushed_as = store.ensure(_in_registry(name, recipe), context.registry, local, context.log)

@@ -10,7 +10,7 @@ from pathlib import Path
 from cluster_up import exec as host
 from cluster_up.images import debian, scratch
 from cluster_up.images.guests import disk
-from cluster_up.images.recipe import RECIPES, content, digest, made
+from cluster_up.images.recipe import EPOCH, RECIPES, content, digest, made
 
 Log = Callable[[str], None]
 
@@ -23,14 +23,14 @@ _PACKAGES = (
 _ARGUMENTS = "root=LABEL=debian ro console=tty0 console=ttyS0 no_timer_check quiet"
 _ROOT_MIB = 2048
 _BOOT_MIB = 64
-_VERSION = "1"            # raise it when this module makes something else from the same recipe
+_VERSION = "2"            # raise it when this module makes something else from the same recipe
 _RECIPE = RECIPES / "guests" / "debian"
 _DEADLINE_S = 3600.0
 
 
 def identity() -> str:
     return digest(
-        _VERSION, debian.identity(_SUITE, _PACKAGES, "minbase"), _ARGUMENTS, str(_ROOT_MIB), str(_BOOT_MIB),
+        _VERSION, debian.identity(_SUITE, _PACKAGES, "minbase"), _ARGUMENTS, str(_ROOT_MIB), str(_BOOT_MIB), str(EPOCH),
         *content(_RECIPE, RECIPES / "guests" / "mbr.S"),
     )  # fmt: skip
 
@@ -67,4 +67,6 @@ def _install(image: Path, layout: disk.Layout, work: Path, log: Log) -> None:
         *debian.LEAVE_OUT, f"--customize-hook={finish}", _SUITE,
     ]  # fmt: skip
     with scratch.public_folder("guest-debian") as unpacked:
-        host.run(argv, deadline_s=_DEADLINE_S, on_line=log, env={"TMPDIR": str(unpacked)})
+        # Packages sort by the locale and write local times while they are set up.
+        environment = {"TMPDIR": str(unpacked), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        host.run(argv, deadline_s=_DEADLINE_S, on_line=log, env=environment)

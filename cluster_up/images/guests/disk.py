@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster_up import exec as host
-from cluster_up.images.recipe import RECIPES
+from cluster_up.images.recipe import EPOCH, RECIPES
 
 _MIB = 1024 * 1024
 _SECTOR = 512
@@ -18,6 +18,7 @@ _DEADLINE_S = 60.0
 _BOOT_CODE = RECIPES / "guests" / "mbr.S"
 _LINK = "-Wl,-Ttext=0x600,--oformat=binary,--build-id=none"
 _BOOT_CODE_BYTES = 440
+_FIXED_TIME = {"SOURCE_DATE_EPOCH": str(EPOCH), "TZ": "UTC"}     # for mtools: FAT has local time
 _FAT16, _LINUX, _ACTIVE = 0x0E, 0x83, 0x80
 _BEYOND_CYLINDERS = b"\xfe\xff\xff"                      # such an address means: look at the sector numbers
 
@@ -96,5 +97,7 @@ def _fill(image: Path, offset: int, kernel: Path, initrd: Path, arguments: str) 
         lines = ("default linux", "prompt 0", "timeout 0", "label linux", "kernel vmlinuz", "initrd initrd")
         settings.write_text("\n".join([*lines, f"append {arguments}"]) + "\n")
         for source, name in ((settings, "syslinux.cfg"), (kernel, "vmlinuz"), (initrd, "initrd")):
-            host.run(["mcopy", "-i", f"{image}@@{offset}", source, f"::{name}"], deadline_s=_DEADLINE_S)
-        host.run(["syslinux", "--install", "--offset", str(offset), image], deadline_s=_DEADLINE_S)
+            argv: list[str | Path] = ["mcopy", "-i", f"{image}@@{offset}", source, f"::{name}"]
+            host.run(argv, deadline_s=_DEADLINE_S, env=_FIXED_TIME)
+        argv = ["syslinux", "--install", "--offset", str(offset), image]
+        host.run(argv, deadline_s=_DEADLINE_S, env=_FIXED_TIME)

@@ -38,6 +38,7 @@ _LINKS = {
     "usr/sbin/modprobe": "../bin/busybox",      # where the kernel looks for it, to mount a file system of a module
 }  # fmt: skip
 _TABLES = ("coldplug", "modules.alias", "modules.builtin", "modules.dep", "modules.symbols")
+_UNSORTED = ("modules.alias", "modules.dep", "modules.symbols")
 _FOLDERS = ("dev", "etc/dropbear", "home/user", "mnt", "proc", "root/.ssh", "run", "sys", "tmp", "var/log")
 
 
@@ -129,6 +130,15 @@ def _compiled(source: Path, work: Path) -> bytes:
     return target.read_bytes()
 
 
+def sorted_lines(table: str) -> str:
+    """depmod writes a table in the order of the folder, which is another one on the next machine's file system.
+
+    >>> sorted_lines("b.ko: a.ko\\na.ko:\\n")
+    'a.ko:\\nb.ko: a.ko\\n'
+    """
+    return "".join(sorted(table.splitlines(keepends=True)))
+
+
 def _own_files(root: Path) -> list[cpio.Entry]:
     return [
         cpio.file(str(path.relative_to(root)), path.read_bytes(), executable=bool(path.stat().st_mode & 0o100))
@@ -156,6 +166,8 @@ def _modules(root: Path, work: Path, release: str) -> list[cpio.Entry]:
     for table in (root / "usr/lib/modules" / release).glob("modules.builtin*"):
         (target / table.name).write_bytes(table.read_bytes())
     host.run([tree.program(root, "busybox"), "depmod", "-b", work / "modules", release], deadline_s=60)
+    for name in _UNSORTED:
+        (target / name).write_text(sorted_lines((target / name).read_text()))
     return [
         cpio.symlink("usr/lib/modules/tiny", release),
         *(

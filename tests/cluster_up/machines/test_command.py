@@ -7,9 +7,9 @@ import pytest
 
 from cluster_up.machines import stick
 from cluster_up.machines.command import Files, argv
-from cluster_up.machines.model import Machine, machines
+from cluster_up.machines.model import MOST_MACHINES, Machine, machines
 
-FILES = Files(Path("/machine"))
+FILES = Files(Path("/machine"), Path("/wire"))
 
 
 def command(machine: Machine, *, kvm: bool = False) -> list[str]:
@@ -51,8 +51,24 @@ def test_each_card_has_a_port_of_its_own_on_one_network(cards: int) -> None:
     assert len(set(ports)) == len(ports) == cards + len(spare) + 1
     taken = [word.split("bus=")[1].split(",")[0] for word in devices if "bus=port" in word]
     assert sorted(taken) == sorted(ports)
-    hubs = [word for word in values(words, "-netdev") if "hubid=1" in word]
+    hubs = [word for word in values(words, "-netdev") if word.startswith("hubport,id=card")]
     assert len(hubs) == cards
+    assert all("hubid=1" in word for word in hubs)
+
+
+def test_the_cards_of_all_machines_are_on_one_wire() -> None:
+    """A star around the first machine: one way between any two, so nothing goes in circles."""
+    wires: dict[str, list[str]] = {}
+    for machine in machines("dev", MOST_MACHINES, memory_mib=4096, cpus=2, cards=2):
+        for word in values(command(machine), "-netdev"):
+            if word.startswith("stream,"):
+                options = dict(each.split("=", 1) for each in word.split(",")[1:])
+                wires.setdefault(options["addr.path"], []).append(options["server"])
+                plug = f"hubport,id=plug{options['id'].removeprefix('wire')},hubid=1,netdev={options['id']}"
+                assert plug in values(command(machine), "-netdev")
+                assert (options["server"] == "on") == ("reconnect-ms" not in options)
+    assert len(wires) == MOST_MACHINES - 1
+    assert all(sorted(ends) == ["off", "on"] for ends in wires.values())
 
 
 def test_a_stick_is_known_by_its_content() -> None:

@@ -92,6 +92,13 @@ def test_a_machine_comes_to_a_cluster_that_runs() -> None:
     assert all(view.running for view in stand.provider.nodes())
 
 
+def test_a_second_machine_comes_beside_the_first() -> None:
+    """The first one's guests do not notice."""
+    stand = Stand(2, dev_machine=True)
+    stand.provider.start()
+    assert stand.said == ["nodes started", "dev-machine joined", "dev-machine2 made of node:1", "dev-machine2 joined"]
+
+
 def test_a_stopped_machine_is_started_and_one_that_is_not_wanted_leaves() -> None:
     stand = Stand(1, dev_machine=False, dev_machine2=True)
     stand.provider.start()

@@ -16,6 +16,7 @@ QUIET = {
     "nft": ["table ip pod-network", "  pod-network: table ip pod-network {", "  pod-network: ip daddr 10.96.0.0 drop"],
     "loop": [],
     "file": ["/var/run/kubevirt/bin", "/var/run/kubevirt/launcher/handler.sock"],
+    "pci": [],
     "folder": [],
     "log": ["kube-system_proxy-x_99999999-aaaa-4bbb-8ccc-000000000009"],
 }

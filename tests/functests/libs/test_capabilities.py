@@ -18,6 +18,9 @@ def test_nodes_tell_families_and_devices() -> None:
     found = capabilities.of_nodes([NODE])
     assert found["ipv6"].can
     assert found["hostdev"] == Capability(True, "devices that nodes offer: example.com/vf")
+    own = {f"devices.kubevirt.io/{name}": "1k" for name in ("tun", "container-disk")}
+    found = capabilities.of_nodes([{**NODE, "status": {"allocatable": own}}])
+    assert found["hostdev"] == Capability(False, "devices that nodes offer: none")
 
 
 def test_a_claim_counts_only_where_the_cluster_agrees() -> None:

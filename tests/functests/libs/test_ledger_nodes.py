@@ -55,6 +55,14 @@ def test_what_the_test_left_is_its_own(planted: dict[str, list[str]], kind: str,
          "pf1 1 de:ad:00:00:be:ef vlan 100, spoof checking on, trust off"),
         ({"link": [_CARD.format("00:00:00:00:00:00", ", vlan 100")]}, "virtual function",
          "pf1 1 00:00:00:00:00:00 vlan 100, spoof checking on, trust off"),
+        ({"pci": ["./0000:01:10.0/ iommu_group ../../../kernel/iommu_groups/14",
+                  "./0000:01:10.0/ physfn ../0000:01:00.0"]}, "PCI function",
+         "0000:01:10.0 driver none IOMMU group 14"),
+        ({"pci": ["./0000:07:00.0/ driver ../../../bus/pci/drivers/vfio-pci",
+                  "./0000:07:00.0/ iommu_group ../../../kernel/iommu_groups/3"]}, "PCI function",
+         "0000:07:00.0 driver vfio-pci IOMMU group 3"),
+        ({"pci": ["/dev/vfio/14"]}, "device node", "/dev/vfio/14"),
+        ({"pci": ["/proc/66/fd/31 /dev/vfio/14"]}, "open VFIO group", "/dev/vfio/14 in process 66"),
         ({"link": ["8: k6t-eth0: <UP> link/ether 02:00 promiscuity 0 bridge forward_delay"]}, "bridge", "k6t-eth0"),
         ({"netns": ["4099 /run/netns/cni-dead"]}, "network namespace", "cni-dead"),
         ({"nft": ["table ip kubevirt-left"]}, "nft", "table ip kubevirt-left"),
@@ -70,6 +78,17 @@ def test_what_shows_no_owner_is_unclear(planted: dict[str, list[str]], kind: str
     left = judge(parse(NODE, output()), parse(NODE, output(**planted)), mine())
     assert Item(kind, NODE, name) in left.unclear, left
     assert not left.mine, left
+
+
+def test_who_has_a_group_open_is_known_by_its_process() -> None:
+    living = alive(MINE, BOX, 77, "/usr/bin/qemu-system-x86_64", "cni-1")
+    left = judge(parse(NODE, output()), parse(NODE, output(**living, pci=["/proc/77/fd/31 /dev/vfio/14"])), mine())
+    assert Item("open VFIO group", NODE, "/dev/vfio/14 in process 77") in left.mine
+
+
+def test_devices_of_the_node_itself_are_nobodys() -> None:
+    found = parse(NODE, output(pci=["./0000:00:01.0/ driver ../../../bus/pci/drivers/virtio-pci"]))
+    assert found.items == parse(NODE, output()).items
 
 
 def test_a_neighbours_pod_is_not_blamed_on_this_test() -> None:

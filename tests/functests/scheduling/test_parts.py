@@ -30,6 +30,10 @@ def test_lanes() -> None:
     assert not tier1.has("LIF-003", [], [])
     assert disruptive.has("REC-013", ["serial"], [])
     assert sriov.has("SRI-001", [], ["sriov"])
+    core = lanes.LANES["sriov-core"]
+    assert core.has("SRI-001", ["sriov_core"], ["sriov"])
+    assert not core.has("SRI-002", [], ["sriov"])
+    assert lanes.shrunk(core, 4, filtered=False)
     assert lanes.shrunk(tier1, 59, filtered=False)
     assert not lanes.shrunk(tier1, 60, filtered=False)
     assert not lanes.shrunk(tier1, 1, filtered=True)

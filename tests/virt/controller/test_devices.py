@@ -3,9 +3,10 @@
 from msgspec.structs import replace
 
 from tests.virt.controller.rig import NAMESPACE, instance, running
-from virt.api import conditions, core, v1
+from tests.virt.controller.test_migration import migrate, reaches, target
+from virt.api import conditions, core, names, v1
 from virt.api.core.attachment import RESOURCE_ANNOTATION
-from virt.api.kinds import EVENT, KUBEVIRT, NETWORK_ATTACHMENT, VMI
+from virt.api.kinds import EVENT, KUBEVIRT, NETWORK_ATTACHMENT, NODE, VMI
 
 MESSAGE = "HostDevice example.com/card is not permitted in permittedHostDevices configuration"
 
@@ -70,3 +71,47 @@ async def test_a_network_that_does_not_exist_is_told_and_looked_for_again() -> N
         rig.kube.put(NETWORK_ATTACHMENT, core.NetworkAttachmentDefinition(metadata=core.ObjectMeta(
             name="fast", namespace=NAMESPACE)))
         await rig.launcher()
+
+
+def network(name: str = "fast") -> core.NetworkAttachmentDefinition:
+    return core.NetworkAttachmentDefinition(metadata=core.ObjectMeta(
+        name=name, namespace=NAMESPACE, annotations={RESOURCE_ANNOTATION: "intel.com/net1"}))
+
+
+async def test_a_moves_target_asks_for_a_function_of_its_own_and_never_for_post_copy() -> None:
+    async with running() as rig:
+        rig.kube.put(KUBEVIRT, v1.KubeVirt(
+            metadata=core.ObjectMeta(name="kubevirt", namespace="kubevirt"),
+            spec=v1.KubeVirtSpec(configuration=v1.KubeVirtConfiguration(migrations=v1.MigrationConfiguration(
+                allow_post_copy=True, allow_workload_disruption=True)))))
+        rig.kube.put(NODE, core.Node(metadata=core.ObjectMeta(name="b"), status=core.NodeStatus(
+            allocatable={names.USERFAULTFD_RESOURCE: "1k"})))
+        rig.kube.put(NETWORK_ATTACHMENT, network())
+        rig.kube.put(VMI, with_function())
+        rig.runs(await rig.launcher(), "a")
+        await rig.phase("Scheduled")
+        rig.guest("Running")
+        await migrate(rig, vmi="vm1")
+        pod = await target(rig)
+        (compute,) = [each for each in pod.spec.containers if each.name == "compute"]
+        assert compute.resources is not None
+        assert compute.resources.limits["intel.com/net1"] == "1"
+        assert names.USERFAULTFD_RESOURCE not in compute.resources.limits
+
+
+async def test_a_network_that_has_gone_fails_the_move_and_nothing_else() -> None:
+    async with running() as rig:
+        rig.kube.put(NETWORK_ATTACHMENT, network())
+        rig.kube.put(VMI, with_function())
+        rig.runs(await rig.launcher(), "a")
+        await rig.phase("Scheduled")
+        rig.guest("Running")
+        await rig.settle()
+        await rig.kube.delete(NETWORK_ATTACHMENT, "fast", NAMESPACE)
+        await migrate(rig, vmi="vm1")
+        failed = await reaches(rig, "Failed")
+        assert failed.status.migration_state is not None
+        assert "attachment definition default/fast" in failed.status.migration_state.failure_reason
+        vmi = rig.vmi("vm1")
+        assert vmi is not None
+        assert (vmi.status.phase, vmi.status.migration_state) == ("Running", None)

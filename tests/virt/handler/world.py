@@ -178,7 +178,7 @@ class World:
             Source(self.source_ports, self.recorder, clock),
             Target(
                 self.kube, self.incoming, self.networks, self.target_ports, self.recorder, address="127.0.0.1",
-                facts=lambda: HostFacts(kvm=False), clock=clock),
+                facts=lambda: HostFacts(kvm=False), clock=clock, devices=self.devices),
             self.incoming,
         )
         reconciler = VmiReconciler(

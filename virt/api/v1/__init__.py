@@ -121,7 +121,9 @@ from virt.api.v1.machine import (
     VirtualMachineStartFailure,
     VirtualMachineStateChangeRequest,
     VirtualMachineStatus,
+    VolumeMigrationState,
     VolumeSnapshotStatus,
+    VolumeUpdateState,
 )
 from virt.api.v1.migration import (
     VirtualMachineInstanceMigration,
@@ -158,6 +160,7 @@ from virt.api.v1.status import (
     HotplugVolumeStatus,
     MemoryStatus,
     PersistentVolumeClaimInfo,
+    StorageMigratedVolumeInfo,
     VirtualMachineInstanceNetworkInterface,
     VirtualMachineInstanceStatus,
     VolumeStatus,
@@ -309,6 +312,7 @@ __all__ = [
     "SecretVolumeSource",
     "ServiceAccountVolumeSource",
     "SoundDevice",
+    "StorageMigratedVolumeInfo",
     "SupportContainerResources",
     "SysprepSource",
     "TLSConfiguration",
@@ -335,7 +339,9 @@ __all__ = [
     "VirtualMachineStateChangeRequest",
     "VirtualMachineStatus",
     "Volume",
+    "VolumeMigrationState",
     "VolumeSnapshotStatus",
     "VolumeStatus",
+    "VolumeUpdateState",
     "Watchdog",
 ]

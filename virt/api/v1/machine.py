@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from virt.api.core.meta import ObjectMeta
 from virt.api.v1.condition import Condition
 from virt.api.v1.instance import VirtualMachineInstanceSpec
+from virt.api.v1.status import StorageMigratedVolumeInfo
 from virt.api.wire import JsonObject, Wire, always
 
 
@@ -86,6 +87,16 @@ class InstancetypeStatusRef(Wire):
     infer_from_volume_failure_policy: str | None = None
 
 
+class VolumeMigrationState(Wire):
+    """A change of claims that has been begun and not ended, well or otherwise."""
+
+    migrated_volumes: tuple[StorageMigratedVolumeInfo, ...] = ()
+
+
+class VolumeUpdateState(Wire):
+    volume_migration_state: VolumeMigrationState | None = None
+
+
 class VirtualMachineStatus(Wire):
     """``created`` and ``ready`` are absent on the wire when false: clients test for the key."""
 
@@ -103,7 +114,7 @@ class VirtualMachineStatus(Wire):
     snapshot_in_progress: str | None = None
     restore_in_progress: str | None = None
     memory_dump_request: MemoryDumpRequest | None = None
-    volume_update_state: JsonObject | None = None
+    volume_update_state: VolumeUpdateState | None = None
     instancetype_ref: InstancetypeStatusRef | None = None
     preference_ref: InstancetypeStatusRef | None = None
 

@@ -33,6 +33,14 @@ class PersistentVolumeClaimInfo(Wire):
     filesystem_overhead: str | None = None
 
 
+class StorageMigratedVolumeInfo(Wire):
+    """A volume that is to have another claim: from its source it goes to its destination, along with the guest."""
+
+    volume_name: str = ""
+    source_pvc_info: PersistentVolumeClaimInfo | None = None
+    destination_pvc_info: PersistentVolumeClaimInfo | None = None
+
+
 class HotplugVolumeStatus(Wire):
     attach_pod_name: str = ""
     attach_pod_uid: str = ""
@@ -101,5 +109,5 @@ class VirtualMachineInstanceStatus(Wire):
     kernel_boot_status: JsonObject | None = None
     topology_hints: JsonObject | None = None
     vsock_cid: int | None = None
-    migrated_volumes: tuple[JsonObject, ...] = ()
+    migrated_volumes: tuple[StorageMigratedVolumeInfo, ...] = ()
     changed_block_tracking: JsonObject | None = None

@@ -71,11 +71,15 @@ def plan(world: World, now: datetime) -> Plan:
 
 def pause_s(migrations: Sequence[v1.VirtualMachineInstanceMigration], node: str, now: datetime) -> float:
     """Seconds left of the pause that failed evacuations of ``node`` have earned: 20 after the first, then double."""
+    return left_of_pause_s([
+        migration for migration in migrations
+        if migration.metadata.annotations.get(names.EVACUATION_MIGRATION_ANNOTATION) == node], now)
+
+
+def left_of_pause_s(migrations: Sequence[v1.VirtualMachineInstanceMigration], now: datetime) -> float:
+    """The same, of ``migrations`` that are made for one purpose."""
     ended = sorted(
-        (migration for migration in migrations
-         if migration.metadata.annotations.get(names.EVACUATION_MIGRATION_ANNOTATION) == node
-         and migration.status.phase in FINAL),
-        key=_ended_at, reverse=True)
+        (migration for migration in migrations if migration.status.phase in FINAL), key=_ended_at, reverse=True)
     failures = 0
     for migration in ended:
         if migration.status.phase != FAILED:

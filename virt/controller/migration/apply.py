@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from virt.api import conditions, names, v1
+from virt.api import conditions, names, passthrough, v1
 from virt.api.clusterconfig import Migrations
 from virt.api.kinds import POD, VMI
 from virt.controller import owners, writes
@@ -20,6 +20,7 @@ from virt.controller.migration.plan import (
     World,
 )
 from virt.controller.migration.pod import target_pod
+from virt.controller.vmi import attachments
 from virt.controller.vmi.controller import Caches
 from virt.controller.vmi.pod.template import Context
 from virt.kube.client import ApiError, Client, ConflictError, NotFoundError
@@ -64,7 +65,13 @@ class Writer:
         if source is None:
             return dataclasses.replace(todo, phase=plan.PENDING, again_s=_AGAIN_S)
         _, settings = self._settings(vmi)
-        post_copy = settings.allow_post_copy and settings.allow_workload_disruption and self._has_userfaultfd()
+        post_copy = (
+            settings.allow_post_copy and settings.allow_workload_disruption and not passthrough.has_any(vmi.spec)
+            and self._has_userfaultfd())
+        try:
+            context = dataclasses.replace(context, functions=await attachments.functions(self._client, vmi))
+        except NotFoundError as error:
+            return Plan(plan.FAILED, why=f"no pod for the target: {error.message}")
         pod = target_pod(vmi, world.migration, source, context, post_copy=post_copy)
         meta = pod.metadata
         try:

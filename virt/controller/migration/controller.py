@@ -107,6 +107,9 @@ class MigrationReconciler:
             migration=migration, vmi=vmi, pod=pod, source=source,
             others=tuple(other for other in of_vmi if other.metadata.uid != meta.uid),
             may_start=migration.status.phase == PENDING and meta.uid in self._startable(),
+            missing_claims=() if vmi is None else tuple(
+                name for name in volumes.claim_names(vmi.spec)
+                if self._caches.claims.store.find(meta.namespace, name) is None),
         )
 
     def _pods(self, vmi: v1.VirtualMachineInstance | None) -> tuple[core.Pod, ...]:

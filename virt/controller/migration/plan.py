@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from virt.api import conditions, core, names, v1
+from virt.api import conditions, core, names, v1, volumechange
 from virt.base.clock import parse_time
 from virt.controller.vmi.plan import has_ended, is_final, is_over, is_up
+from virt.controller.vmi.pod import volumes
 
 Phase = str
 PENDING: Final = "Pending"
@@ -40,7 +41,7 @@ _LOOK_S: Final = 5.0
 @dataclass(frozen=True)
 class World:
     """``pod``: the target's; ``source``: the one in which the guest runs; ``others``: migrations of the same VMI;
-    ``may_start``: the limits allow one more."""
+    ``may_start``: the limits allow one more; ``missing_claims``: of the VMI."""
 
     migration: v1.VirtualMachineInstanceMigration
     vmi: v1.VirtualMachineInstance | None
@@ -48,6 +49,7 @@ class World:
     source: core.Pod | None = None
     others: Sequence[v1.VirtualMachineInstanceMigration] = ()
     may_start: bool = True
+    missing_claims: Sequence[str] = ()
 
     @property
     def uid(self) -> str:
@@ -127,9 +129,10 @@ def plan(world: World, now: datetime) -> Plan:
         return Plan(FAILED, why=state.failure_reason)
     if phase == "":
         return Plan(PENDING)
-    if migration.metadata.deletion_timestamp is not None and not world.is_leaving:
+    is_cancelled = volumechange.is_cancelled(vmi)
+    if (migration.metadata.deletion_timestamp is not None or is_cancelled) and not world.is_leaving:
         if state is None:
-            return Plan(FAILED, why=ABORTED)
+            return Plan(FAILED, why=ABORTED if not is_cancelled else f"{ABORTED}: the change of volumes was taken back")
         if not state.abort_requested:
             return Plan(phase, (RequestAbort(),))
     step = _STEPS[phase](world, vmi, now)
@@ -146,6 +149,8 @@ def _pending(world: World, vmi: v1.VirtualMachineInstance, _now: datetime) -> Pl
     migratable = conditions.find(vmi.status.conditions, "LiveMigratable")
     if migratable is not None and migratable.status == "False":
         return Plan(FAILED, why=f"the VMI cannot migrate: {migratable.reason}: {migratable.message}")
+    if world.missing_claims:
+        return Plan(FAILED, why=f"claim {world.missing_claims[0]} does not exist")
     if vmi.status.phase != "Running" or not world.may_start:
         return Plan(PENDING, again_s=_LOOK_S)
     return Plan(SCHEDULING, (CreateTarget(),))
@@ -196,6 +201,8 @@ def _scheduled(world: World, vmi: v1.VirtualMachineInstance, _now: datetime) -> 
         return Plan(FAILED, why="the target's pod has ended before the hand-over")
     if vmi.status.phase != "Running" or (world.source is not None and has_ended(world.source)):
         return Plan(FAILED, why="the guest does not run any more")
+    if not volumes.claims_by_name(vmi.spec).items() <= volumes.mounted(world.pod).items():
+        return Plan(FAILED, why=f"the VMI's claims were changed since its pod {world.pod.metadata.name} was made")
     return Plan(SCHEDULED, (HandOver(),))
 
 

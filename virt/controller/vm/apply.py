@@ -69,16 +69,29 @@ class InstanceWriter:
         if kept:
             self._vmis.learn(stored)
 
-    async def note_generation(self, vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance) -> None:
+    async def change(self, vmi: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> None:
+        """Spec and status in one write. Raises ConflictError for a lost race."""
+        patch = writes.between(vmi, new, "spec", "status")
+        if patch is None:
+            return
+        try:
+            stored = await self._client.patch(VMI, vmi.metadata.name, patch, namespace=vmi.metadata.namespace)
+        except NotFoundError:
+            return                      # it went meanwhile; the watch will say so
+        self._vmis.learn(stored)
+
+    async def note_generation(
+        self, vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance
+    ) -> v1.VirtualMachineInstance:
         """The template is as it was: the running VMI counts as made from the VM's present generation."""
         place = jsonpatch.pointer("metadata", "annotations", names.VM_GENERATION_ANNOTATION)
         patch = JsonPatch((
             jsonpatch.test(place, vmi.metadata.annotations.get(names.VM_GENERATION_ANNOTATION)),
             jsonpatch.add(place, str(vm.metadata.generation)),
         ))
-        self._vmis.learn(
-            await self._client.patch(VMI, vmi.metadata.name, patch, namespace=vmi.metadata.namespace)
-        )
+        stored = await self._client.patch(VMI, vmi.metadata.name, patch, namespace=vmi.metadata.namespace)
+        self._vmis.learn(stored)
+        return stored
 
     async def _create(self, vm: v1.VirtualMachine, *, paused: bool) -> v1.VirtualMachineInstance:
         vmi = instance.made_from(vm, paused=paused)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from virt.api import core, names, v1
+from virt.api.clusterconfig import ClusterConfig
 from virt.api.kinds import VM
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import owners, writes
-from virt.controller.vm import plan, status
+from virt.controller.vm import claimchange, plan, status
 from virt.controller.vm.apply import InstanceWriter, Outcome
 from virt.controller.vm.plan import World
 from virt.controller.vm.revisions import Revisions, needs_restart, same_template
@@ -20,6 +21,7 @@ from virt.kube.controller import Result
 from virt.kube.events import EventRecorder
 from virt.kube.objects import key_for
 
+LIVE_UPDATE = "LiveUpdate"        # the rollout strategy under which a running guest may be changed
 VMS_BY_CLAIM = "claim"            # index of VMs: namespace/name of a PVC of the template
 
 
@@ -36,11 +38,12 @@ def key_of_vmi(vmi: v1.VirtualMachineInstance) -> Iterable[str]:
 
 class MachineReconciler:
     def __init__(
-        self, client: Client, caches: Caches, recorder: EventRecorder, *, clock: Clock | None = None,
-        chance: Callable[[], float] = random.random,
+        self, client: Client, caches: Caches, recorder: EventRecorder, config: Callable[[], ClusterConfig], *,
+        clock: Clock | None = None, chance: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._caches = caches
+        self._config = config
         self._clock = clock or RealClock()
         self._chance = chance
         self._instances = InstanceWriter(client, caches.vmis, recorder)
@@ -60,11 +63,18 @@ class MachineReconciler:
         outcome = await self._instances.carry_out(chosen.actions, stored)
         if plan.SetRunning() in chosen.actions:
             return _after_change(outcome)
-        reason = await self._compare(world)
+        reason, world = await self._compare(world)
         after = after_actions(world, outcome, rfc3339(now))
+        changed = claimchange.change(
+            stored, after.vmi, world.claims, now=rfc3339(now),
+            is_live=not reason and self._config().rollout_strategy == LIVE_UPDATE)
         new = status.updated(
-            after, chosen, outcome.fault, now=now, chance=self._chance(), restart_required=reason)
+            after, chosen, outcome.fault or changed.fault, now=now, chance=self._chance(),
+            restart_required=reason or changed.restart, moved=changed.moved)
         await self._store(stored, replace(stored, status=new))
+        if changed.vmi is not None and after.vmi is not None:
+            # Only now: a guest that ends on its way to other claims must not start from them by itself.
+            await self._instances.change(after.vmi, changed.vmi)
         if world.vmi is not None and plan.lets_go(world.vmi):
             # Only now: how it ended counts for the back-off, and nobody can read it once the VMI is gone.
             await self._instances.release(world.vmi)
@@ -101,18 +111,17 @@ class MachineReconciler:
         self._caches.vms.learn(stored)
         return stored
 
-    async def _compare(self, world: World) -> str:
+    async def _compare(self, world: World) -> tuple[str, World]:
         """Why a restart is needed, "". Notes on the way that a changed VM leaves its running VMI as it is."""
         vm, vmi = world.vm, world.vmi
         if vmi is None or vm.metadata.deletion_timestamp is not None or plan.is_leaving(vmi) or plan.is_final(vmi):
-            return ""
+            return "", world
         if vmi.metadata.annotations.get(names.VM_GENERATION_ANNOTATION) == str(vm.metadata.generation):
-            return ""
+            return "", world
         then = await self._revisions.started_with(vmi)
-        if same_template(then, vm.spec):
-            await self._instances.note_generation(vm, vmi)
-            return ""
-        return needs_restart(then, vm.spec)
+        if same_template(then, vm.spec, vmi.spec):
+            return "", World(vm, await self._instances.note_generation(vm, vmi), world.claims)
+        return needs_restart(then, vm.spec), world
 
     async def _store(self, old: v1.VirtualMachine, new: v1.VirtualMachine) -> None:
         patch = writes.between(old, new, "status")

@@ -10,6 +10,7 @@ from typing import Final
 
 from virt.api import core, names, v1
 from virt.base.clock import parse_time
+from virt.controller.vm.claimchange import needs_recovery
 
 ALWAYS: Final = "Always"
 HALTED: Final = "Halted"
@@ -158,6 +159,8 @@ def _without_vmi(vm: v1.VirtualMachine, requests: Requests, now: datetime) -> Pl
     if strategy(vm) == HALTED and start is not None:
         return Plan((SetRunning(),), requests)
     if not wanted:
+        return Plan((), requests)
+    if needs_recovery(vm, None):
         return Plan((), requests)
     wait_s = back_off_s(vm, now)
     if wait_s > 0:

@@ -4,9 +4,12 @@ from collections import OrderedDict
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from virt.api import codec, v1
 from virt.api.kinds import CONTROLLER_REVISION
+from virt.api.volumechange import claims, with_claims
+from virt.controller.vm.claimchange import NOT_LIVE
 from virt.kube.client import Client, NotFoundError
 
 _KEPT: Final = 1024
@@ -39,11 +42,20 @@ class Revisions:
 
 
 def needs_restart(then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec) -> str:
-    """Why the present template needs a restart, "" when it does not. Nothing is applied to a running VMI so far."""
-    if then is None or then.template is None or now.template is None or then.template.spec == now.template.spec:
+    """Why the present template needs a restart, "" when it does not. Claims that changed are looked at elsewhere:
+    virt.controller.vm.claimchange."""
+    if then is None or then.template is None or now.template is None:
         return ""
-    return "a non-live-updatable field was changed in the template spec"
+    return "" if with_claims(then.template.spec, claims(now.template.spec)) == now.template.spec else NOT_LIVE
 
 
-def same_template(then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec) -> bool:
-    return then is not None and then.template == now.template
+def same_template(
+    then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec, live: v1.VirtualMachineInstanceSpec
+) -> bool:
+    """Whether the guest, whose VMI is now ``live``, is what the template describes. Its claims may have been changed
+    since its start."""
+    if then is None or then.template is None or now.template is None:
+        return False
+    asked = claims(now.template.spec)
+    return asked == claims(live) and replace(
+        then.template, spec=with_claims(then.template.spec, asked)) == now.template

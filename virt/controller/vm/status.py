@@ -8,21 +8,30 @@ from msgspec.structs import replace
 from virt.api import conditions, names, v1
 from virt.base.clock import rfc3339
 from virt.controller.vm import plan as planning
+from virt.controller.vm.claimchange import MANUAL_RECOVERY, Moved, needs_recovery, state_of
 from virt.controller.vm.plan import ALWAYS, ONCE, RERUN, Plan, World
 from virt.controller.vm.printable import printable_status
 
 _BACK_OFF_S: Final = 10
 _LONGEST_S: Final = 300
-_OWN: Final = frozenset({"Ready", "Failure", "RestartRequired"})      # types that are not copied from the VMI
+# Types that are not copied from the VMI.
+_OWN: Final = frozenset({"Ready", "Failure", "RestartRequired", MANUAL_RECOVERY})
+
+_RECOVERY: Final = v1.Condition(
+    type=MANUAL_RECOVERY, status="True", reason="VolumeMigrationNotCompleted",
+    message="the guest ended before its new volumes were complete: set the volumes of the template back to those it "
+            "had, or updateVolumesStrategy to Replacement to start from the new ones as they are")
 
 
 def updated(
     world: World, chosen: Plan, fault: v1.Condition | None, *, now: datetime, chance: float,
-    restart_required: str = "",
+    restart_required: str = "", moved: Moved = (),
 ) -> v1.VirtualMachineStatus:
     """``world``: as it is after the actions; ``fault``: condition Failure, None when all went well; ``chance``: random
-    number in 0..1 for the back-off; ``restart_required``: why the changes need a restart, "" when they do not."""
+    number in 0..1 for the back-off; ``restart_required``: why the changes need a restart, "" when they do not;
+    ``moved``: the change of claims that has begun and not ended."""
     vm, vmi = world.vm, world.vmi
+    remembering = replace(vm, status=replace(vm.status, volume_update_state=state_of(moved)))
     status = replace(
         vm.status,
         created=vmi is not None,
@@ -32,7 +41,8 @@ def updated(
         run_strategy=_acted_on(world, chosen, fault),
         desired_generation=vm.metadata.generation,
         observed_generation=_observed_generation(vm, vmi),
-        conditions=_conditions(vm, vmi, fault, restart_required, rfc3339(now)),
+        conditions=_conditions(remembering, vmi, fault, restart_required, rfc3339(now)),
+        volume_update_state=remembering.status.volume_update_state,
     )
     return replace(status, printable_status=printable_status(world, status))
 
@@ -98,6 +108,10 @@ def _conditions(
         found = conditions.with_condition(found, needed, now)
     else:
         found = conditions.without(found, "RestartRequired")
+    if needs_recovery(vm, vmi):
+        found = conditions.with_condition(found, _RECOVERY, now)
+    else:
+        found = conditions.without(found, MANUAL_RECOVERY)
     return (*found, *(condition for type_, condition in copied.items() if type_ not in _OWN))
 
 

@@ -135,13 +135,20 @@ def _volume(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim |
     claim = claims.get(name) if name else None
     if claim is None:
         return v1.VolumeStatus(name=volume.name)
-    return v1.VolumeStatus(name=volume.name, persistent_volume_claim_info=v1.PersistentVolumeClaimInfo(
+    return v1.VolumeStatus(name=volume.name, persistent_volume_claim_info=claim_info(name, claim))
+
+
+def claim_info(name: str, claim: core.PersistentVolumeClaim | None) -> v1.PersistentVolumeClaimInfo:
+    """What a VMI tells of a claim; of one that is missing only its name is known."""
+    if claim is None:
+        return v1.PersistentVolumeClaimInfo(claim_name=name)
+    return v1.PersistentVolumeClaimInfo(
         claim_name=name,
         access_modes=claim.spec.access_modes,
         volume_mode=claim.spec.volume_mode or "Filesystem",
         capacity=claim.status.capacity,
         requests=claim.spec.resources.requests,
-    ))
+    )
 
 
 def _interfaces(spec: v1.VirtualMachineInstanceSpec) -> tuple[v1.VirtualMachineInstanceNetworkInterface, ...]:

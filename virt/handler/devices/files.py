@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from virt.handler.devices.resources import CharacterDevice
@@ -27,6 +27,14 @@ def make_nodes(devices: Iterable[CharacterDevice]) -> None:
         os.mknod(fresh, stat.S_IFCHR | NODE_MODE, os.makedev(device.major, device.minor))
         fresh.chmod(NODE_MODE)                      # mknod's mode went through the umask
         fresh.rename(device.path)
+
+
+def remove_others(folder: Path, names: Collection[str]) -> None:
+    """Remove what is in ``folder`` and not in ``names``. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in list(folder.iterdir()):
+            if path.name not in names:
+                path.unlink(missing_ok=True)
 
 
 def _is_right(device: CharacterDevice) -> bool:

@@ -72,11 +72,12 @@ def identify(sock: socket.socket, proc: Path = Path("/proc")) -> Process:
 
 def pods_with_processes(proc: Path = Path("/proc")) -> frozenset[str]:
     """UIDs of the pods that have a process on this node, be it only the pause container's."""
-    found = set()
-    for entry in proc.iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                found.add(pod_uid((entry / "cgroup").read_text()))
+    texts = set()
+    for name in os.listdir(proc):  # noqa: PTH208  (hundreds of processes: plain calls take a third of the time)
+        if name.isdecimal():
+            with contextlib.suppress(OSError), open(f"{proc}/{name}/cgroup", "rb", buffering=0) as file:  # noqa: PTH123
+                texts.add(file.read())
+    found = (pod_uid(text.decode(errors="replace")) for text in texts)
     return frozenset(uid for uid in found if uid)
 
 

@@ -1,15 +1,24 @@
 """Settings in force for one migration, as the VMI holds them, in the launcher's terms. Pure."""
 
-from virt.api import clusterconfig, quantity, v1
+from virt.api import clusterconfig, passthrough, quantity, v1
 from virt.rpc.messages import MigrationLimits
+
+# Launchers that speak an older protocol cannot migrate, or not a guest with devices of its node.
+_MIGRATION_VERSION, _DEVICES_VERSION = 2, 3
+
+
+def least_version(spec: v1.VirtualMachineInstanceSpec) -> int:
+    """Of the protocol that both launchers have to speak."""
+    return _DEVICES_VERSION if passthrough.has_any(spec) else _MIGRATION_VERSION
 
 
 def in_clear(written: v1.MigrationConfiguration | None) -> bool:
     return written is not None and bool(written.disable_tls)
 
 
-def limits(written: v1.MigrationConfiguration | None) -> MigrationLimits:
-    """A bandwidth is whole MiB/s for libvirt, at least 1: 0 would be no limit."""
+def limits(written: v1.MigrationConfiguration | None, *, is_pinned: bool = False) -> MigrationLimits:
+    """A bandwidth is whole MiB/s for libvirt, at least 1: 0 would be no limit. ``is_pinned``: memory that devices lock
+    cannot come piece by piece, so there is no post-copy."""
     chosen = clusterconfig.migrations(written or v1.MigrationConfiguration())
     bandwidth = quantity.integer(chosen.bandwidth_per_migration)
     return MigrationLimits(
@@ -20,5 +29,5 @@ def limits(written: v1.MigrationConfiguration | None) -> MigrationLimits:
         auto_converge=chosen.allow_auto_converge,
         unsafe=chosen.unsafe_migration_override,
         may_pause=chosen.allow_workload_disruption,
-        may_post_copy=chosen.allow_workload_disruption and chosen.allow_post_copy,
+        may_post_copy=chosen.allow_workload_disruption and chosen.allow_post_copy and not is_pinned,
     )

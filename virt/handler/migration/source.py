@@ -2,12 +2,12 @@
 
 import socket
 
-from virt.api import names, v1
+from virt.api import names, passthrough, v1
 from virt.base.clock import Clock, rfc3339
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.migration.plan import SourceSeen, SourceStep, State, failed, source
 from virt.handler.migration.ports import SourcePorts
-from virt.handler.migration.settings import in_clear, limits
+from virt.handler.migration.settings import in_clear, least_version, limits
 from virt.handler.vmi.migratable import copied_volumes
 from virt.kube.events import EventRecorder
 from virt.rpc.errors import ConnectionLost, RpcError
@@ -15,7 +15,6 @@ from virt.rpc.framing import close_all
 from virt.rpc.messages import DISK_PORT, LIBVIRT_PORT, MEMORY_PORT, CancelMigration, Migrate
 
 DEADLINE_S = 30.0
-MIGRATION_VERSION = 2           # launchers that speak an older protocol cannot migrate
 
 
 class Source:
@@ -64,10 +63,12 @@ class Source:
         now = rfc3339(self._clock.now())
         if names.FAIL_MIGRATION_ANNOTATION in vmi.metadata.annotations:
             return failed(state, f"the VMI has the annotation {names.FAIL_MIGRATION_ANNOTATION}", now)
-        if launcher.version < MIGRATION_VERSION:
+        is_pinned = passthrough.has_any(vmi.spec)
+        if launcher.version < least_version(vmi.spec):
             return failed(state, "the launcher of this guest is too old to migrate; restart the guest", now)
         request = Migrate(
-            uid=state.migration_uid, copied=copied_volumes(vmi), limits=limits(state.migration_configuration))
+            uid=state.migration_uid, copied=copied_volumes(vmi),
+            limits=limits(state.migration_configuration, is_pinned=is_pinned))
         try:
             _, fds = await launcher.call(request, deadline_s=DEADLINE_S)
         except ConnectionLost:

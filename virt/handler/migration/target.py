@@ -8,18 +8,19 @@ from msgspec.structs import replace
 
 from virt.api import codec, conditions, names, v1
 from virt.api.kinds import VMI
+from virt.api.volumechange import settled
 from virt.base import log
 from virt.base.clock import Clock, rfc3339
 from virt.base.errors import VirtError
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.migration.plan import State, TargetPlan, TargetSeen, TargetStep, failed, target
 from virt.handler.migration.ports import TargetPorts
-from virt.handler.migration.settings import in_clear
+from virt.handler.migration.settings import in_clear, least_version
 from virt.handler.vmi.migratable import copied_volumes
 from virt.handler.vmi.patch import status_patch
 from virt.handler.vmi.plan import FINAL_PHASES
 from virt.handler.vmi.status import PAUSED_BY_USER
-from virt.handler.vmi.wiring import Networks, wire
+from virt.handler.vmi.wiring import GuestDevices, Networks, NoDevices, wire
 from virt.kube.client import Client, MergePatch, NotFoundError
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
@@ -47,11 +48,13 @@ _logger = log.get("virt.handler.migration")
 
 
 class Target:
-    """``incoming``: VMIs that are on their way to this node. ``address``: where other handlers reach this one."""
+    """``incoming``: VMIs that are on their way to this node. ``address``: where other handlers reach this one.
+    ``devices``: of this node, from which guests get theirs."""
 
     def __init__(
         self, client: Client, incoming: Informer[v1.VirtualMachineInstance], networks: Networks, ports: TargetPorts,
         recorder: EventRecorder, *, address: str, facts: Callable[[], HostFacts], clock: Clock,
+        devices: GuestDevices | None = None,
     ) -> None:
         self._client = client
         self._incoming = incoming
@@ -61,6 +64,7 @@ class Target:
         self._address = address
         self._facts = facts
         self._clock = clock
+        self._devices = devices or NoDevices()
 
     async def reconcile(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> Result:
         """One pass over a VMI that the store ``incoming`` holds."""
@@ -114,9 +118,13 @@ class Target:
         self._ports.cut(vmi.metadata.uid)
 
     async def _prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, state: State) -> State:
+        if launcher.version < least_version(vmi.spec):
+            raise RequestFailed("Internal", "the launcher of the target is too old for a guest with network functions")
         pod = await wire(self._networks, vmi, launcher)
-        request = PrepareTarget(vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._facts())
         try:
+            launcher.functions = await self._devices.prepare(vmi, launcher)
+            request = PrepareTarget(
+                vmi=codec.encode(vmi), interfaces=pod.interfaces, facts=self._facts(), functions=launcher.functions)
             await launcher.call_with_sockets(request, pod.sockets, deadline_s=PREPARE_DEADLINE_S)
         finally:
             pod.close()
@@ -152,9 +160,10 @@ class Target:
             start_timestamp=state.start_timestamp or now, end_timestamp=now, mode=state.mode or "PreCopy",
             abort_status="Failed" if state.abort_requested else state.abort_status,
         )
-        status = replace(vmi.status, migration_state=came, node_name=state.target_node, evacuation_node_name="")
+        here = settled(vmi)
+        status = replace(here.status, migration_state=came, node_name=state.target_node, evacuation_node_name="")
         labels = {names.NODE_NAME_LABEL: state.target_node, names.MIGRATION_TARGET_NODE_LABEL: None}
-        if not await self._patch(vmi, status, labels):
+        if not await self._patch(vmi, status, labels, here.spec):
             return
         self._ports.release(vmi.metadata.uid)
         _logger.info("guest taken over", key=f"{vmi.metadata.namespace}/{vmi.metadata.name}", source=state.source_node)
@@ -165,12 +174,15 @@ class Target:
         await self._patch(vmi, replace(vmi.status, migration_state=state), {})
 
     async def _patch(
-        self, vmi: v1.VirtualMachineInstance, status: v1.VirtualMachineInstanceStatus, labels: dict[str, str | None]
+        self, vmi: v1.VirtualMachineInstance, status: v1.VirtualMachineInstanceStatus, labels: dict[str, str | None],
+        spec: v1.VirtualMachineInstanceSpec | None = None,
     ) -> bool:
         """False when the VMI is gone. Raises ConflictError for a lost race, which may have gone to the source."""
         patch = status_patch(vmi, status)
         if patch is None:
             return True
+        if spec is not None and spec != vmi.spec:       # its change of volumes was taken back too late
+            patch["spec"] = {"volumes": codec.to_json(spec.volumes)}
         if labels:
             patch["metadata"]["labels"] = labels
         try:

@@ -5,7 +5,7 @@ the containers. It is keyed by the pod's UID, which is how a launcher is known; 
 pods' devices names pods by name only. Docs: decision 0090.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -64,9 +64,16 @@ def read(folder: Path) -> Allocations:
         raise AllocationsError(f"the kubelet's file {CHECKPOINT} cannot be read: {error}") from error
 
 
-def in_use(allocations: Allocations, resources: Collection[str], living: Collection[str]) -> frozenset[str]:
-    """Devices of ``resources`` that pods with a process have: the kubelet forgets the others only when it must."""
-    return frozenset(
-        device for pod, named in allocations.items() if pod in living
-        for name in resources for device in named.get(name, ())
-    )
+def in_use(
+    allocations: Allocations, addresses: Collection[str], living: Callable[[], Collection[str]]
+) -> frozenset[str]:
+    """Those of ``addresses`` that pods with a process have: the kubelet forgets the others only when it must.
+
+    ``living`` tells the pods with a process. It looks at every process, so it is asked only where that matters.
+    """
+    listed = {
+        (pod, device) for pod, named in allocations.items() for ids in named.values() for device in ids
+        if device in addresses
+    }
+    pods = living() if listed else ()
+    return frozenset(device for pod, device in listed if pod in pods)

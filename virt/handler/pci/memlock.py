@@ -11,7 +11,7 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-from virt.api import quantity, v1
+from virt.api import passthrough, quantity, v1
 from virt.base.errors import VirtError
 from virt.handler.launchers.process import Process, family, pod_of
 
@@ -30,8 +30,7 @@ class MemoryLockError(VirtError):
 
 def locked_bytes(spec: v1.VirtualMachineInstanceSpec) -> int:
     """What the guest's QEMU has to lock, 0 for a guest without devices of the node."""
-    devices = spec.domain.devices
-    if not (devices.gpus or devices.host_devices or any(each.sriov is not None for each in devices.interfaces)):
+    if not passthrough.has_any(spec):
         return 0
     memory, resources = spec.domain.memory, spec.domain.resources
     asked = (memory.guest if memory else None, resources.requests.get("memory"), resources.limits.get("memory"))

@@ -7,7 +7,7 @@ asked for, nothing is looked at.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -67,6 +67,7 @@ class Node:
     cards: Cards
     living_pods: Callable[[], frozenset[str]] = pods_with_processes
     make_nodes: Callable[[Sequence[CharacterDevice]], None] = files.make_nodes
+    remove_other_nodes: Callable[[Path, Collection[str]], None] = files.remove_others
 
 
 class PciDevices:
@@ -86,6 +87,7 @@ class PciDevices:
         self._told: frozenset[str] = frozenset()
         self._again = asyncio.Event()
         self._setting = asyncio.Lock()          # of functions: one that is being given is not reset
+        self._lent: set[str] = set()            # functions that were given here and are not seen reset yet
         self.offered: tuple[PassedThrough, ...] = ()
 
     def configure(self, text: str) -> None:
@@ -105,23 +107,30 @@ class PciDevices:
         while True:
             self._again.clear()
             await self.look()
-            is_wanted = self._pools.resource_list or self._permitted().pci_host_devices
             try:
-                async with asyncio.timeout(LOOK_S if is_wanted else None):
+                async with asyncio.timeout(LOOK_S if self._is_wanted else None):
                     await self._again.wait()
             except TimeoutError:
                 continue
 
+    @property
+    def _is_wanted(self) -> bool:
+        """Also when nothing is asked for any more, and a guest still has what was."""
+        return bool(self._pools.resource_list or self._permitted().pci_host_devices or self._lent)
+
     async def look(self) -> None:
         """One look, with all that follows from it. What goes wrong is told; the next look tries again."""
         config, permitted = self._pools, self._permitted()
-        if not config.resource_list and not permitted.pci_host_devices:
+        troubles: set[str] = set()
+        if not self._is_wanted:
+            if self.offered:
+                self._make_nodes((), troubles)
             self._offer(())
             return
-        troubles: set[str] = set()
-        found = await self._arranged(config, troubles)
         async with self._setting:
-            await _noted(troubles, self._reset(config, found))
+            found, used = await self._arranged(config, troubles)
+            if used is not None:                        # else who has what is not known: hands off
+                await _noted(troubles, self._reset_all(found, used))
         before = {offer.full_name: offer for offer in self.offered}
         network = pools.resources(config, found, before, self._node.node_dir)
         others = offers.permitted(
@@ -151,20 +160,24 @@ class PciDevices:
         assignments = assigned(wanted, given)
         found = await asyncio.to_thread(self._node.sysfs.devices)
         async with self._setting:
-            await self._reset(self._pools, found)       # a former guest's MAC is no reason to refuse one
+            used = await asyncio.to_thread(self._in_use, found, set())
+            states: dict[str, dict[int, FunctionState]] = {}
             for each in assignments:
-                await self._give(each, found)
+                card = _card_of(each, found)
+                if card.address not in states:          # a former guest's MAC is no reason to refuse one
+                    states[card.address] = await self._reset(card, found, used)
+                await self._give(each, card, states[card.address])
         return tuple(
             GivenFunction(name=each.interface, address=each.address, mac=each.state.mac) for each in assignments)
 
-    async def _arranged(self, config: Config, troubles: set[str]) -> Sequence[PciDevice]:
-        """The devices, after all has been done that the configuration asks for."""
+    async def _arranged(
+        self, config: Config, troubles: set[str]
+    ) -> tuple[Sequence[PciDevice], frozenset[str] | None]:
+        """The devices, after all has been done that the configuration asks for, and the functions that pods have."""
         found = await asyncio.to_thread(self._node.sysfs.devices)
-        if not config.resource_list:
-            return found
-        used = await asyncio.to_thread(self._in_use, config, troubles)
+        used = await asyncio.to_thread(self._in_use, found, troubles)
         if used is None:
-            return found                                # who has what is not known: hands off
+            return found, None
         troubles.update(pools.problems(config, found, used))
         for _ in (SetCount, Bind):                      # new functions are bound in the second round
             steps = pools.steps(config, found, used)
@@ -177,50 +190,53 @@ class PciDevices:
                         await _noted(troubles, asyncio.to_thread(self._node.sysfs.bind, address))
             if steps:
                 found = await asyncio.to_thread(self._node.sysfs.devices)
-        return found
+        return found, used
 
-    def _in_use(self, config: Config, troubles: set[str]) -> frozenset[str] | None:
+    def _in_use(self, found: Sequence[PciDevice], troubles: set[str]) -> frozenset[str] | None:
+        """The functions that pods have; None where that is not known."""
+        virtual = frozenset(address for card in found for address in card.virtual)
         try:
-            known = allocations.read(self._node.kubelet_dir)
+            known = allocations.read(self._node.kubelet_dir) if virtual else {}
         except allocations.AllocationsError as error:
             troubles.add(str(error))
             return None
-        names = [pool.full_name for pool in config.resource_list]
-        return allocations.in_use(known, names, self._node.living_pods())
+        return allocations.in_use(known, virtual, self._node.living_pods)
 
-    async def _reset(self, config: Config, found: Sequence[PciDevice]) -> None:
-        """Functions that no pod has become as they were before the first one had them."""
-        used = await asyncio.to_thread(self._in_use, config, set())
-        if used is None:
-            return
-        members = _members(config, found)
+    async def _reset_all(self, found: Sequence[PciDevice], used: frozenset[str]) -> None:
+        ours = _members(self._pools, found) | self._lent
         for card in found:
-            free = {number: address for number, address in enumerate(card.virtual)
-                    if address in members and address not in used}
-            if not free or not card.card:
-                continue
-            states = await self._node.cards.read(card.card)
-            for number, address in free.items():
-                if states.get(number, NEUTRAL) != NEUTRAL:
-                    _logger.info("virtual function reset", device=address, was=str(states[number]))
-                    await self._node.cards.change(card.card, number, NEUTRAL, states[number])
+            if card.card and ours & set(card.virtual) - used:
+                await self._reset(card, found, used)
+        self._lent &= {address for card in found for address in card.virtual}
 
-    async def _give(self, each: Assignment, found: Sequence[PciDevice]) -> None:
-        devices = {device.address: device for device in found}
-        function = devices.get(each.address)
-        card = devices.get(function.physical) if function is not None else None
-        if card is None or each.address not in card.virtual:
-            raise FunctionError(f"PCI device {each.address} of interface {each.interface} is no virtual function (any "
-                                "more)")
-        if trouble := pools.card_trouble(card):
-            raise FunctionError(f"interface {each.interface} cannot use PCI device {each.address}: {trouble}")
+    async def _reset(
+        self, card: PciDevice, found: Sequence[PciDevice], used: frozenset[str] | None
+    ) -> dict[int, FunctionState]:
+        """Functions that no pod has become as they were before the first one had them; returns how all are now."""
+        states = dict(await self._node.cards.read(card.card))
+        if used is None:
+            return states
+        ours = _members(self._pools, found) | self._lent
+        for number, address in enumerate(card.virtual):
+            if address not in ours or address in used:
+                continue
+            if states.get(number, NEUTRAL) != NEUTRAL:
+                _logger.info("virtual function reset", device=address, was=str(states[number]))
+                await self._node.cards.change(card.card, number, NEUTRAL, states[number])
+                states[number] = NEUTRAL
+            self._lent.discard(address)
+        return states
+
+    async def _give(self, each: Assignment, card: PciDevice, states: dict[int, FunctionState]) -> None:
+        """``states`` of all functions of the card; the one that is given is another afterwards."""
         number = card.virtual.index(each.address)
-        states = await self._node.cards.read(card.card)
         other = twin(each.state, number, states)
         if other is not None:
             raise FunctionError(f"interface {each.interface}: MAC {each.state.mac} is that of function {other} of "
                                 f"network card {card.card} already")
+        self._lent.add(each.address)
         await self._node.cards.change(card.card, number, each.state, states.get(number, NEUTRAL))
+        states[number] = each.state
 
     async def _definition(self, namespace: str, name: str) -> core.NetworkAttachmentDefinition:
         try:
@@ -239,6 +255,8 @@ class PciDevices:
                 CharacterDevice(offers.vfio_node(node_dir, name), number.major, number.minor)
                 for name, number in numbers.items() if number is not None
             ])
+            kept = {each.group for offer in offered for each in offer.functions}
+            self._node.remove_other_nodes(offers.vfio_node(node_dir, "vfio").parent, {"vfio", *kept} if kept else ())
         except OSError as error:
             troubles.add(f"device nodes for VFIO cannot be made: {error}")
 
@@ -248,6 +266,19 @@ class PciDevices:
             _logger.info("devices offered", **{
                 offer.full_name: [each.address for each in offer.functions if not each.trouble] for offer in offered})
             self._changed()
+
+
+def _card_of(each: Assignment, found: Sequence[PciDevice]) -> PciDevice:
+    """The card of a function that a guest is to have. Raises FunctionError."""
+    devices = {device.address: device for device in found}
+    function = devices.get(each.address)
+    card = devices.get(function.physical) if function is not None else None
+    if card is None or each.address not in card.virtual:
+        raise FunctionError(f"PCI device {each.address} of interface {each.interface} is no virtual function (any "
+                            "more)")
+    if trouble := pools.card_trouble(card):
+        raise FunctionError(f"interface {each.interface} cannot use PCI device {each.address}: {trouble}")
+    return card
 
 
 def _members(config: Config, found: Sequence[PciDevice]) -> frozenset[str]:

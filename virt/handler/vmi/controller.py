@@ -227,8 +227,9 @@ class VmiReconciler:
             after = statuses.running(vmi, domain, network, now)
         elif todo.phase in FINAL_PHASES:
             after = statuses.ended(before)
+        missing = statuses.missing(domain) if todo.phase == "Running" and domain is not None else ""
         if todo.phase != "Scheduled" or error:
-            after = statuses.with_error(after, error, now)
+            after = statuses.with_error(after, error or missing, now)
         after = replace(statuses.with_phase(after, todo.phase, now), migration_state=migration)
         patch = status_patch(vmi, after)
         if patch is None:
@@ -244,6 +245,8 @@ class VmiReconciler:
         if after.phase != before.phase:
             _logger.info("phase", key=f"{vmi.metadata.namespace}/{vmi.metadata.name}", phase=after.phase, why=todo.why)
             self._tell_phase(vmi, after.phase, todo.why, is_told=bool(error))
+        if missing and statuses.error_of(before) != missing:
+            self._recorder.event(vmi, "Warning", "SyncFailed", missing)
 
     def _tell_phase(self, vmi: v1.VirtualMachineInstance, after: str, why: str, *, is_told: bool) -> None:
         match after:

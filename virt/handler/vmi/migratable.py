@@ -4,6 +4,7 @@ KubeVirt: the first obstacle found is the reason of condition LiveMigratable.
 """
 
 from virt.api import v1
+from virt.api.volumechange import destinations, is_asked
 
 POD_BRIDGE_ANNOTATION = "kubevirt.io/allow-pod-bridge-network-live-migration"
 
@@ -27,19 +28,24 @@ def storage_condition(vmi: v1.VirtualMachineInstance) -> v1.Condition:
 
 def method(vmi: v1.VirtualMachineInstance) -> str:
     """BlockMigration where a disk has to be copied along, else LiveMigration."""
-    is_copied = any(_is_of_the_pod(volume) and not _is_readonly_cdrom(vmi, volume.name) for volume in vmi.spec.volumes)
+    is_copied = is_asked(vmi) or any(
+        _is_of_the_pod(volume) and not _is_readonly_cdrom(vmi, volume.name) for volume in vmi.spec.volumes)
     return "BlockMigration" if is_copied else "LiveMigration"
 
 
 def copied_volumes(vmi: v1.VirtualMachineInstance) -> tuple[str, ...]:
-    """Volumes whose content goes along with the guest: those of its pod that it can have written to.
+    """Volumes whose content goes along with the guest: those of its pod that it can have written to, and those that
+    get another claim. Of these the status tells, not the spec: it holds for the migration that is under way.
 
     What it can only read is made anew at the target, from the same image or the same seed.
     """
     volumes = {volume.name: volume for volume in vmi.spec.volumes}
+    moved = destinations(vmi.status.migrated_volumes)
     return tuple(
         disk.name for disk in vmi.spec.domain.devices.disks
-        if disk.name in volumes and _is_of_the_pod(volumes[disk.name]) and not _is_readonly(disk, volumes[disk.name])
+        if disk.name in moved or (
+            disk.name in volumes and _is_of_the_pod(volumes[disk.name])
+            and not _is_readonly(disk, volumes[disk.name]))
     )
 
 
@@ -65,8 +71,6 @@ def _is_readonly(disk: v1.Disk, volume: v1.Volume) -> bool:
 def _network(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
     on_pod = {network.name for network in vmi.spec.networks if network.pod is not None}
     for interface in vmi.spec.domain.devices.interfaces:
-        if interface.sriov is not None:
-            return "InterfaceNotLiveMigratable", f"interface {interface.name} is a piece of this node"
         if interface.name not in on_pod or interface.masquerade is not None or interface.passt_binding is not None:
             continue
         if interface.bridge is not None and POD_BRIDGE_ANNOTATION in vmi.metadata.annotations:
@@ -88,9 +92,10 @@ def _devices(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
 
 def _disks(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
     known = {status.name: status.persistent_volume_claim_info for status in vmi.status.volume_status}
+    copied = destinations(vmi.status.migrated_volumes) if is_asked(vmi) else {}
     for volume in vmi.spec.volumes:
         claim = _claim(volume)
-        if claim:
+        if claim and volume.name not in copied:
             info = known.get(volume.name)
             if info is None or "ReadWriteMany" not in info.access_modes:
                 return (

@@ -21,6 +21,7 @@ from virt.rpc.messages import DiskTarget, DomainState, DomainStatus, GivenFuncti
 MAX_GUEST_INTERFACES = 10     # beside those of the spec: the guest decides what its agent says
 MAX_ADDRESSES = 16
 MAX_TEXT = 256
+_MAX_MESSAGE = 1024
 
 PAUSED_BY_USER = "PausedByUser"
 _PAUSED = {"User": PAUSED_BY_USER, "IOError": "PausedIOError", "Migration": "PausedByMigrationMonitor"}
@@ -89,12 +90,24 @@ def with_error(
 ) -> v1.VirtualMachineInstanceStatus:
     """``message`` "" takes the condition away, if this module had set it."""
     if message:
-        failed = v1.Condition(type="Synchronized", status="False", reason=SYNC_FAILED, message=message[:1024])
+        failed = v1.Condition(type="Synchronized", status="False", reason=SYNC_FAILED, message=message[:_MAX_MESSAGE])
         return replace(status, conditions=conditions.with_condition(status.conditions, failed, rfc3339(now)))
     known = conditions.find(status.conditions, "Synchronized")
     if known is None or known.reason != SYNC_FAILED:
         return status
     return replace(status, conditions=conditions.without(status.conditions, "Synchronized"))
+
+
+def error_of(status: v1.VirtualMachineInstanceStatus) -> str:
+    """What :func:`with_error` has set."""
+    known = conditions.find(status.conditions, "Synchronized")
+    return known.message if known is not None and known.reason == SYNC_FAILED else ""
+
+
+def missing(domain: DomainStatus) -> str:
+    """What people are told of network cards that the guest should have and has not, "" where it has all."""
+    each = (f"interface {name} has no network card: {why}" for name, why in sorted(domain.functions_missing.items()))
+    return "; ".join(each)[:_MAX_MESSAGE]
 
 
 def _conditions(vmi: v1.VirtualMachineInstance, domain: DomainStatus, now: str) -> tuple[v1.Condition, ...]:

@@ -8,6 +8,7 @@ from virt.api import v1
 from virt.launcher.design import compute, console, disks, hostdevices, interfaces, peripherals, platform, topology
 from virt.launcher.design.disks import disk_targets
 from virt.launcher.design.errors import DesignConflict, DesignError
+from virt.launcher.design.hostdevices import by_interface
 from virt.launcher.design.merging import merged
 from virt.launcher.design.request import DiskSource, Prepared, Request, Step
 from virt.launcher.design.tags import TaggedDevice
@@ -22,6 +23,7 @@ __all__ = [
     "Prepared",
     "Request",
     "TaggedDevice",
+    "by_interface",
     "disk_targets",
     "domain_for",
     "merged",

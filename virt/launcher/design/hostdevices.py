@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from virt.api import names, pciaddress, v1
-from virt.launcher.alias import alias
+from virt.launcher.alias import ALIAS_PREFIX, FUNCTION, alias
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.request import Request
 from virt.launcher.domain import Address, Devices, Domain, HostDevice
 
 # Aliases tell what a device is: the same name may stand in all three lists.
-HOST_DEVICE, GPU, FUNCTION = "hostdevice", "gpu", "sriov"
+HOST_DEVICE, GPU = "hostdevice", "gpu"
 _ANSWER = "the device plugin's answer"
 _USB = re.compile(r"(\d{1,3}):(\d{1,3})", re.ASCII)
 
@@ -46,7 +46,7 @@ def functions(request: Request) -> Domain:
                 f"{path}.name", f"interface {interface.name!r} has no virtual function: missing PCI mapping")
         address = pci_address(f"{path}.pciAddress", interface.pci_address) if interface.pci_address else None
         found.append(replace(
-            _pci(given[interface.name].address), alias=alias(f"{FUNCTION}-{interface.name}"), address=address,
+            _pci(given[interface.name].address), alias=alias(f"{FUNCTION}{interface.name}"), address=address,
             boot_order=interface.boot_order))
     return Domain(devices=Devices(host_devices=tuple(found)))
 
@@ -80,6 +80,15 @@ def _evenly(found: Sequence[HostDevice], count: int) -> list[tuple[HostDevice, .
     """``found`` in ``count`` shares, in order; nothing where they do not come out even."""
     size, rest = divmod(len(found), count)
     return [tuple(found[index * size:(index + 1) * size]) for index in range(count)] if size and not rest else []
+
+
+def by_interface(domain: Domain) -> Mapping[str, HostDevice]:
+    """The virtual functions of a domain, by the name of the interface that each is."""
+    begin = f"{ALIAS_PREFIX}{FUNCTION}"
+    return {
+        device.alias.removeprefix(begin): device
+        for device in (domain.devices.host_devices if domain.devices else ()) if device.alias.startswith(begin)
+    }
 
 
 def _taken(

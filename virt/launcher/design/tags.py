@@ -11,9 +11,9 @@ from dataclasses import replace
 import msgspec
 
 from virt.api import v1
-from virt.launcher.alias import alias
+from virt.launcher.alias import FUNCTION, alias
 from virt.launcher.design.disks import bus
-from virt.launcher.design.hostdevices import FUNCTION, GPU, HOST_DEVICE
+from virt.launcher.design.hostdevices import GPU, HOST_DEVICE
 from virt.launcher.domain import Address, Devices, Domain, HostDevice
 from virt.rpc.messages import GivenFunction
 
@@ -61,7 +61,7 @@ def _found(
     disks = {disk.alias: targets[disk.target] for disk in designed.disks if disk.target in targets}
     macs = {each.name: each.mac for each in functions}
     for interface in asked.interfaces:
-        card, function = cards.get(alias(interface.name)), passed.get(alias(f"{FUNCTION}-{interface.name}"))
+        card, function = cards.get(alias(interface.name)), passed.get(alias(f"{FUNCTION}{interface.name}"))
         if interface.tag and card is not None and card.address is not None:
             yield _told("nic", card.address, interface.tag, buses, mac=card.mac)
         elif interface.tag and function is not None and function.address is not None:

@@ -5,8 +5,10 @@ it is raw whatever its first bytes look like, and no link is followed.
 """
 
 import contextlib
+import fcntl
 import os
 import stat
+import struct
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from virt.launcher.disks.errors import DiskError
 
 FILE = "disk.img"
 _RESERVE = 128 << 10              # of the file system, so that a full disk does not fill it to the last block
+_LOCKS = range(100, 300)          # bytes by which QEMU locks an image (block/file-posix.c)
+_FLOCK = "hhqqi4x"                # struct flock of 64-bit Linux
 _TOLERATED = Fraction(1, 10)      # a claim's file system is smaller than the claim: its own structures
 
 
@@ -67,11 +71,15 @@ def disk_size(space: Space) -> int:
     usable = space.available - _RESERVE
     wanted = usable if space.wanted is None else space.wanted
     if usable < wanted * (1 - _TOLERATED):
-        raise ValueError(f"not enough space: {wanted} bytes are wanted, the file system has {max(usable, 0)} left")
+        raise ValueError(_no_space(wanted, usable))
     size = min(wanted, usable) // quantity.MIB * quantity.MIB
     if size <= 0:
         raise ValueError(f"the file system has {max(usable, 0)} bytes left, less than 1 MiB")
     return size
+
+
+def _no_space(wanted: int, left: int) -> str:
+    return f"not enough space: {wanted} bytes are wanted, the file system has {max(left, 0)} left"
 
 
 def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bool) -> DiskFile:
@@ -80,14 +88,69 @@ def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bo
     try:
         status = _status(path)
         if status is None:
-            status = _make(path, folder, wanted, read_only=read_only)
+            if read_only:
+                raise ValueError("it is missing and the volume is read-only")
+            status = _make(path, folder, disk_size(Space(wanted, _available(folder))))
             whole = (wanted or 0) // quantity.MIB * quantity.MIB
             short_of = whole if status.st_size < whole else 0
     except (OSError, ValueError) as error:
-        # Not the name in it, which is another one each time: the text becomes the VMI's, and a VMI that changes is
-        # looked at again at once, however long the pause after the failure was to be.
-        why = error.strerror if isinstance(error, OSError) else error
-        raise DiskError(f"volume {volume}: cannot make {path} as uid {os.getuid()}: {why}{_owner(folder)}") from error
+        raise _not_made(volume, folder, error) from error
+    _check(volume, path, status, read_only=read_only)
+    return DiskFile(path, status, short_of)
+
+
+def prepare_copy(volume: str, folder: Path, size: int) -> DiskFile:
+    """disk.img for the copy of a disk of ``size`` bytes that the guest has elsewhere: as large as that, to the byte.
+
+    One that is there is written over; when it is smaller, somebody has meant something else by it. Raises DiskError.
+    """
+    path = folder / FILE
+    if size <= 0:
+        raise DiskError(f"volume {volume}: the size of its source is not known, so {path} cannot be made as large")
+    try:
+        status = _status(path)
+        if status is not None:
+            _check(volume, path, status, read_only=False)
+            if status.st_size < size:
+                raise DiskError(_too_small(volume, path, status.st_size, size))
+        held = status.st_blocks * 512 if status is not None else 0
+        left = _available(folder) - _RESERVE + held
+        if left < size * (1 - _TOLERATED):
+            raise ValueError(_no_space(size, left))
+        if status is None:
+            status = _make(path, folder, size)
+        elif status.st_size > size:
+            status = _cut(volume, path, size)
+    except (OSError, ValueError) as error:
+        raise _not_made(volume, folder, error) from error
+    return DiskFile(path, status)
+
+
+def check_copy(volume: str, device: Path, size: int) -> int:
+    """Bytes of a block device that is to hold the copy of a disk of ``size`` bytes. Raises DiskError."""
+    found = block_size(volume, device)
+    if found < size:
+        raise DiskError(_too_small(volume, device, found, size))
+    if found > size:
+        raise DiskError(
+            f"volume {volume}: {device} has {found} bytes, the source {size}: a device has to be as large as that")
+    return found
+
+
+def _too_small(volume: str, path: Path, found: int, size: int) -> str:
+    return (f"volume {volume}: destination volume is smaller than the source volume: {path} has {found} bytes, the "
+            f"source {size}")
+
+
+def _not_made(volume: str, folder: Path, error: OSError | ValueError) -> DiskError:
+    # Not the name in it, which is another one each time: the text becomes the VMI's, and a VMI that changes is
+    # looked at again at once, however long the pause after the failure was to be.
+    why = error.strerror if isinstance(error, OSError) else error
+    return DiskError(f"volume {volume}: cannot make {folder / FILE} as uid {os.getuid()}: {why}{_owner(folder)}")
+
+
+def _check(volume: str, path: Path, status: os.stat_result, *, read_only: bool) -> None:
+    """Raises DiskError for what is no file of the guest's user."""
     if not stat.S_ISREG(status.st_mode):
         raise DiskError(f"volume {volume}: {path} is no regular file; links and devices are not followed")
     if not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK):
@@ -96,7 +159,6 @@ def prepare_file(volume: str, folder: Path, wanted: int | None, *, read_only: bo
             f"{stat.S_IMODE(status.st_mode):04o} and its uid {status.st_uid}; the guest's user is {os.getuid()} and "
             "owners are not changed here"
         )
-    return DiskFile(path, status, short_of)
 
 
 def _owner(folder: Path) -> str:
@@ -115,11 +177,12 @@ def _status(path: Path) -> os.stat_result | None:
         return None
 
 
-def _make(path: Path, folder: Path, wanted: int | None, *, read_only: bool) -> os.stat_result:
-    if read_only:
-        raise ValueError("it is missing and the volume is read-only")
+def _available(folder: Path) -> int:
     space = os.statvfs(folder)
-    size = disk_size(Space(wanted, space.f_bavail * space.f_frsize))
+    return space.f_bavail * space.f_frsize
+
+
+def _make(path: Path, folder: Path, size: int) -> os.stat_result:
     unfinished = folder / f".{FILE}.{uuid.uuid4().hex}"
     fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660)
     try:
@@ -131,6 +194,21 @@ def _make(path: Path, folder: Path, wanted: int | None, *, read_only: bool) -> o
         os.close(fd)
         unfinished.unlink()
     return path.lstat()
+
+
+def _cut(volume: str, path: Path, size: int) -> os.stat_result:
+    """Make the file shorter, unless a QEMU has it open: that holds locks on some of its bytes."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _LOCKS.start, len(_LOCKS), 0)
+        held, *_ = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))
+        if held != fcntl.F_UNLCK:
+            raise DiskError(f"volume {volume}: {path} is in use by another guest")
+        os.ftruncate(fd, size)
+        os.fsync(fd)
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
 
 
 def block_size(volume: str, device: Path) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from virt.api import names, quantity
 from virt.api.v1 import VirtualMachineInstance, Volume
+from virt.api.volumechange import destinations
 from virt.launcher.design import DiskSource, TaggedDevice
 from virt.launcher.disks import claim, cloudinit, config, configdrive, qcow2
 from virt.launcher.disks.container import HeldFile
@@ -109,15 +110,26 @@ class Disks:
 
     def _claim(self, vmi: VirtualMachineInstance, volume: str, read_only: bool) -> DiskSource:
         folder, device = self.claims / volume, self.devices / volume
+        copied = _copied_size(vmi, volume)
         if folder.is_dir():
-            wanted = claim.wanted_size(volume, vmi.status.volume_status)
-            file = claim.prepare_file(volume, folder, wanted, read_only=read_only)
+            if copied is None:
+                wanted = claim.wanted_size(volume, vmi.status.volume_status)
+                file = claim.prepare_file(volume, folder, wanted, read_only=read_only)
+            else:
+                file = claim.prepare_copy(volume, folder, copied)
             return DiskSource(
                 str(file.path), "raw", read_only=read_only, size=file.size, direct_io=_takes_direct_io(file.path),
                 preallocated=file.is_preallocated, short_of=file.short_of,
             )
-        size = claim.block_size(volume, device)
+        size = claim.block_size(volume, device) if copied is None else claim.check_copy(volume, device, copied)
         return DiskSource(str(device), "raw", kind="block", read_only=read_only, size=size, direct_io=True)
+
+
+def _copied_size(vmi: VirtualMachineInstance, volume: str) -> int | None:
+    """Bytes of the disk that comes from another claim, 0 when nobody knows them; None when it is here already."""
+    if volume not in destinations(vmi.status.migrated_volumes):
+        return None
+    return next((known.size for known in vmi.status.volume_status if known.name == volume), 0)
 
 
 def _takes_direct_io(path: Path, opens: Callable[[str, int], int] = os.open) -> bool:

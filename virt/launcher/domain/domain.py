@@ -67,6 +67,11 @@ def to_xml(domain: Domain) -> str:
     return codec.dump(domain, "domain")
 
 
+def host_device_xml(device: HostDevice) -> str:
+    """The document of one device, to be put into a domain that runs. Raises DomainXmlError."""
+    return codec.dump(device, "hostdev")
+
+
 def from_xml(text: str) -> Domain:
     """Read a document, ours or libvirt's. Raises DomainXmlError."""
     return codec.load(Domain, text, "domain")

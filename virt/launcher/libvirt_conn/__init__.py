@@ -2,6 +2,7 @@
 
 from virt.launcher.libvirt_conn.api import (
     AgentChanged,
+    DeviceGone,
     DiskFailed,
     Hypervisor,
     JobProgress,
@@ -25,6 +26,7 @@ from virt.launcher.libvirt_conn.errors import (
 __all__ = [
     "AgentChanged",
     "AgentError",
+    "DeviceGone",
     "DiskFailed",
     "Hypervisor",
     "HypervisorError",

@@ -47,6 +47,14 @@ class DiskFailed:
 
 
 @dataclass(frozen=True)
+class DeviceGone:
+    """The guest has let go of a device, and the domain has it no more. ``alias``: "ua-sriov-fast"."""
+
+    domain: str
+    alias: str
+
+
+@dataclass(frozen=True)
 class MigrationRequest:
     """``libvirt``, ``memory`` and ``disks``: paths of unix sockets that lead to the target; QEMU listens at the last
     two there. ``copied``: names of disks ("vda") whose content goes along. ``bandwidth_mib_s`` 0: no limit.
@@ -75,7 +83,7 @@ class JobProgress:
     passes: int = 0
 
 
-Notice = Lifecycle | Rebooted | AgentChanged | Panicked | DiskFailed
+Notice = Lifecycle | Rebooted | AgentChanged | Panicked | DiskFailed | DeviceGone
 
 
 class Hypervisor(Protocol):
@@ -127,6 +135,15 @@ class Hypervisor(Protocol):
 
     async def set_guest_time(self, domain: str) -> None:
         """Set the guest's clock from the host's, by the agent."""
+        ...
+
+    async def attach_device(self, domain: str, xml: str) -> None:
+        """Put a device into the guest that runs; its definition, for a later start, stays as it is. Raises NoDevice."""
+        ...
+
+    async def detach_device(self, domain: str, alias: str) -> None:
+        """Ask the guest to let go of a device: :class:`DeviceGone` tells that it has, which may never be. Raises
+        NoDevice for one that it has not."""
         ...
 
     async def migrate(self, domain: str, request: MigrationRequest) -> None:

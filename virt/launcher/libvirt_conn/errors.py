@@ -5,7 +5,7 @@
     ├── InvalidDomain    libvirt or QEMU does not take the domain as it is described
     ├── NoAgent          no guest agent is connected, or it does not answer
     ├── AgentError       the guest agent answered with an error
-    ├── NoDevice         the domain lacks the device (no screen to take a picture of)
+    ├── NoDevice         the domain lacks the device (no screen to take a picture of), or does not take it
     ├── MigrationFailed  the guest did not leave
     └── HypervisorLost   the connection to libvirt broke
 """

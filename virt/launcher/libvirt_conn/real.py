@@ -20,6 +20,7 @@ from virt.base import log
 from virt.launcher.libvirt_conn import errors, words
 from virt.launcher.libvirt_conn.api import (
     AgentChanged,
+    DeviceGone,
     DiskFailed,
     JobProgress,
     Lifecycle,
@@ -103,6 +104,9 @@ class Libvirt:
             if action == libvirt.VIR_DOMAIN_EVENT_IO_ERROR_PAUSE:
                 hand_over(DiskFailed(domain.name(), alias or "", source or "", reason or ""))
 
+        def device_gone(_conn: Any, domain: Any, alias: str, _data: Any) -> None:
+            hand_over(DeviceGone(domain.name(), alias or ""))
+
         def closed(_conn: Any, _reason: int, _data: Any) -> None:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self.lost.set)
@@ -112,6 +116,7 @@ class Libvirt:
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, rebooted),
             (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, agent),
             (libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, disk_failed),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, device_gone),
         ):
             try:
                 self._registered.append(connection.domainEventRegisterAny(None, event, callback, None))
@@ -242,6 +247,14 @@ class Libvirt:
         await self._call(
             lambda: self._find(domain).setTime(flags=libvirt.VIR_DOMAIN_TIME_SYNC), errors.AgentError, self._agent_calls
         )
+
+    async def attach_device(self, domain: str, xml: str) -> None:
+        await self._call(
+            lambda: self._find(domain).attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE), errors.NoDevice)
+
+    async def detach_device(self, domain: str, alias: str) -> None:
+        await self._call(
+            lambda: self._find(domain).detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE), errors.NoDevice)
 
     async def migrate(self, domain: str, request: MigrationRequest) -> None:
         flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_PERSIST_DEST

@@ -4,6 +4,7 @@
 import re
 from collections.abc import Mapping
 
+from virt.launcher.alias import ALIAS_PREFIX
 from virt.rpc.messages import DomainState
 
 _STATES: Mapping[int, DomainState] = {
@@ -70,3 +71,12 @@ def agent_is_connected(xml: str) -> bool:
     """
     target = re.search(r"<target\b[^<>]*\bname=['\"]org\.qemu\.guest_agent\.0['\"][^<>]*", xml)
     return target is not None and re.search(r"\bstate=['\"]connected['\"]", target[0]) is not None
+
+
+def device_names(xml: str) -> frozenset[str]:
+    """Names of the devices from the spec that a live domain has (see virt.launcher.alias).
+
+    >>> sorted(device_names("<disk><alias name='ua-root'/></disk><rng><alias name='rng0'/></rng>"))
+    ['root']
+    """
+    return frozenset(re.findall(rf"<alias name=['\"]{ALIAS_PREFIX}([^'\"]+)['\"]/>", xml))

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from virt.api import names
 from virt.base import log
 from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, JobProgress, MigrationRequest
+from virt.launcher.migration.functions import Functions
 from virt.launcher.migration.policy import ABORTED, PAUSED, POST_COPY, Course, Step, downtime_ms, verdict
 from virt.rpc.messages import (
     DISK_PORT,
@@ -37,12 +38,13 @@ class Outgoing:
 
     ``targets``: device names of the volumes. ``socket_path``: where the socket of a port is. ``kept`` is told
     whether a person has paused the guest on the way: libvirt gives the migration as the reason of every pause.
+    ``functions``: of this node, which the guest leaves behind.
     """
 
     def __init__(
         self, hypervisor: Hypervisor, domain: str, request: Migrate, targets: Mapping[str, str],
         tell: Callable[[MigrationReport], Awaitable[None]], *, socket_path: Socket = names.migration_socket,
-        kept: Callable[[bool], None] = lambda _: None,
+        kept: Callable[[bool], None] = lambda _: None, functions: Functions | None = None,
     ) -> None:
         self._hypervisor = hypervisor
         self._domain = domain
@@ -51,6 +53,7 @@ class Outgoing:
         self._tell = tell
         self._socket_path = socket_path
         self._kept = kept
+        self._functions = functions
         self._course = Course()
         self._given_up = ""
         self._is_kept = False
@@ -101,13 +104,11 @@ class Outgoing:
         )
         _logger.info("migration begins", uid=self._request.uid, copied=request.copied)
         await self._tell(self.report)
-        await self._set_downtime(passes=0)
-        watching = asyncio.create_task(self._watch(), name="migration progress")
         try:
-            await self._hypervisor.migrate(self._domain, request)
+            if self._functions is not None:
+                await self._functions.let_go(lambda: self._given_up)
+            await self._leave(request)
         except HypervisorError as error:
-            self._ended.set()
-            await asyncio.wait({watching})
             phase = MigrationPhase.ABORTED if self._given_up else MigrationPhase.FAILED
             reason = self._given_up or str(error)
             _logger.warning("migration failed", uid=self._request.uid, reason=reason, error=str(error))
@@ -116,10 +117,16 @@ class Outgoing:
         else:
             _logger.info("the guest has left", uid=self._request.uid)
             self.report = replace(self.report, phase=MigrationPhase.SUCCEEDED, remaining=0)
+        await self._tell(self.report)
+
+    async def _leave(self, request: MigrationRequest) -> None:
+        await self._set_downtime(passes=0)
+        watching = asyncio.create_task(self._watch(), name="migration progress")
+        try:
+            await self._hypervisor.migrate(self._domain, request)
         finally:
             self._ended.set()
-        await asyncio.wait({watching})
-        await self._tell(self.report)
+            await asyncio.wait({watching})
 
     async def _watch(self) -> None:
         """Until the migration has ended: not cancelled, since what it does to the guest has to be whole. A call that
@@ -192,6 +199,8 @@ class Outgoing:
                 await self._hypervisor.resume(self._domain)
         except HypervisorError as error:
             _logger.error("the guest is not as it should be after its migration", error=str(error))
+        if self._functions is not None:
+            self._functions.give_back()
         self._kept(False)
 
     def keep_paused(self, is_kept: bool) -> None:

@@ -8,6 +8,8 @@ depmod "$(ls /work/root/usr/lib/modules)"
 # A machine has its own product files, so what kind does to hide the host's has nothing to do.
 jq 'del(.hooks)' /etc/containerd/cri-base.json > /etc/containerd/cri-base.new
 mv /etc/containerd/cri-base.new /etc/containerd/cri-base.json
+# The engine's mark: systemd would take the machine for a container, and then it cannot be switched off from inside.
+rm -f /.dockerenv
 # Its own id is on the kernel command line; without any this would be a first boot, which switches on all units.
 echo 00000000000000000000000000000001 > /etc/machine-id
 

@@ -16,3 +16,11 @@ def test_capabilities_are_those_of_the_source_only(tmp_path: Path) -> None:
     assert stat.S_IMODE((target / "abc.xml").stat().st_mode) == 0o644
     files.copy_capabilities(tmp_path / "nowhere", target)
     assert not target.exists()
+
+
+def test_device_nodes_that_nobody_offers_go(tmp_path: Path) -> None:
+    for name in ("vfio", "12", "13", ".14.new"):
+        (tmp_path / name).touch()
+    files.remove_others(tmp_path, {"vfio", "13"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["13", "vfio"]
+    files.remove_others(tmp_path / "nothing", ())

@@ -1,7 +1,7 @@
 import pytest
 
 from virt.api import v1
-from virt.handler.migration.settings import in_clear, limits
+from virt.handler.migration.settings import in_clear, least_version, limits
 from virt.rpc.messages import MigrationLimits
 
 Settings = v1.MigrationConfiguration
@@ -31,6 +31,19 @@ def test_post_copy_is_a_disruption(
 ) -> None:
     found = limits(Settings(allow_post_copy=post_copy, allow_workload_disruption=disruption))
     assert (found.may_pause, found.may_post_copy) == expected
+
+
+def test_memory_that_devices_lock_does_not_come_in_pieces() -> None:
+    """Such a guest is paused instead, where that is allowed."""
+    found = limits(Settings(allow_post_copy=True, allow_workload_disruption=True), is_pinned=True)
+    assert (found.may_pause, found.may_post_copy) == (True, False)
+
+
+def test_a_guest_with_a_function_needs_newer_launchers() -> None:
+    with_function = v1.DomainSpec(devices=v1.Devices(
+        interfaces=(v1.Interface(name="fast", sriov=v1.InterfaceSRIOV()),)))
+    assert least_version(v1.VirtualMachineInstanceSpec()) == 2
+    assert least_version(v1.VirtualMachineInstanceSpec(domain=with_function)) == 3
 
 
 def test_tls_is_off_only_where_it_is_said() -> None:

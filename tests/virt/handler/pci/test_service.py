@@ -1,14 +1,14 @@
 """The node's devices as a whole, on a fake kernel, fake cards and a fake API server."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from tests.fakes.kube import FakeKube
-from tests.fakes.sysfs import PF, FakeKernel
+from tests.fakes.sysfs import PF, SECOND_PF, FakeKernel
 from tests.virt.handler.pci.test_allocations import checkpoint, entry
 from tests.virt.handler.pci.test_assignment import definition, vmi
 from virt.api import v1
@@ -33,8 +33,10 @@ class FakeCards:
     def __init__(self) -> None:
         self.states: dict[tuple[str, int], FunctionState] = {}
         self.error: CardError | None = None
+        self.asked: list[str] = []
 
     async def read(self, card: str) -> Mapping[int, FunctionState]:
+        self.asked.append(card)
         if self.error is not None:
             raise self.error
         return {number: self.states.get((card, number), NEUTRAL) for number in range(7)}
@@ -63,11 +65,15 @@ class Stand:
         self.devices = PciDevices(
             FakeKube((NETWORK_ATTACHMENT, definition({"vlan": 100}))),
             Node(Path("/run/kv"), self.kubelet, self.kernel.sysfs, self.cards, lambda: self.living,
-                 lambda made: self.nodes.update({device.path.name: device for device in made})),
+                 lambda made: self.nodes.update({device.path.name: device for device in made}), self._remove_others),
             permitted=lambda: self.permitted, changed=self._changed, tell=self.told.append)
 
     def _changed(self) -> None:
         self.changes += 1
+
+    def _remove_others(self, folder: Path, names: Collection[str]) -> None:
+        assert folder == Path("/run/kv/devices/vfio")
+        self.nodes = {name: device for name, device in self.nodes.items() if name in names}
 
     def configure(self, count: int = 2, **pool: object) -> None:
         self.devices.configure(json.dumps({"resourceList": [
@@ -114,9 +120,10 @@ async def test_permitted_devices_come_and_go_with_the_configuration(stand: Stand
         v1.PciHostDevice(pci_vendor_selector="10de:1eb8", resource_name="nvidia.com/T4"),))
     await stand.devices.look()
     assert stand.listed() == {"nvidia.com/T4": (Device("0000:07:00.0"),)}
+    assert len(stand.nodes) == 2
     stand.permitted = v1.PermittedHostDevices()
     await stand.devices.look()
-    assert (stand.listed(), stand.changes) == ({}, 2)
+    assert (stand.listed(), stand.changes, stand.nodes) == ({}, 2, {})
 
 
 async def test_functions_of_a_network_are_no_host_devices(stand: Stand) -> None:
@@ -147,6 +154,36 @@ async def test_a_handler_that_was_away_when_the_guest_ended_resets_too(stand: St
     stand.cards.states["eth1", 0] = FunctionState(mac=MAC, vlan=7)
     await stand.devices.look()
     assert stand.cards.of(0) == NEUTRAL
+
+
+async def test_a_function_whose_pool_is_gone_is_reset_when_its_guest_ends(stand: Stand) -> None:
+    stand.configure()
+    await stand.devices.look()
+    stand.allocate(POD, FIRST)
+    await stand.devices.prepare(vmi(mac_address=MAC), stand.launcher())
+    stand.devices.configure("")
+    await stand.devices.look()
+    assert stand.listed() == {}
+    assert stand.cards.of(0).mac == MAC, "it lives"
+    stand.living = frozenset()
+    await stand.devices.look()
+    assert stand.cards.of(0) == NEUTRAL
+    stand.kernel.root.rename(stand.kernel.root.with_name("away"))
+    await stand.devices.look()
+    assert stand.told == [], "nothing is left to look for"
+
+
+async def test_functions_of_another_card_are_not_read_for_a_guest(stand: Stand) -> None:
+    stand.kernel.card(SECOND_PF, "eth2")
+    stand.devices.configure(json.dumps({"resourceList": [
+        {"resourceName": f"net{number}", "numVfs": 2, "selectors": {"pfNames": [f"eth{number}"]}}
+        for number in (1, 2)]}))
+    await stand.devices.look()
+    assert sorted(stand.cards.asked) == ["eth1", "eth2"]
+    stand.cards.asked.clear()
+    stand.allocate(POD, FIRST)
+    await stand.devices.prepare(vmi(mac_address=MAC), stand.launcher())
+    assert stand.cards.asked == ["eth1"]
 
 
 async def test_what_a_guest_does_not_ask_for_is_taken_from_its_function(stand: Stand) -> None:

@@ -74,5 +74,46 @@ def test_a_driver_that_does_not_take_the_function_is_an_error(kernel: FakeKernel
         kernel.sysfs.bind("0000:01:10.0")
 
 
+def test_what_changes_is_seen_by_the_same_reader(kernel: FakeKernel) -> None:
+    """What a device is was kept from the look before."""
+    kernel.load("vfio-pci")
+    sysfs = kernel.sysfs
+    assert [device.virtual for device in sysfs.devices()] == [()]
+    sysfs.set_count(PF, 1)
+    address = "0000:01:10.0"
+    assert [device.driver for device in sysfs.devices()] == ["igb", ""]
+    sysfs.bind(address)
+    kernel.link(PF, "eth1", "down")
+    card, function = sysfs.devices()
+    assert (card.virtual, card.cards) == ((address,), (("eth1", "down"),))
+    assert (function.driver, function.physical) == ("vfio-pci", PF)
+    sysfs.set_count(PF, 0)
+    assert [device.address for device in sysfs.devices()] == [PF]
+
+
+def test_another_device_at_the_address_is_another(kernel: FakeKernel) -> None:
+    sysfs = kernel.sysfs
+    kernel.device("0000:07:00.0", "10de:1eb8", driver="nouveau")
+    sysfs.devices()
+    kernel.remove("0000:07:00.0")
+    kernel.device("0000:07:00.0", "10de:2204", driver="nouveau")
+    assert sysfs.devices()[-1].ids == "10de:2204"
+
+
+def test_what_a_device_is_is_read_once(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    sysfs = kernel.sysfs
+    before = sysfs.devices()
+    read: list[str] = []
+    whole = Path.read_text
+
+    def counted(path: Path, *arguments: str) -> str:
+        read.append(path.name)
+        return whole(path, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    assert sysfs.devices() == before
+    assert read == ["operstate"]
+
+
 def test_a_machine_without_pci_has_no_devices(tmp_path: Path) -> None:
     assert Sysfs(tmp_path / "nothing").devices() == ()

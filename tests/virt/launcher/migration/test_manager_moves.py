@@ -7,11 +7,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.virt.launcher.test_manager import NAME, SYNC, VMI, disks, hypervisor, manager, private, refused, status_of
 from tests.waits import HANG_S, until
-from virt.api import names
+from virt.api import codec, names, v1
 from virt.launcher.libvirt_conn import JobProgress
 from virt.launcher.manager import Manager
 from virt.launcher.migration import outgoing
@@ -20,6 +21,7 @@ from virt.rpc.messages import (
     CancelMigration,
     DomainState,
     Done,
+    GivenFunction,
     Migrate,
     MigrationPhase,
     MigrationReport,
@@ -134,7 +136,7 @@ async def test_a_guest_that_stands_still_for_its_migration_cannot_be_let_go(
     await until(lambda: manager.status.reason == "User")
     hypervisor.depart("no")
     await until(lambda: manager.status.migration and manager.status.migration.phase is MigrationPhase.FAILED)
-    assert manager.status.reason == "User", "its user wants it so"
+    await until(lambda: manager.status.reason == "User")           # its user wants it so
     await manager.serve(Unpause(), ())
     assert manager.status.state is DomainState.RUNNING
 
@@ -143,3 +145,29 @@ async def test_what_cannot_be_copied_is_refused(manager: Manager) -> None:
     await status_of(manager)
     assert await refused(manager, Migrate(uid="m", copied=("root", "other"))) == "InvalidSpec"
     assert await refused(manager, PREPARE) == "Internal"
+
+
+async def test_a_guest_that_comes_gets_this_nodes_function(manager: Manager, hypervisor: FakeHypervisor) -> None:
+    interface = v1.Interface(name="fast", sriov=v1.InterfaceSRIOV())
+    network = v1.Network(name="fast", multus=v1.MultusNetwork(network_name="fast"))
+    devices = replace(VMI.spec.domain.devices, interfaces=(interface,))
+    vmi = replace(VMI, spec=replace(
+        VMI.spec, domain=replace(VMI.spec.domain, devices=devices), networks=(network,)))
+    function = GivenFunction(name="fast", address="0000:02:10.2", mac="02:00:00:00:00:01")
+    await manager.serve(replace(PREPARE, vmi=codec.encode(vmi), functions=(function,)), ())
+    assert "attach" not in hypervisor.calls
+    hypervisor.xml[NAME] = "<domain type='kvm'><devices></devices></domain>"
+    hypervisor.become(NAME, DomainState.RUNNING)
+    await until(lambda: "ua-sriov-fast" in hypervisor.xml[NAME])
+    assert '<address domain="0x0000" bus="0x02" slot="0x10" function="0x2"/>' in hypervisor.xml[NAME]
+    assert hypervisor.xml[NAME].count("<hostdev") == 1
+    assert manager.status.functions_missing == {}
+
+
+async def test_a_function_that_is_refused_is_in_the_status(
+    manager: Manager, hypervisor: FakeHypervisor
+) -> None:
+    await status_of(manager)
+    assert manager.guest is not None
+    await manager.guest.learn_missing({"fast": "group 7 is not viable"})
+    assert manager.status.functions_missing == {"fast": "group 7 is not viable"}

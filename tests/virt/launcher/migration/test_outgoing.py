@@ -4,15 +4,17 @@ import asyncio
 import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
-from tests.waits import HANG_S
+from tests.waits import HANG_S, until
 from virt.launcher.libvirt_conn import HypervisorError, JobProgress
-from virt.launcher.migration import outgoing
+from virt.launcher.migration import functions as functions_of_guest
+from virt.launcher.migration import outgoing, release
+from virt.launcher.migration.functions import Functions
 from virt.launcher.migration.outgoing import Outgoing
 from virt.launcher.migration.policy import FIRST_DOWNTIME_MS, Step, Verdict
 from virt.rpc.messages import DomainState, Migrate, MigrationLimits, MigrationPhase, MigrationReport
@@ -225,3 +227,94 @@ async def test_a_second_try_takes_the_sockets_of_the_first(begin: Begin, hypervi
     hypervisor.depart()
     await second.wait()
     assert second.report.phase is MigrationPhase.SUCCEEDED
+
+
+@pytest.fixture
+def functions(hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch) -> Functions:
+    monkeypatch.setattr(functions_of_guest, "LOOK_S", 0.01)
+    hypervisor.xml[NAME] = f"<domain><name>{NAME}</name><devices>{FUNCTION}</devices></domain>"
+
+    async def tell(_missing: object) -> None:
+        return None
+
+    return Functions(hypervisor, NAME, {"fast": FUNCTION}, tell)
+
+
+FUNCTION = "<hostdev><alias name='ua-sriov-fast'/></hostdev>"
+
+
+async def sent(
+    hypervisor: FakeHypervisor, functions: Functions, told: list[MigrationReport], folder: str
+) -> Outgoing:
+    async def tell(report: MigrationReport) -> None:
+        told.append(report)
+
+    made = Outgoing(
+        hypervisor, NAME, Migrate(uid="m1"), {}, tell, socket_path=lambda port: f"{folder}/{port}.sock",
+        functions=functions)
+    for fd in made.begin():
+        os.close(fd)
+    return made
+
+
+@pytest.fixture
+def folder() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as made:
+        yield made
+
+
+async def test_functions_stay_behind_before_anything_is_copied(
+    hypervisor: FakeHypervisor, functions: Functions, told: list[MigrationReport], folder: str
+) -> None:
+    hypervisor.holds_devices = True
+    made = await sent(hypervisor, functions, told, folder)
+    await until(lambda: hypervisor.held)
+    assert told[0].phase is MigrationPhase.RUNNING, "it is Running while the guest is asked"
+    assert "migrate" not in hypervisor.calls
+    hypervisor.let_go(NAME)
+    await until(lambda: hypervisor.migrations)
+    assert FUNCTION not in hypervisor.xml[NAME]
+    hypervisor.depart()
+    await made.wait()
+    assert told[-1].phase is MigrationPhase.SUCCEEDED
+    assert "attach" not in hypervisor.calls
+
+
+async def test_a_guest_that_does_not_leave_gets_its_function_back(
+    hypervisor: FakeHypervisor, functions: Functions, told: list[MigrationReport], folder: str
+) -> None:
+    made = await sent(hypervisor, functions, told, folder)
+    await until(lambda: hypervisor.migrations)
+    hypervisor.depart("Lost connection to destination host")
+    await made.wait()
+    await until(lambda: FUNCTION in hypervisor.xml[NAME])
+    assert (told[-1].phase, told[-1].reason) == (MigrationPhase.FAILED, "Lost connection to destination host")
+
+
+async def test_a_guest_that_keeps_its_function_does_not_leave(
+    hypervisor: FakeHypervisor, functions: Functions, told: list[MigrationReport], folder: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(release, "RELEASE_S", 0.05)
+    hypervisor.holds_devices = True
+    made = await sent(hypervisor, functions, told, folder)
+    await made.wait()
+    assert (told[-1].phase, hypervisor.migrations) == (MigrationPhase.FAILED, [])
+    assert told[-1].reason.startswith("failed to wait for host-devices detach")
+    assert hypervisor.states[NAME][0] is DomainState.RUNNING
+    functions.close()
+
+
+async def test_an_abort_while_the_guest_is_asked(
+    hypervisor: FakeHypervisor, functions: Functions, told: list[MigrationReport], folder: str
+) -> None:
+    hypervisor.holds_devices = True
+    made = await sent(hypervisor, functions, told, folder)
+    await until(lambda: hypervisor.held)
+    await made.cancel("Live migration has been aborted")
+    await made.wait()
+    assert (told[-1].phase, told[-1].reason) == (MigrationPhase.ABORTED, "Live migration has been aborted")
+    assert hypervisor.migrations == []
+    hypervisor.let_go(NAME)                     # now, of all moments
+    await until(lambda: "attach" in hypervisor.calls)
+    assert FUNCTION in hypervisor.xml[NAME]

@@ -33,10 +33,3 @@ def resources(spec: v1.VirtualMachineInstanceSpec, functions: Mapping[str, str])
         *(functions[interface.name] for interface in devices.interfaces
           if interface.sriov is not None and functions.get(interface.name)),
     ))
-
-
-def has_any(spec: v1.VirtualMachineInstanceSpec) -> bool:
-    """Whether a device of the node goes into the guest, so that all of its memory is locked."""
-    devices = spec.domain.devices
-    return bool(devices.gpus or devices.host_devices) or any(
-        interface.sriov is not None for interface in devices.interfaces)

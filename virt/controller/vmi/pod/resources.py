@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import Final
 
-from virt.api import core, names, quantity, v1
+from virt.api import core, names, passthrough, quantity, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.quantity import GIB, MIB
 from virt.api.wire import Quantity
@@ -64,7 +64,7 @@ def overhead_bytes(spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) -
         total += _TPM
     if is_guaranteed(spec):
         total += _GUARANTEED
-    if hostdevices.has_any(spec):
+    if passthrough.has_any(spec):
         total += _VFIO
     probes = (spec.liveness_probe, spec.readiness_probe)
     commands = sum(probe is not None and probe.exec is not None for probe in probes)

@@ -47,6 +47,19 @@ def claim_of(volume: v1.Volume) -> str:
     return volume.data_volume.name if volume.data_volume is not None else ""
 
 
+def claims_by_name(spec: v1.VirtualMachineInstanceSpec) -> Mapping[str, str]:
+    """Volume of the pod -> claim."""
+    return {_name(volume): claim for volume in spec.volumes if (claim := claim_of(volume))}
+
+
+def mounted(pod: core.Pod) -> Mapping[str, str]:
+    """The same, as a pod has it that was made."""
+    return {
+        volume.name: volume.persistent_volume_claim.claim_name for volume in pod.spec.volumes
+        if volume.persistent_volume_claim is not None
+    }
+
+
 def disk_folder(volume: str) -> core.VolumeMount:
     """The folder shared between the launcher and the container that passes this disk."""
     return core.VolumeMount(name=_disk_volume(volume), mount_path=f"{names.CONTAINER_DISKS_DIR}/{volume}")
@@ -75,7 +88,7 @@ def kernel_boot_of(spec: v1.VirtualMachineInstanceSpec) -> v1.KernelBootContaine
 
 
 def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -> Iterator[PodVolume]:
-    name = naming.bounded(f"vol-{volume.name}")      # prefixed: users may call a volume "private"
+    name = _name(volume)
     claim = claim_of(volume)
     if claim:
         asked = volume.persistent_volume_claim
@@ -96,6 +109,10 @@ def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -
     if cloud_init is not None:
         yield from _secret(volume.name, names.USER_SECRET, cloud_init.secret_ref)
         yield from _secret(volume.name, names.NETWORK_SECRET, cloud_init.network_data_secret_ref)
+
+
+def _name(volume: v1.Volume) -> str:
+    return naming.bounded(f"vol-{volume.name}")      # prefixed: users may call a volume "private"
 
 
 def _files(name: str, volume: v1.Volume) -> core.Volume | None:
