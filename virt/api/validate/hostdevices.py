@@ -59,8 +59,9 @@ def permitted(path: str, asked: v1.PermittedHostDevices) -> Causes:
     yield from _mediated(f"{path}.mediatedDevices", asked.mediated_devices)
     yield from _usb(f"{path}.usb", asked.usb)
     kinds: dict[str, str] = {}
-    for kind, listed in (
-        ("pciHostDevices", asked.pci_host_devices), ("mediatedDevices", asked.mediated_devices), ("usb", asked.usb)):
+    every: tuple[tuple[str, Sequence[v1.PciHostDevice | v1.MediatedHostDevice | v1.USBHostDevice]], ...] = (
+        ("pciHostDevices", asked.pci_host_devices), ("mediatedDevices", asked.mediated_devices), ("usb", asked.usb))
+    for kind, listed in every:
         yield from _resources(f"{path}.{kind}", listed)
         for index, each in enumerate(listed):
             if kinds.setdefault(each.resource_name, kind) != kind:

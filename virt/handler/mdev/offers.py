@@ -15,6 +15,7 @@ from virt.handler.devices.resources import CharacterDevice, Device, DeviceGoneEr
 from virt.handler.mdev import sysfs
 from virt.handler.mdev.sysfs import VFIO_API, MediatedDevice
 from virt.handler.pci.model import DeviceNumber
+from virt.handler.pci.sysfs import NODE_SYSFS
 
 _VFIO = Path("/dev/vfio")
 _CONTROL = "vfio"
@@ -61,7 +62,7 @@ class MediatedDevices:
     """:class:`virt.handler.devices.permitted.Kind`. ``root``: where sysfs is mounted."""
 
     node_dir: Path
-    root: Path = sysfs.NODE_SYSFS
+    root: Path = NODE_SYSFS
 
     def is_wanted(self, permitted: v1.PermittedHostDevices) -> bool:
         return any(not each.external_resource_provider for each in permitted.mediated_devices)

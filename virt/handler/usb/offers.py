@@ -11,6 +11,7 @@ from pathlib import Path
 from virt.api import names, v1
 from virt.handler.devices.permitted import Holders, Seen
 from virt.handler.devices.resources import CharacterDevice, Device, DeviceGoneError, DeviceNode, Given, Offer
+from virt.handler.pci.sysfs import NODE_SYSFS
 from virt.handler.usb import sysfs
 from virt.handler.usb.sysfs import UsbDevice
 
@@ -59,7 +60,7 @@ class UsbDevices:
     """:class:`virt.handler.devices.permitted.Kind`. ``root``: where sysfs is mounted."""
 
     node_dir: Path
-    root: Path = sysfs.NODE_SYSFS
+    root: Path = NODE_SYSFS
 
     def is_wanted(self, permitted: v1.PermittedHostDevices) -> bool:
         return any(not each.external_resource_provider for each in permitted.usb)

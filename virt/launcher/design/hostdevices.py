@@ -53,21 +53,25 @@ def functions(request: Request) -> Domain:
 
 def has_usb(request: Request) -> bool:
     """Whether the guest gets a USB device of the node, for which it needs a controller."""
-    asked = (*request.devices.gpus, *request.devices.host_devices)
-    return any(_told(request, names.USB_VARIABLE, each.device_name) for each in asked)
+    return any(_told(request, names.USB_VARIABLE, resource) for resource in _asked(request))
+
+
+def _asked(request: Request) -> Mapping[str, int]:
+    """How often the spec names each resource."""
+    gpus, others = request.devices.gpus, request.devices.host_devices
+    return Counter((*(each.device_name for each in gpus), *(each.device_name for each in others)))
 
 
 def _shares(request: Request) -> Mapping[str, list[tuple[HostDevice, ...]]]:
     """By resource, what each of those who ask for it in the spec gets: a PCI function, a mediated device, or the USB
     devices that make one of the resource together."""
-    asked = Counter(each.device_name for each in (*request.devices.gpus, *request.devices.host_devices))
     return {
         resource: [
             *((_pci(text),) for text in _told(request, names.PCI_VARIABLE, resource)),
             *((_mediated(text),) for text in _told(request, names.MDEV_VARIABLE, resource)),
             *_evenly([_usb(text) for text in _told(request, names.USB_VARIABLE, resource)], count),
         ]
-        for resource, count in asked.items()
+        for resource, count in _asked(request).items()
     }
 
 
