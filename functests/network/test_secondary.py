@@ -150,8 +150,8 @@ def test_a_network_has_its_mtu_and_knows_who_speaks(
         MAC only, and no frame from the other one reaches the peer.
     """
     layer2.define(space, "red", mtu=1300, macspoofchk=True)
-    for name, node in zip(("a", "b"), cluster.workers, strict=False):
-        space.create(_guest(cluster, name, node, "red"))
+    for name, worker in zip(("a", "b"), cluster.workers, strict=False):
+        space.create(_guest(cluster, name, worker, "red"))
     shells = {}
     for number, name in enumerate(("a", "b"), 1):
         space.wait_running(name)
