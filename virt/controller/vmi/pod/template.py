@@ -152,6 +152,8 @@ def _environment(vmi: v1.VirtualMachineInstance) -> tuple[core.EnvVar, ...]:
         "XDG_CONFIG_HOME": names.PRIVATE_DIR,
         "XDG_RUNTIME_DIR": "/var/run",
     }
+    if names.FAIL_FAST_ANNOTATION in vmi.metadata.annotations:
+        plain[names.FAIL_FAST_VARIABLE] = "1"
     from_pod = {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"}
     return (
         *(core.EnvVar(name=name, value=value) for name, value in plain.items()),
