@@ -8,9 +8,10 @@ from functests.libs import build, claims, guestnet, patience, segments
 from functests.libs.build import Manifest
 from functests.libs.claims import Claim
 from functests.libs.cluster import Cluster
-from functests.libs.console import Console
+from functests.libs.console import Console, ConsoleRefused, open_socket
 from functests.libs.kube import Object, Space, condition
 from functests.libs.nodes import Node, Nodes
+from functests.libs.rest import VMI, subresource_path
 from functests.libs.segments import Segments
 
 pytestmark = [pytest.mark.needs("two-nodes", "segments")]
@@ -184,3 +185,34 @@ def test_a_network_has_its_mtu_and_knows_who_speaks(
 
 def _speak_as(shell: Console, mac: str) -> None:
     shell.succeed(f"ip link set eth1 down && ip link set eth1 address {mac} && ip link set eth1 up")
+
+
+@pytest.mark.needs("agent")
+@pytest.mark.demand(vcpus=1, memory_mib=400, boots=1)
+@pytest.mark.case("PFW-006")
+def test_no_port_is_forwarded_to_where_the_guest_says_it_is(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: a VMI whose only network is a bridge's.
+    Steps: forward to 443 and 8443; give its card the address of the API server's Service, wait until the status tells
+        it; forward again.
+    Expected: 400 each time, before any upgrade.
+    """
+    manifest = build.kernel_boot_vmi(cluster, "vm")
+    manifest["spec"]["networks"], manifest["spec"]["domain"]["devices"]["interfaces"] = [], []
+    segments.attachment(space, "red", f"p{secrets.token_hex(4)}")
+    _, shell = space.boot(segments.connected(manifest, "red"))
+    ports = (443, 8443)
+    assert [_refusal(space, port) for port in ports] == [400, 400]
+    service = space.rest.get("/api/v1/namespaces/default/services/kubernetes").ok()["spec"]["clusterIP"]
+    segments.join(shell, "eth0", f"{service}/24")
+    shell.succeed("agent stop; agent start", within_s=60)
+    told = space.wait_vmi(
+        "vm", lambda seen: service in seen["status"]["interfaces"][0].get("ipAddresses", []), "tells its address")
+    assert told["status"]["interfaces"][0]["name"] == "red"
+    assert [_refusal(space, port) for port in ports] == [400, 400]
+
+
+def _refusal(space: Space, port: int) -> int:
+    with pytest.raises(ConsoleRefused) as refused:
+        open_socket(space.rest, subresource_path(VMI, space.name, "vm", f"portforward/{port}")).close()
+    return refused.value.code

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,12 @@ async def test_a_pod_gets_a_card_on_a_bridge_of_the_node(node: Netns, pod: Netns
     assert (here["br10"]["kind"], here["br10"]["up"], here["br10"]["mtu"]) == ("bridge", True, 1300)
     assert (here[CARD.peer]["master"], here[CARD.peer]["up"]) == (here["br10"]["index"], True)
     assert WAITING not in here
+
+
+async def test_the_node_does_not_speak_in_the_guests_network(node: Netns, pod: Netns) -> None:
+    await attach(node, pod)
+    for switch in ("ipv6/conf/br10/disable_ipv6", "ipv4/conf/br10/arp_ignore"):
+        assert await node.do(lambda switch=switch: Path("/proc/sys/net", switch).read_text()) == "1\n"
 
 
 async def test_a_bridge_that_is_there_is_used_as_it_is(node: Netns, pod: Netns) -> None:
