@@ -69,6 +69,8 @@ def make(wiring: Wiring) -> None:
     else:
         # The placeholder keeps the guest's address: only ask about addresses of the card that was asked.
         switch("ipv4/conf/all/arp_ignore", "1")
+        if not wiring.addresses:
+            seal(wiring.bridge)
 
 
 def _rename(netlink: IPRoute, renamed: RenamedLink, mtu: int) -> None:
@@ -125,6 +127,14 @@ def _existing(netlink: IPRoute, name: str) -> int:
     if index is None:
         raise OSError(f"the network card {name} is gone from the pod")
     return index
+
+
+def seal(bridge: str) -> None:
+    """The network behind a bridge without an address is the guests' own: this namespace says nothing there of its
+    addresses, and neither takes nor routes what comes from there (no source has its route by the bridge)."""
+    switch(f"ipv6/conf/{bridge}/disable_ipv6", "1")
+    switch(f"ipv4/conf/{bridge}/arp_ignore", "1")
+    switch(f"ipv4/conf/{bridge}/rp_filter", "1")
 
 
 def switch(name: str, value: str) -> None:
