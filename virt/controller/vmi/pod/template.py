@@ -35,8 +35,8 @@ class Context:
     """What a pod is made from beside its VMI.
 
     ``claims``: the VMI's PVCs by name; ``node_labels``: the keys of all labels that nodes carry; ``limited``: "cpu" and
-    "memory" where a quota of the namespace counts limits; ``functions``: the resources of the VMI's SR-IOV networks, by
-    the network's name.
+    "memory" where a quota of the namespace counts limits; ``functions``: the resources of the VMI's secondary networks,
+    by the network's name.
     """
 
     config: ClusterConfig
