@@ -45,6 +45,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool = False           # a storage class with ReadWriteMany
     netpol: bool = False           # NetworkPolicy is enforced
     snapshot: bool = False
+    segments: bool = False         # networks of the second layer that span the workers
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from cluster_up.actions import (
     registry,
     requirements,
     rollout,
+    segments,
     storage,
 )
 from cluster_up.actions.step import Run, Step
@@ -32,13 +33,14 @@ UP: tuple[Step, ...] = (
     kubectl.STEP,
     network.STEP,
     storage.STEP,
+    segments.STEP,
     component_images.STEP,
     guest_images.STEP,
     deploy.STEP,
     rollout.STEP,
     functions.STEP,
 )
-SYNC: tuple[Step, ...] = (registry.STEP, component_images.STEP, deploy.STEP, rollout.STEP)
+SYNC: tuple[Step, ...] = (registry.STEP, segments.STEP, component_images.STEP, deploy.STEP, rollout.STEP)
 
 
 def names() -> list[str]:

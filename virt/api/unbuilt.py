@@ -34,7 +34,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T2", "TPM", "domain.devices.tpm"),
         ("T2", "UEFI variables that outlive the VMI", "domain.firmware.bootloader.efi.persistent"),
         ("T3", "watchdog of s390x", "domain.devices.watchdog.diag288"),
-        ("T2", "secondary networks other than those of SR-IOV", "networks[].multus"),
+        ("T2", "a secondary network in the place of the pod network", "networks[].multus.default"),
         ("T2", "DataVolumes", "volumes[].dataVolume"),
         ("T2", "host disks", "volumes[].hostDisk"),
         ("T2", "volume hotplug", "volumes[].persistentVolumeClaim.hotpluggable"),
@@ -71,7 +71,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
 
 INSTANCE_SPEC: tuple[Unbuilt, ...] = (
     *_INSTANCE_FIELDS,
-    Unbuilt("domain.devices.interfaces[].state", "T2", "link state and interface hotplug", values=("down", "absent")),
+    Unbuilt("domain.devices.interfaces[].state", "T2", "interface hotplug", values=("absent",)),
     Unbuilt("domain.devices.panicDevices[].model", "T3", "Hyper-V features", values=("hyperv",)),
 )
 
@@ -136,12 +136,7 @@ _TABLES = (
 
 def instance_spec(path: str, spec: v1.VirtualMachineInstanceSpec) -> Iterator[StatusCause]:
     """``path`` is that of the VMI's spec."""
-    functions = {interface.name for interface in spec.domain.devices.interfaces if interface.sriov is not None}
-    built = {
-        f"{path}.networks[{index}].multus" for index, network in enumerate(spec.networks)
-        if network.name in functions and network.multus is not None and not network.multus.default
-    }
-    return (cause for cause in _refusals(path, spec, INSTANCE_SPEC) if cause.field not in built)
+    return _refusals(path, spec, INSTANCE_SPEC)
 
 
 def machine_spec(path: str, spec: v1.VirtualMachineSpec) -> Iterator[StatusCause]:

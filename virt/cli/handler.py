@@ -29,6 +29,7 @@ from virt.handler.migration.ports import SourcePorts, TargetPorts
 from virt.handler.migration.source import Source
 from virt.handler.migration.target import Target
 from virt.handler.net.network import PodNetworks
+from virt.handler.net.secondary import NodeBridges, SecondaryNetworks
 from virt.handler.node.configuration import Configuration
 from virt.handler.node.heartbeat import Heartbeat
 from virt.handler.node.plugins import DevicePlugins
@@ -143,7 +144,8 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         (UsbDevices(chosen.node_dir), MediatedDevices(chosen.node_dir)), chosen.kubelet_dir,
         permitted=lambda: configuration.current.permitted_host_devices, changed=lambda: plugins.reconsider(), tell=tell)
     sriov = sriov_pools(client, chosen.namespace, devices.configure)
-    networks = PodNetworks(chosen.node_dir / "networks")
+    secondary = SecondaryNetworks(client, NodeBridges())
+    networks = PodNetworks(chosen.node_dir / "networks", secondary)
     certs = http.Certificates(chosen.certs)
     peer_certs = http.Certificates(chosen.certs, client_ca=chosen.ca)
     migration_certs = http.Certificates(chosen.migration_certs, client_ca=chosen.ca)
@@ -176,7 +178,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     configuration.on_change = reconfigured
     heartbeat = Heartbeat(
         client, chosen.node, is_ready=lambda: plugins.is_ready and vmis.synced.is_set(), kvm=configuration.kvm,
-        clock=clock)
+        clock=clock, cluster_model=lambda: configuration.current.cpu_model)
 
     async def work() -> None:
         known = (*vmis.store, *incoming.store)
@@ -203,6 +205,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "pci devices": once_known(devices.run, crs, sriov),
         "permitted devices": once_known(more.run, crs),
         "sriov configuration": sriov.run,
+        "bridges": secondary.run,
         "heartbeat": heartbeat.run,
         "health": lambda: http.serve(health, port=names.API_PORT, certs=certs),
         "tunnel": once_known(serve_tunnel, vmis),               # until then every VMI would be an unknown one

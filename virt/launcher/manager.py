@@ -21,6 +21,7 @@ from virt.launcher.dhcp import Servers
 from virt.launcher.disks.errors import DiskError as UnusableVolume
 from virt.launcher.draft import Draft, Drafts
 from virt.launcher.guest import ENDED, Guest
+from virt.launcher.guestclock import set_clock
 from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, InvalidDomain, words
 from virt.launcher.migration.functions import Functions
 from virt.launcher.migration.incoming import Incoming, target_socket
@@ -76,6 +77,11 @@ class Manager:
     @property
     def status(self) -> DomainStatus:
         return self.guest.status if self.guest else DomainStatus(state=DomainState.NONE)
+
+    @property
+    def is_expecting(self) -> bool:
+        """A guest is on its way here. Before somebody has said what this pod is for, it may be."""
+        return self.guest is None and self._starting is None and not self.over.is_set()
 
     @property
     def grace_s(self) -> int:
@@ -196,9 +202,10 @@ class Manager:
     async def _receive(self, hypervisor: Hypervisor, incoming: Incoming, name: str, draft: Draft) -> None:
         assert self._vmi is not None
         await incoming.arrival()
-        await self._adopt(hypervisor, name, self._vmi, draft)
+        guest = await self._adopt(hypervisor, name, self._vmi, draft)
         if self._functions is not None:
             self._functions.take_all()
+        await set_clock(guest)
 
     async def _migrate(self, guest: Guest, request: messages.Migrate) -> Reply:
         if self._outgoing is not None and not self._outgoing.is_over:

@@ -30,6 +30,14 @@ def test_a_claim_counts_only_where_the_cluster_agrees() -> None:
     assert found["shared"].why == "state file: true, seen in the cluster: false"
 
 
+def test_a_guest_with_a_function_needs_two_nodes_that_have_some() -> None:
+    with_functions = {"status": {"allocatable": {"intel.com/net1": "7"}}}
+    taken = {"status": {"allocatable": {"intel.com/net1": "0"}}}
+    assert capabilities.two_sriov([with_functions, with_functions, NODE]).can
+    found = capabilities.two_sriov([with_functions, taken, NODE])
+    assert found == Capability(False, "nodes that offer intel.com/net1: 1")
+
+
 def test_they_are_measured_once_per_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 

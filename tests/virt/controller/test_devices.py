@@ -1,5 +1,6 @@
 """VMIs that ask for devices of the node: no pod before they are permitted, and before their network is known."""
 
+import pytest
 from msgspec.structs import replace
 
 from tests.virt.controller.rig import NAMESPACE, instance, running
@@ -21,8 +22,12 @@ def with_card() -> v1.VirtualMachineInstance:
     return with_devices(host_devices=(v1.HostDevice(name="card", device_name="example.com/card"),))
 
 
-def with_function() -> v1.VirtualMachineInstance:
-    vmi = with_devices(interfaces=(v1.Interface(name="net1", sriov=v1.InterfaceSRIOV()),))
+FUNCTION = v1.Interface(name="net1", sriov=v1.InterfaceSRIOV())
+BRIDGE = v1.Interface(name="net1", bridge=v1.InterfaceBridge())
+
+
+def with_function(interface: v1.Interface = FUNCTION) -> v1.VirtualMachineInstance:
+    vmi = with_devices(interfaces=(interface,))
     network = v1.Network(name="net1", multus=v1.MultusNetwork(network_name="fast"))
     return replace(vmi, spec=replace(vmi.spec, networks=(network,)))
 
@@ -61,9 +66,10 @@ async def test_a_function_is_asked_for_by_its_networks_resource() -> None:
         assert pod.spec.containers[0].resources.limits["intel.com/net1"] == "1"
 
 
-async def test_a_network_that_does_not_exist_is_told_and_looked_for_again() -> None:
+@pytest.mark.parametrize("interface", [FUNCTION, BRIDGE])
+async def test_a_network_that_does_not_exist_is_told_and_looked_for_again(interface: v1.Interface) -> None:
     async with running() as rig:
-        rig.kube.put(VMI, with_function())
+        rig.kube.put(VMI, with_function(interface))
         failed = await rig.trouble()
         assert failed.reason == "FailedCreate"
         assert "failed to locate network attachment definition default/fast of network net1" in failed.message

@@ -6,7 +6,6 @@ asked for, nothing is looked at.
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.net import functions as netlink
 from virt.handler.net.model import NEUTRAL, FunctionState
-from virt.handler.net.netns import inside
+from virt.handler.net.netns import on_node
 from virt.handler.pci import allocations, memlock, offers, pools
 from virt.handler.pci.assignment import Assignment, FunctionError, assigned, references, twin, wish
 from virt.handler.pci.model import PciDevice
@@ -34,7 +33,6 @@ from virt.rpc.messages import GivenFunction
 
 T = TypeVar("T")
 LOOK_S = 5.0
-NODE_NETNS = Path("/proc/1/ns/net")
 
 _logger = log.get("virt.handler.pci")
 
@@ -295,10 +293,6 @@ async def _noted(troubles: set[str], work: Awaitable[None]) -> None:
 
 async def _on_node(work: Callable[[], T]) -> T:
     try:
-        namespace = os.open(NODE_NETNS, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return await inside(namespace, work)
-        finally:
-            os.close(namespace)
+        return await on_node(work)
     except OSError as error:
         raise netlink.CardError(f"the node's network namespace cannot be looked into: {error}") from error

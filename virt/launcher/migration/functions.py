@@ -7,7 +7,7 @@ guest itself has thrown out is its own affair, and stays out until the guest mov
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from virt.base import log
 from virt.launcher.alias import FUNCTION, alias
@@ -146,7 +146,7 @@ class Functions:
 
     # --- both ---
 
-    async def _there(self) -> Collection[str]:
+    async def _there(self) -> frozenset[str]:
         """Of our functions, those that the domain has. Raises HypervisorError; NotRunning when it is off, since the
         description of one that is off is of how it would be started."""
         state, reason = await self._hypervisor.state(self._domain)
