@@ -1,5 +1,7 @@
 """Which cards are lent, and to whom."""
 
+from typing import Any
+
 import pytest
 
 from cluster_up.cards import Card
@@ -14,7 +16,7 @@ OTHER = LentCard(address="0000:02:00.0", name="eth2", most=64)
 
 
 def test_a_link_with_an_address_or_a_master_is_needed_here() -> None:
-    links = [
+    links: list[dict[str, Any]] = [
         {"ifname": "eth0", "addr_info": [{"local": "192.0.2.7", "scope": "global"}]},
         {"ifname": "eth1", "addr_info": [{"local": "fe80::1", "scope": "link"}]},
         {"ifname": "eth2", "master": "bond0", "addr_info": []},
