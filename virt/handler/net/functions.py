@@ -7,13 +7,12 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from virt.base.errors import VirtError
-from virt.handler.net.model import LINK_STATES, NEUTRAL, FunctionState
+from virt.handler.net import vfmessages
+from virt.handler.net.model import LINK_STATES, FunctionState
 
-_WITH_FUNCTIONS = 1                     # RTEXT_FILTER_VF
+_LONGEST = 1 << 18                      # of an answer; lists of functions end at 64 KiB
+_ANSWER_S = 30.0                        # a card may reset itself before it answers
 
 
 class CardError(VirtError):
@@ -25,16 +24,11 @@ class CardError(VirtError):
 
 def read(card: str) -> Mapping[int, FunctionState]:
     """All functions of ``card`` by their number. Raises CardError."""
-    with IPRoute() as netlink:
-        try:
-            link = next(iter(netlink.link("get", index=_index(card), ext_mask=_WITH_FUNCTIONS)))
-        except (NetlinkError, OSError) as error:
-            raise CardError(f"the functions of network card {card} cannot be read: {error}") from error
-        listed = link.get_attr("IFLA_VFINFO_LIST")
-        found = {}
-        for info in listed.get_attrs("IFLA_VF_INFO") if listed is not None else ():
-            found[int(info.get_attr("IFLA_VF_MAC")["vf"])] = _state(info)
-        return found
+    index = _index(card)
+    try:
+        return vfmessages.functions(_asked(vfmessages.read_request(index)))
+    except OSError as error:
+        raise CardError(f"the functions of network card {card} cannot be read: {error}") from error
 
 
 def change(card: str, number: int, wanted: FunctionState, known: FunctionState) -> None:
@@ -45,13 +39,21 @@ def change(card: str, number: int, wanted: FunctionState, known: FunctionState) 
     changes = changed(wanted, known)
     if not changes:
         return
-    with IPRoute() as netlink:
-        index = _index(card)
-        for one in changes:                 # one at a time: the error is about one thing
-            try:
-                netlink.link("set", index=index, vf={"vf": number, **one})
-            except (NetlinkError, OSError) as error:
-                raise CardError(f"network card {card} does not set {one} of its function {number}: {error}") from error
+    index = _index(card)
+    for one in changes:                     # one at a time: the error is about one thing
+        try:
+            _asked(vfmessages.set_request(index, number, one))
+        except OSError as error:
+            raise CardError(f"network card {card} does not set {one} of its function {number}: {error}") from error
+
+
+def _asked(request: bytes) -> bytes:
+    """The kernel's answer. Raises OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        netlink.settimeout(_ANSWER_S)
+        netlink.bind((0, 0))
+        netlink.send(request)
+        return vfmessages.answered(netlink.recv(_LONGEST))
 
 
 def changed(wanted: FunctionState, known: FunctionState) -> tuple[dict[str, Any], ...]:
@@ -68,25 +70,6 @@ def changed(wanted: FunctionState, known: FunctionState) -> tuple[dict[str, Any]
     if wanted.trusted != known.trusted:
         found.append({"trust": int(wanted.trusted)})
     return tuple(found)
-
-
-def _state(info: Any) -> FunctionState:
-    """Drivers leave out what they do not have, or say all ones."""
-    vlan, link_state = info.get_attr("IFLA_VF_VLAN"), info.get_attr("IFLA_VF_LINK_STATE")
-    state = link_state["link_state"] if link_state is not None else 0
-    return FunctionState(
-        mac=info.get_attr("IFLA_VF_MAC")["mac"],
-        vlan=vlan["vlan"] if vlan is not None else 0,
-        qos=vlan["qos"] if vlan is not None else 0,
-        spoof_check=_switch(info.get_attr("IFLA_VF_SPOOFCHK"), "spoofchk", NEUTRAL.spoof_check),
-        trusted=_switch(info.get_attr("IFLA_VF_TRUST"), "trust", NEUTRAL.trusted),
-        link_state=LINK_STATES[state] if state < len(LINK_STATES) else NEUTRAL.link_state,
-    )
-
-
-def _switch(attribute: Any, name: str, unknown: bool) -> bool:
-    value = attribute[name] if attribute is not None else None
-    return bool(value) if value in (0, 1) else unknown
 
 
 def _index(card: str) -> int:

@@ -1,6 +1,4 @@
-"""What is set of a function. The netlink part was run on igb; here are the decisions."""
-
-from typing import Any
+"""What is set of a function. The messages are under test in test_vfmessages.py."""
 
 import pytest
 
@@ -24,25 +22,16 @@ def test_everything_is_set_each_by_itself() -> None:
         {"mac": "00:00:00:00:00:00"}, {"vlan": {"vlan": 0, "qos": 0}}, {"spoofchk": 1}, {"link_state": 0}, {"trust": 0})
 
 
-class Info:
-    """A function as netlink tells it."""
-
-    def __init__(self, **attributes: Any) -> None:
-        self._attributes = {f"IFLA_VF_{name.upper()}": value for name, value in attributes.items()}
-
-    def get_attr(self, name: str) -> Any:
-        return self._attributes.get(name)
-
-
-def test_a_driver_may_leave_things_out_or_not_know_them() -> None:
-    mac = {"vf": 1, "mac": "02:00:00:00:00:01"}
-    assert functions._state(Info(mac=mac)) == FunctionState(mac="02:00:00:00:00:01")
-    unknown = Info(
-        mac=mac, vlan={"vlan": 5, "qos": 0}, spoofchk={"spoofchk": 0xFFFFFFFF}, trust={"trust": 1},
-        link_state={"link_state": 7})
-    assert functions._state(unknown) == FunctionState(mac="02:00:00:00:00:01", vlan=5, trusted=True)
-
-
 def test_a_card_that_is_not_there_is_named() -> None:
     with pytest.raises(CardError, match="no-such-card0"):
         functions.read("no-such-card0")
+
+
+def test_a_link_without_functions_has_none() -> None:
+    """The kernel's own answer."""
+    assert functions.read("lo") == {}
+
+
+def test_what_the_kernel_refuses_is_told() -> None:
+    with pytest.raises(CardError, match=r"network card lo does not set \{'trust': 1\} of its function 3: "):
+        functions.change("lo", 3, FunctionState(trusted=True), NEUTRAL)
