@@ -72,7 +72,7 @@ async def test_a_guest_gets_its_function_and_its_status_tells_of_it(tmp_path: Pa
             "fast", "de:ad:00:00:be:ef", "domain, guest-agent")
         assert (interface.ip_address, interface.queue_count, interface.link_state) == ("192.0.2.7", 0, "")
         assert interface.pod_interface_name.startswith("pod")
-        assert not conditions.is_true(status.conditions, "LiveMigratable")
+        assert conditions.is_true(status.conditions, "LiveMigratable")
 
 
 async def test_a_guest_whose_device_is_not_there_does_not_start(tmp_path: Path) -> None:
