@@ -10,6 +10,7 @@ from cluster_up.actions import (
     engine,
     functions,
     guest_images,
+    host_cards,
     kubectl,
     network,
     node_image,
@@ -38,6 +39,7 @@ UP: tuple[Step, ...] = (
     guest_images.STEP,
     deploy.STEP,
     rollout.STEP,
+    host_cards.STEP,
     functions.STEP,
 )
 SYNC: tuple[Step, ...] = (registry.STEP, segments.STEP, component_images.STEP, deploy.STEP, rollout.STEP)
