@@ -51,11 +51,10 @@ class Settings:
 
 def main() -> int:
     log.setup("virt-launcher")
-    if os.environ.get(names.FAIL_FAST_VARIABLE):
-        _logger.error("ended at once", hint=f"the VMI has the annotation {names.FAIL_FAST_ANNOTATION}")
-        return 1
     try:
         with _alive():
+            if os.environ.get(names.FAIL_FAST_VARIABLE):
+                raise FailsFast("this launcher is to end at once")
             return asyncio.run(_live(Settings.from_environment()))
     except VirtError as error:
         _logger.error("ended", error=str(error), hint=error.hint)
@@ -129,6 +128,13 @@ async def _start_deadline(manager: Manager, timeout_s: float) -> None:
     except TimeoutError:
         raise NobodyAsked(f"virt-handler asked for no guest within {timeout_s:.0f} s") from None
     await asyncio.Event().wait()                 # for ever: the task is cancelled
+
+
+class FailsFast(VirtError):
+    """A test wants to see what becomes of a pod whose launcher ends."""
+
+    reference = "launcher-connection"
+    hint = f"take the annotation {names.FAIL_FAST_ANNOTATION} from the VMI"
 
 
 class NobodyAsked(VirtError):

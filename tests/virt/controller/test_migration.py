@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from tests.virt.controller.rig import NAMESPACE, Rig, instance, running
 from virt.api import core, names, v1
-from virt.api.kinds import EVENT, KUBEVIRT, POD, RESOURCE_QUOTA, VMI, VMIM
+from virt.api.kinds import EVENT, KUBEVIRT, NODE, POD, RESOURCE_QUOTA, VMI, VMIM
 from virt.kube.client import ApiError, DeleteOptions
 
 State = v1.VirtualMachineInstanceMigrationState
@@ -240,3 +240,23 @@ async def test_the_last_five_are_kept_and_none_without_the_vmi() -> None:
             await rig.settle()
         left = [each.metadata.name for each in (await rig.kube.list(VMIM, NAMESPACE)).items]
         assert left == [f"job{number}" for number in range(2, 7)]
+
+
+async def test_people_are_told_when_no_other_node_has_the_guests_cpu() -> None:
+    model, vendor = f"{names.CPU_MODEL_MIGRATION_LABEL_PREFIX}Nehalem", f"{names.CPU_VENDOR_LABEL_PREFIX}Intel"
+    own = {f"{names.HOST_MODEL_LABEL_PREFIX}Nehalem": "true", model: "true", vendor: "true"}
+    async with running() as rig:
+        for name, labels in (("a", own), ("b", {vendor: "true"})):
+            await rig.kube.create(NODE, core.Node(metadata=core.ObjectMeta(name=name, labels=labels)))
+        await guest(rig)
+        await migrate(rig)
+        await reaches(rig, "Scheduling")
+        pods = (await rig.kube.list(POD, NAMESPACE)).items
+        pod = next(pod for pod in pods if names.MIGRATION_JOB_UID_LABEL in pod.metadata.labels)
+        assert {model: "true", vendor: "true"}.items() <= pod.spec.node_selector.items()
+        assert "NoSuitableNodesForHostModelMigration" not in await reasons(rig, "VirtualMachineInstance")
+        refused = core.Condition(type="PodScheduled", status="False", reason="Unschedulable")
+        rig.kube.put(POD, replace(pod, status=replace(pod.status, phase="Pending", conditions=(refused,))))
+        await rig.settle()
+        assert "NoSuitableNodesForHostModelMigration" in await reasons(rig, "VirtualMachineInstance")
+        assert job(rig).status.phase == "Scheduling"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from virt.api import codec, core, v1
+from virt.api import codec, core, names, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.controller.vmi.pod.naming import bounded, is_pod_of, pod_name, suffix
 from virt.controller.vmi.pod.template import Context, launcher_pod
@@ -221,3 +221,13 @@ def test_an_account_alone_brings_no_token() -> None:
     pod = launcher_pod(replace(PLAIN, spec=only_named), Context(ClusterConfig(), IMAGE)).spec
     assert pod.service_account_name == "robot"
     assert all(volume.projected is None for volume in pod.volumes)
+
+
+def test_a_test_may_let_launchers_end_at_once() -> None:
+    def told(vmi: v1.VirtualMachineInstance) -> list[str]:
+        compute, *others = launcher_pod(vmi, Context(config=ClusterConfig(), launcher_image=IMAGE)).spec.containers
+        assert names.FAIL_FAST_VARIABLE not in [entry.name for one in others for entry in one.env]
+        return [entry.value for entry in compute.env if entry.name == names.FAIL_FAST_VARIABLE]
+
+    annotated = replace(PLAIN, metadata=replace(META, annotations={names.FAIL_FAST_ANNOTATION: ""}))
+    assert (told(PLAIN), told(annotated)) == ([], ["1"])
