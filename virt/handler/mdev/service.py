@@ -16,6 +16,7 @@ from virt.handler.devices.permitted import LOOK_S, holders
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.mdev import making, sysfs
 from virt.handler.pci import allocations
+from virt.handler.pci.sysfs import NODE_SYSFS
 from virt.kube.client import Client
 
 _logger = log.get("virt.handler.devices")
@@ -27,7 +28,7 @@ class MediatedMaker:
 
     def __init__(
         self, client: Client, node: str, kubelet_dir: Path, *, asked: Callable[[], v1.MediatedDevicesConfiguration],
-        tell: Callable[[str], None], root: Path = sysfs.NODE_SYSFS,
+        tell: Callable[[str], None], root: Path = NODE_SYSFS,
         living_pods: Callable[[], Collection[str]] = pods_with_processes,
     ) -> None:
         self._client = client
