@@ -145,7 +145,7 @@ def test_a_guest_moves_and_talks_on(space: Space, cluster: Cluster, nodes: Nodes
     listed = next(each for each in vmi["status"]["interfaces"] if each["name"] == "fast0")
     found: list[Claim] = [
         ("what became of the card", [bool(name) for _, name in seen], [True, False, True]),
-        ("it was away for at most a minute", seen[2][0] - seen[1][0] <= _BACK_S, True),
+        ("it was back in time", seen[2][0] - seen[1][0] <= patience.promised(_BACK_S), True),
         ("boot", functions.boot_id(guest.shell), guest.boot_id),
         ("functions of the other node", _macs(nodes, after.node), [MAC]),
         ("MAC in the VMI", listed.get("mac"), MAC),
@@ -195,9 +195,9 @@ def test_a_guest_that_does_not_leave_gets_its_card_back(
         guest.reconnect()
         seen = guest.until_card(True, changes=7)
         guest.talks()
-    away = [back - gone for (gone, _), (back, _) in zip(seen[1::2], seen[2::2], strict=True)]
     assert functions.boot_id(guest.shell) == guest.boot_id
-    assert away[2] <= _BACK_S, f"without its card for {away} s"
+    away_s = seen[6][0] - seen[5][0]        # the first two times it was held for as long as this test took
+    assert away_s <= patience.promised(_BACK_S), f"without its card for {away_s} s"
 
 
 def _kill_target(space: Space, nodes: Nodes) -> None:

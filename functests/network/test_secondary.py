@@ -4,13 +4,14 @@ import secrets
 
 import pytest
 
-from functests.libs import build, claims, guestnet, patience, segments
+from functests.libs import build, claims, guest, guestnet, patience, segments
 from functests.libs.build import Manifest
 from functests.libs.claims import Claim
 from functests.libs.cluster import Cluster
-from functests.libs.console import Console
+from functests.libs.console import Console, ConsoleRefused, open_socket
 from functests.libs.kube import Object, Space, condition
 from functests.libs.nodes import Node, Nodes
+from functests.libs.rest import VMI, subresource_path
 from functests.libs.segments import Segments
 
 pytestmark = [pytest.mark.needs("two-nodes", "segments")]
@@ -150,8 +151,8 @@ def test_a_network_has_its_mtu_and_knows_who_speaks(
         MAC only, and no frame from the other one reaches the peer.
     """
     layer2.define(space, "red", mtu=1300, macspoofchk=True)
-    for name, node in zip(("a", "b"), cluster.workers, strict=False):
-        space.create(_guest(cluster, name, node, "red"))
+    for name, worker in zip(("a", "b"), cluster.workers, strict=False):
+        space.create(_guest(cluster, name, worker, "red"))
     shells = {}
     for number, name in enumerate(("a", "b"), 1):
         space.wait_running(name)
@@ -184,3 +185,88 @@ def test_a_network_has_its_mtu_and_knows_who_speaks(
 
 def _speak_as(shell: Console, mac: str) -> None:
     shell.succeed(f"ip link set eth1 down && ip link set eth1 address {mac} && ip link set eth1 up")
+
+
+@pytest.mark.needs("agent")
+@pytest.mark.demand(vcpus=1, memory_mib=400, boots=1)
+@pytest.mark.case("PFW-006")
+def test_no_port_is_forwarded_to_where_the_guest_says_it_is(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: a VMI whose only network is a bridge's.
+    Steps: forward to 443 and 8443; give its card the address of the API server's Service, wait until the status tells
+        it; forward again.
+    Expected: 400 each time, before any upgrade.
+    """
+    manifest = build.kernel_boot_vmi(cluster, "vm")
+    manifest["spec"]["networks"], manifest["spec"]["domain"]["devices"]["interfaces"] = [], []
+    segments.attachment(space, "red", f"p{secrets.token_hex(4)}")
+    _, shell = space.boot(segments.connected(manifest, "red"))
+    ports = (443, 8443)
+    assert [_refusal(space, port) for port in ports] == [400, 400]
+    service = space.rest.get("/api/v1/namespaces/default/services/kubernetes").ok()["spec"]["clusterIP"]
+    segments.join(shell, "eth0", f"{service}/24")
+    shell.succeed("agent stop; agent start", within_s=60)
+    told = space.wait_vmi(
+        "vm", lambda seen: service in seen["status"]["interfaces"][0].get("ipAddresses", []), "tells its address")
+    assert told["status"]["interfaces"][0]["name"] == "red"
+    assert [_refusal(space, port) for port in ports] == [400, 400]
+
+
+def _refusal(space: Space, port: int) -> int:
+    with pytest.raises(ConsoleRefused) as refused:
+        open_socket(space.rest, subresource_path(VMI, space.name, "vm", f"portforward/{port}")).close()
+    return refused.value.code
+
+
+@pytest.mark.needs("agent")
+@pytest.mark.demand(vcpus=1, memory_mib=400, boots=1)
+@pytest.mark.case("NET-049")
+def test_the_status_tells_of_interfaces_what_the_guest_tells(space: Space, cluster: Cluster) -> None:
+    """
+    Preconditions: a guest with an agent, on the pod network and in two others, each card with a MAC.
+    Steps: make a veth pair with an address, change eth1's MAC, give eth2 an address; then eth2 a second one.
+    Expected: the pod network keeps the pod's address and gets its name in the guest; links of the guest's own are there
+        without a name of the spec; eth1 is there twice, by the spec's MAC and by its own; eth2 has both its addresses.
+    """
+    manifest = build.kernel_boot_vmi(cluster, "vm")
+    for name in ("red", "blue"):
+        segments.attachment(space, name, f"p{secrets.token_hex(4)}")
+        segments.connected(manifest, name)
+    for interface, mac in zip(manifest["spec"]["domain"]["devices"]["interfaces"], _MACS, strict=True):
+        interface["macAddress"] = mac
+    vmi, shell = space.boot(manifest)
+    guestnet.addressed(shell)
+    own = space.pod(vmi)["status"]["podIP"]
+    guest.load(shell, "veth")
+    for link in ("eth1", "eth2"):
+        shell.succeed(f"kill $(cat /run/udhcpc.{link}.pid)")
+
+    def told_anew(what: str) -> dict[tuple[str, str], Object]:
+        """The interfaces in the status by their name in the spec and in the guest, once the agent has told them."""
+        shell.succeed("agent stop", within_s=30)
+        space.wait_condition("vm", "AgentConnected", "")
+        shell.succeed(f"{what}; agent start", within_s=60)
+        space.wait_condition("vm", "AgentConnected", "True")
+        seen = space.wait_vmi(
+            "vm", lambda seen: any(not entry.get("name") for entry in seen["status"]["interfaces"]), "tells all")
+        return {(each.get("name", ""), each.get("interfaceName", "")): each for each in seen["status"]["interfaces"]}
+
+    told = told_anew(
+        "ip link add v0 type veth peer name v1 && ip addr add 198.51.100.1/24 dev v0 && "
+        f"ip link set eth1 down && ip link set eth1 address {_FOREIGN} && ip link set eth1 up && "
+        "ip addr add 10.1.2.1/24 dev eth2")
+    found: list[Claim] = [
+        ("interfaces", set(told), {
+            ("default", "eth0"), ("red", ""), ("blue", "eth2"), ("", "v0"), ("", "v1"), ("", "eth1")}),
+        ("the pod network's address", told["default", "eth0"]["ipAddress"], own),
+        ("who tells of it", told["default", "eth0"]["infoSource"], "domain, guest-agent"),
+        ("who tells of eth1's MAC of the spec", (told["red", ""]["mac"], told["red", ""]["infoSource"]),
+         (_MACS[1], "domain")),
+        ("who tells of its other one", (told["", "eth1"]["mac"], told["", "eth1"]["infoSource"]),
+         (_FOREIGN, "guest-agent")),
+        ("address of the veth pair", "198.51.100.1" in told["", "v0"].get("ipAddresses", []), True),
+        ("address of eth2", "10.1.2.1" in told["blue", "eth2"].get("ipAddresses", []), True),
+    ]  # fmt: skip
+    assert claims.wrong(found) == ""
+    again = told_anew("ip addr add 10.1.2.9/24 dev eth2")["blue", "eth2"]
+    assert {"10.1.2.1", "10.1.2.9"} <= set(again["ipAddresses"])

@@ -7,7 +7,7 @@ from tests.virt.controller.rig import NAMESPACE, instance, running
 from tests.virt.controller.test_migration import migrate, reaches, target
 from virt.api import conditions, core, names, v1
 from virt.api.core.attachment import RESOURCE_ANNOTATION
-from virt.api.kinds import EVENT, KUBEVIRT, NETWORK_ATTACHMENT, NODE, VMI
+from virt.api.kinds import EVENT, KUBEVIRT, NETWORK_ATTACHMENT, NODE, POD, VMI
 
 MESSAGE = "HostDevice example.com/card is not permitted in permittedHostDevices configuration"
 
@@ -121,3 +121,22 @@ async def test_a_network_that_has_gone_fails_the_move_and_nothing_else() -> None
         vmi = rig.vmi("vm1")
         assert vmi is not None
         assert (vmi.status.phase, vmi.status.migration_state) == ("Running", None)
+
+
+@pytest.mark.parametrize(("annotation", "source"), [
+    ('[{"name": "default/fast", "interface": "pod6c270ef2f25", "mac": "02:00:00:00:00:01"}]', "multus-status"),
+    ('[{"name": "kindnet", "interface": "eth0", "default": true}]', ""), ("{", ""), ('["x"]', ""), (None, ""),
+])
+async def test_what_multus_tells_of_a_pods_card_is_a_source(annotation: str | None, source: str) -> None:
+    async with running() as rig:
+        rig.kube.put(NETWORK_ATTACHMENT, core.NetworkAttachmentDefinition(metadata=core.ObjectMeta(
+            name="fast", namespace=NAMESPACE)))
+        rig.kube.put(VMI, with_function(BRIDGE))
+        pod = await rig.launcher()
+        if annotation is not None:
+            told = {**pod.metadata.annotations, "k8s.v1.cni.cncf.io/network-status": annotation}
+            rig.kube.put(POD, replace(pod, metadata=replace(pod.metadata, annotations=told)))
+        rig.runs(pod)
+        vmi = await rig.phase("Scheduled")
+        (interface,) = vmi.status.interfaces
+        assert (interface.name, interface.info_source) == ("net1", source)

@@ -11,6 +11,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from virt.handler.net.attachment import AttachmentError, Card
+from virt.handler.net.links import seal
 
 # What a bridge that was made here is marked with. Others are an administrator's, and stay.
 MARK: Final = "virt-handler"
@@ -81,6 +82,7 @@ def _bridge(netlink: IPRoute, name: str, mtu: int) -> int:
         netlink.link("add", ifname=name, kind="bridge", br_mcast_snooping=0, mtu=mtu or _DEFAULT_MTU)
         index = _index(netlink, name)
         netlink.link("set", index=index, ifalias=MARK)
+        seal(name)
         netlink.link("set", index=index, state="up")
         assert index is not None
         return index

@@ -70,11 +70,11 @@ class Functions:
             self._look.clear()
             try:
                 there = await self._there()
+                self._owed |= there
             except NotRunning:
                 raise
             except HypervisorError as error:
                 there, trouble = frozenset(self._devices), str(error)      # not known: a look less
-            self._owed |= there
             step = release(there, asked, loop.time() - began, given_up=given_up(), trouble=trouble)
             if step.is_done:
                 _logger.info("functions released", after_s=round(loop.time() - began, 3), names=sorted(self._owed))

@@ -1,6 +1,7 @@
 """Definitions that are read for pods without a card, on a fake API server and a fake node."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.virt.handler.net.test_attachment import BRIDGE, definition
 from tests.waits import HANG_S
 from virt.api.kinds import NETWORK_ATTACHMENT
 from virt.base.exec import Result
-from virt.handler.net import network, secondary
+from virt.handler.net import links, network, secondary
 from virt.handler.net.attachment import AttachmentError, Card
 from virt.handler.net.model import Binding, GuestNic, PodLink
 from virt.handler.net.network import PodNetworks
@@ -97,7 +98,7 @@ class FakeCards:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def attach(self, pod_uid: str, netns_fd: int, nics: "tuple[GuestNic, ...]") -> None:
+    async def attach(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic]) -> None:
         self.asked += [nic.name for nic in nics]
 
 
@@ -113,8 +114,8 @@ async def test_a_card_that_multus_has_made_is_left_alone(
     def read_link(name: str) -> PodLink | None:
         return {**there, **({second.name: second} if has_card or cards.asked else {})}.get(name)
 
-    monkeypatch.setattr(network.links, "read_link", read_link)
-    monkeypatch.setattr(network.links, "make", lambda wiring: None)
+    monkeypatch.setattr(links, "read_link", read_link)
+    monkeypatch.setattr(links, "make", lambda wiring: None)
     fd = Path("/proc/self/ns/net").open("rb")  # noqa: SIM115  closed below
     with fd:
         monkeypatch.setattr(network, "inside", _here)
