@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from functests.libs.cluster import Cluster
-from functests.libs.nodes import Node, Nodes
+from functests.libs.nodes import Node, NodeCommandError, Nodes
 from functests.libs.rest import Rest
 
 FILE = Path(__file__).parents[2] / "artifacts" / "capabilities.json"
@@ -120,7 +120,10 @@ def of_machines(machines: list[Node]) -> Capability:
     if not machines:
         return Capability(False, "no worker is a virtual machine")
     look = "test -d /sys/class/mdev_bus/mtty || modprobe --dry-run --quiet mtty"
-    lacking = [node.name for node in machines if node.try_run(look)[0] != 0]
+    try:
+        lacking = [node.name for node in machines if node.try_run(look)[0] != 0]
+    except NodeCommandError as error:
+        return Capability(False, str(error))        # no reason to stop those who do not need it
     said = f"its kernel has no module mtty: {', '.join(lacking)}" if lacking else "module mtty is there"
     return Capability(not lacking, said)
 

@@ -84,6 +84,7 @@ class ClusterConfig:
     serial_console_log: bool = True
     additional_guest_memory_overhead_ratio: str = "1"
     permitted_host_devices: v1.PermittedHostDevices = field(default_factory=v1.PermittedHostDevices)
+    mediated_devices: v1.MediatedDevicesConfiguration = field(default_factory=v1.MediatedDevicesConfiguration)
 
     def is_enabled(self, gate: str) -> bool:
         return featuregates.is_enabled(gate, self.enabled_gates, self.disabled_gates)
@@ -132,6 +133,7 @@ def effective(cr: v1.KubeVirt | None) -> ClusterConfig:
         serial_console_log=options.disable_serial_console_log is None,
         additional_guest_memory_overhead_ratio=written.additional_guest_memory_overhead_ratio or "1",
         permitted_host_devices=written.permitted_host_devices or default.permitted_host_devices,
+        mediated_devices=written.mediated_devices_configuration or default.mediated_devices,
     )
 
 

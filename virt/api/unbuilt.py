@@ -108,7 +108,6 @@ KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
          " ".join(f"configuration.architectureConfiguration.{name}.ovmfPath" for name in ("amd64", "arm64", "s390x"))),
         ("T3", "TLS settings", "configuration.tlsConfiguration"),
         ("T3", "obsolete CPU models", "configuration.obsoleteCPUModels"),
-        ("T3", "mediated devices that the stack makes", "configuration.mediatedDevicesConfiguration"),
         ("T3", "instance types", "configuration.instancetype configuration.commonInstancetypesDeployment"),
         ("T3", "confidential guests", "configuration.confidentialCompute"),
         ("T3", "state of TPM and UEFI", "configuration.vmStateStorageClass"),

@@ -24,6 +24,7 @@ from virt.handler.devices.permitted import PermittedDevices
 from virt.handler.launchers.bootfiles import BootFiles
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
 from virt.handler.mdev.offers import MediatedDevices
+from virt.handler.mdev.service import MediatedMaker
 from virt.handler.migration.metrics import ProgressCollector
 from virt.handler.migration.ports import SourcePorts, TargetPorts
 from virt.handler.migration.source import Source
@@ -143,6 +144,8 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     more = PermittedDevices(
         (UsbDevices(chosen.node_dir), MediatedDevices(chosen.node_dir)), chosen.kubelet_dir,
         permitted=lambda: configuration.current.permitted_host_devices, changed=lambda: plugins.reconsider(), tell=tell)
+    maker = MediatedMaker(
+        client, chosen.node, chosen.kubelet_dir, asked=lambda: configuration.current.mediated_devices, tell=tell)
     sriov = sriov_pools(client, chosen.namespace, devices.configure)
     secondary = SecondaryNetworks(client, NodeBridges())
     networks = PodNetworks(chosen.node_dir / "networks", secondary)
@@ -174,6 +177,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         plugins.reconsider()
         devices.reconsider()
         more.reconsider()
+        maker.reconsider()
 
     configuration.on_change = reconfigured
     heartbeat = Heartbeat(
@@ -204,6 +208,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "devices": once_known(plugins.run, crs),                # which say whether KVM is to be offered
         "pci devices": once_known(devices.run, crs, sriov),
         "permitted devices": once_known(more.run, crs),
+        "mediated devices": once_known(maker.run, crs),
         "sriov configuration": sriov.run,
         "bridges": secondary.run,
         "heartbeat": heartbeat.run,

@@ -9,6 +9,7 @@ import pytest
 from functests.libs import capabilities
 from functests.libs.capabilities import Capability
 from functests.libs.cluster import Cluster
+from functests.libs.nodes import NodeCommandError
 
 NODE = {"spec": {"podCIDRs": ["10.1.0.0/24", "fd00::/64"]}, "status": {"allocatable": {"example.com/vf": "2"}}}
 CLUSTER = Cluster("one", Path("k"), ("a", "b"), ("b",), {"tiny-kernel": {}}, {}, {"kvm": True, "shared": True})
@@ -67,6 +68,8 @@ class Machine:
 
     def try_run(self, script: str) -> tuple[int, str]:
         assert "mtty" in script
+        if self._code < 0:
+            raise NodeCommandError(f"{self.name} does not answer")
         return self._code, ""
 
 
@@ -74,6 +77,7 @@ class Machine:
     ([], False, "no worker is a virtual machine"),
     ([Machine("m1", 0), Machine("m2", 1)], False, "its kernel has no module mtty: m2"),
     ([Machine("m1", 0)], True, "module mtty is there"),
+    ([Machine("m1", -1)], False, "m1 does not answer"),
 ])
 def test_mediated_devices_need_a_driver_that_makes_some(machines: Any, can: bool, why: str) -> None:
     assert capabilities.of_machines(machines) == Capability(can, why)

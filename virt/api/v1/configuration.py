@@ -157,6 +157,23 @@ class PermittedHostDevices(Wire):
     usb: tuple[USBHostDevice, ...] = ()
 
 
+class NodeMediatedDeviceTypes(Wire):
+    """``mediated_devices_types``: the older name of the same list."""
+
+    node_selector: Mapping[str, str] = {}
+    mediated_device_types: tuple[str, ...] = ()
+    mediated_devices_types: tuple[str, ...] = ()
+
+
+class MediatedDevicesConfiguration(Wire):
+    """Types of mediated devices that nodes make. Nodes that an entry of ``node_mediated_device_types`` fits make those
+    of all such entries, and no others."""
+
+    mediated_device_types: tuple[str, ...] = ()
+    mediated_devices_types: tuple[str, ...] = ()
+    node_mediated_device_types: tuple[NodeMediatedDeviceTypes, ...] = ()
+
+
 class KubeVirtConfiguration(Wire):
     developer_configuration: DeveloperConfiguration | None = None
     image_pull_policy: str = ""
@@ -180,7 +197,7 @@ class KubeVirtConfiguration(Wire):
     handler_configuration: ReloadableComponentConfiguration | None = None
     virtual_machine_instances_per_node: int | None = None
     permitted_host_devices: PermittedHostDevices | None = None
-    mediated_devices_configuration: JsonObject | None = None
+    mediated_devices_configuration: MediatedDevicesConfiguration | None = None
     tls_configuration: TLSConfiguration | None = None
     default_runtime_class: str = ""
     selinux_launcher_type: str = ""

@@ -17,7 +17,7 @@ VFIO_API = "vfio-pci"
 class MediatedDevice:
     """``uuid``: its name. ``type``: the kernel's name of its type ("mtty-2"), ``type_name``: what people call that, ""
     where the driver tells nothing. ``api``: how guests see it. ``group``: number of its IOMMU group, "" without one.
-    ``number``: of the group's device node. ``numa_node``: its parent's."""
+    ``number``: of the group's device node. ``numa_node``: its parent's. ``parent``: the device that it is a part of."""
 
     uuid: str
     type: str
@@ -26,10 +26,28 @@ class MediatedDevice:
     group: str = ""
     number: DeviceNumber | None = None
     numa_node: int | None = None
+    parent: str = ""
 
     def is_called(self, selector: str) -> bool:
         """By its type's name, in which a selector may have "_" for spaces, or by the type."""
-        return selector in (self.type, self.type_name, self.type_name.replace(" ", "_")) and bool(selector)
+        return is_called(self.type, self.type_name, selector)
+
+
+@dataclass(frozen=True)
+class Makeable:
+    """A type of which a parent can make ``available`` devices more."""
+
+    parent: str
+    type: str
+    type_name: str
+    available: int
+
+    def is_called(self, selector: str) -> bool:
+        return is_called(self.type, self.type_name, selector)
+
+
+def is_called(kind: str, name: str, selector: str) -> bool:
+    return bool(selector) and selector in (kind, name, name.replace(" ", "_"))
 
 
 def devices(root: Path = NODE_SYSFS) -> tuple[MediatedDevice, ...]:
@@ -40,6 +58,27 @@ def devices(root: Path = NODE_SYSFS) -> tuple[MediatedDevice, ...]:
             with contextlib.suppress(OSError, ValueError):
                 found.append(_device(root, folder))
     return tuple(found)
+
+
+def makeable(root: Path = NODE_SYSFS) -> tuple[Makeable, ...]:
+    """All types of all parents, by parent and type."""
+    found = []
+    for folder in sorted((root / "class" / "mdev_bus").glob("*/mdev_supported_types/*")):
+        available = _text(folder / "available_instances")
+        found.append(Makeable(
+            folder.parent.parent.name, folder.name, _text(folder / "name"), int(available) if available else 0))
+    return tuple(found)
+
+
+def make(kind: Makeable, uuid: str, root: Path = NODE_SYSFS) -> None:
+    """Raises OSError."""
+    folder = root / "class" / "mdev_bus" / kind.parent / "mdev_supported_types" / kind.type
+    (folder / "create").write_text(uuid)
+
+
+def remove(uuid: str, root: Path = NODE_SYSFS) -> None:
+    """Raises OSError."""
+    (root / "bus" / "mdev" / "devices" / uuid / "remove").write_text("1")
 
 
 def control_number(root: Path = NODE_SYSFS) -> DeviceNumber | None:
@@ -55,7 +94,7 @@ def _device(root: Path, folder: Path) -> MediatedDevice:
         uuid=folder.name, type=kind.resolve(strict=True).name, type_name=_text(kind / "name"),
         api=_text(kind / "device_api") or VFIO_API, group=group,
         number=_number(root / "class" / "vfio" / group / "dev") if group else None,
-        numa_node=None if numa_node < 0 else numa_node,
+        numa_node=None if numa_node < 0 else numa_node, parent=folder.resolve().parent.name,
     )
 
 

@@ -100,8 +100,7 @@ def test_gates_without_effect_are_warned_about() -> None:
     (configuration(architectureConfiguration={"amd64": {"ovmfPath": "/x"}}),
      "configuration.architectureConfiguration.amd64.ovmfPath"),
     ({"workloadUpdateStrategy": {"workloadUpdateMethods": ["Evict"]}}, "workloadUpdateStrategy.workloadUpdateMethods"),
-    (configuration(mediatedDevicesConfiguration={"mediatedDeviceTypes": ["a"]}),
-     "configuration.mediatedDevicesConfiguration"),
+    (configuration(ksmConfiguration={"nodeLabelSelector": {}}), "configuration.ksmConfiguration"),
     ({"monitorNamespace": "m"}, "monitorNamespace"),
 ])
 def test_settings_without_effect_are_warned_about(spec: dict[str, Any], field: str) -> None:

@@ -40,7 +40,8 @@ def make(
 def test_a_device_is_read_whole(tmp_path: Path) -> None:
     make(tmp_path, numa=1)
     assert sysfs.devices(tmp_path) == (MediatedDevice(
-        uuid=UUID, type="mtty-2", type_name="Dual port serial", group="12", number=DeviceNumber(241, 12), numa_node=1),)
+        uuid=UUID, type="mtty-2", type_name="Dual port serial", group="12", number=DeviceNumber(241, 12), numa_node=1,
+        parent="mtty"),)
     assert sysfs.control_number(tmp_path) == DeviceNumber(10, 196)
 
 

@@ -1,0 +1,82 @@
+"""Makes and removes mediated devices as ``mediatedDevicesConfiguration`` of the KubeVirt CR says for this node.
+
+A look every few seconds, or at once when the CR is another one. Where nothing is said of any node, nothing is done.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from virt.api import v1
+from virt.api.kinds import NODE
+from virt.base import log
+from virt.base.errors import VirtError
+from virt.handler.devices.permitted import LOOK_S, holders
+from virt.handler.launchers.process import pods_with_processes
+from virt.handler.mdev import making, sysfs
+from virt.handler.pci import allocations
+from virt.handler.pci.sysfs import NODE_SYSFS
+from virt.kube.client import Client
+
+_logger = log.get("virt.handler.devices")
+
+
+class MediatedMaker:
+    """``asked``: what the KubeVirt CR says now; ``tell`` gets what people should know, each thing once as long as it
+    holds."""
+
+    def __init__(
+        self, client: Client, node: str, kubelet_dir: Path, *, asked: Callable[[], v1.MediatedDevicesConfiguration],
+        tell: Callable[[str], None], root: Path = NODE_SYSFS,
+        living_pods: Callable[[], Collection[str]] = pods_with_processes,
+    ) -> None:
+        self._client = client
+        self._node = node
+        self._kubelet_dir = kubelet_dir
+        self._asked = asked
+        self._tell = tell
+        self._root = root
+        self._living_pods = living_pods
+        self._told = ""
+        self._again = asyncio.Event()
+
+    def reconsider(self) -> None:
+        self._again.set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self._again.clear()
+            await self.look()
+            try:
+                async with asyncio.timeout(LOOK_S if making.is_wanted(self._asked()) else None):
+                    await self._again.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """One look. What goes wrong is told; the next look tries again."""
+        asked, trouble = self._asked(), ""
+        if making.is_wanted(asked):
+            try:
+                labels = (await self._client.get(NODE, self._node)).metadata.labels
+                await asyncio.to_thread(self._work, making.wanted_types(asked, labels))
+            except (VirtError, OSError) as error:
+                trouble = f"mediated devices cannot be made or removed: {error}"
+        if trouble and trouble != self._told:
+            self._tell(trouble)
+        self._told = trouble
+
+    def _work(self, types: tuple[str, ...]) -> None:
+        held = holders(allocations.read(self._kubelet_dir), self._living_pods)
+        for step in making.steps(types, sysfs.makeable(self._root), sysfs.devices(self._root), held):
+            match step:
+                case making.Remove(name):
+                    _logger.info("mediated device removed", uuid=name)
+                    sysfs.remove(name, self._root)
+                case making.Make(kind):
+                    for _ in range(kind.available):
+                        name = str(uuid.uuid4())
+                        _logger.info("mediated device made", uuid=name, type=kind.type, parent=kind.parent)
+                        sysfs.make(kind, name, self._root)
