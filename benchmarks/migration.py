@@ -2,12 +2,14 @@
 
     python -m benchmarks.migration --name CLUSTER [--count 20] [--busy | --writes | --disk MIB]
     python -m benchmarks.migration --name CLUSTER --drain 10
+    python -m benchmarks.migration --name CLUSTER --endure 200
 
 One guest of 128 MiB goes to and fro; each move of it is followed by one of a guest in bare containers
 (benchmarks.bare). ``--busy``: ours rewrites 20 MiB of memory each second. ``--writes``: ours writes records to a shared
 disk all the time, which are checked in the end, as are its memory, the longest time that it stood still, and that none
 of the pods it left has a process. ``--disk``: with so much random data on a disk that is copied along; bare virsh
-copies the same. ``--drain``: so many guests are on one node, which is drained.
+copies the same. ``--drain``: so many guests are on one node, which is drained. ``--endure``: so many moves
+of one guest, and what was lost by them (benchmarks.endurance).
 
 Prints one JSON object; p50. ``total_ms`` and ``downtime_ms`` are libvirt's of the job; ``moved_s`` is the time from the
 request that creates the migration until it has succeeded, for virsh that of the command. ``tunnel_cpu_s_per_gib``: what
@@ -23,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import bare, vmis
+from benchmarks import bare, endurance, vmis
 from benchmarks.boot import guest_files
 from functests.libs import build, launcher, moves, patience, records
 from functests.libs import cluster as clusters
@@ -243,10 +245,14 @@ def main() -> None:
     arguments.add_argument("--writes", action="store_true", help="ours writes records to its shared disk all the time")
     arguments.add_argument("--disk", type=int, default=0, metavar="MIB", help="random data on a disk that goes along")
     arguments.add_argument("--drain", type=int, default=0, metavar="GUESTS", help="drain a node with so many guests")
+    arguments.add_argument("--endure", type=int, default=0, metavar="MOVES", help="what so many moves lose and leave")
     chosen = arguments.parse_args()
     cluster = clusters.load(chosen.name)
     nodes = Nodes(cluster)
-    found = drained(cluster, nodes, chosen.drain) if chosen.drain else compared(cluster, nodes, chosen)
+    if chosen.endure:
+        found = endurance.endured(cluster, nodes, chosen.endure)
+    else:
+        found = drained(cluster, nodes, chosen.drain) if chosen.drain else compared(cluster, nodes, chosen)
     print(json.dumps(found))
 
 

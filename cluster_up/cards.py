@@ -7,16 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SYSFS = Path("/sys")
+_BRIDGE = "0x06"               # base class of bridges: they may be in the group of what is behind them
+_IFF_UP = 1
 
 
 @dataclass(frozen=True)
 class Card:
-    """``most``: how many functions its firmware allows. ``is_apart``: it has an IOMMU group."""
+    """``most``: how many functions its firmware allows. ``is_apart``: it has an IOMMU group. ``sharing``: how many
+    other devices, bridges left out, are in that. ``functions``: how many it has now."""
 
     address: str
     name: str
     most: int
     is_apart: bool
+    sharing: int = 0
+    functions: int = 0
+    is_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,25 @@ def present(sysfs: Path = SYSFS) -> tuple[Card, ...]:
         folder = file.parent
         if (folder / "class").read_text().startswith("0x02"):         # base class of network cards
             names = sorted(each.name for each in folder.glob("net/*"))
-            most = int(file.read_text())
-            found.append(Card(folder.name, names[0] if names else "", most, (folder / "iommu_group").exists()))
+            name = names[0] if names else ""
+            found.append(Card(
+                folder.name, name, int(file.read_text()), (folder / "iommu_group").exists(), _sharing(folder),
+                functions=int(_text(folder / "sriov_numvfs") or 0),
+                is_up=bool(name) and bool(int(_text(folder / "net" / name / "flags") or "0", 16) & _IFF_UP)))
     return tuple(found)
+
+
+def _sharing(folder: Path) -> int:
+    others = [each for each in folder.glob("iommu_group/devices/*") if each.name != folder.name]
+    return sum(not _text(each / "class").startswith(_BRIDGE) for each in others)
+
+
+def _text(path: Path) -> str:
+    """"" for a file that is not there."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def has_vfio(sysfs: Path = SYSFS) -> bool:
@@ -55,6 +77,11 @@ def judged(cards: tuple[Card, ...], *, vfio: bool) -> Finding:
     if not all(card.is_apart for card in cards):
         return Finding("warn", f"no IOMMU, so no guest can have a virtual function ({value})",
                        "switch VT-d or AMD-Vi on in the machine's setup, and boot with intel_iommu=on iommu=pt")
+    crowded = [card for card in cards if card.sharing]
+    if crowded:
+        told = ", ".join(f"{card.name or card.address} with {card.sharing}" for card in crowded)
+        return Finding("warn", f"cards share their IOMMU group with other devices: {told} ({value})",
+                       "put the card into another slot; its functions may be in groups of their own all the same")
     if not vfio:
         return Finding("warn", f"vfio-pci is not loaded ({value})", "as root: modprobe vfio-pci")
     return Finding("ok", f"virtual functions {value}")

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -12,14 +13,14 @@ from cluster_up import engine, later, leftovers, lock, paths, progress
 from cluster_up import logs as collecting
 from cluster_up import state as states
 from cluster_up import status as statuses
-from cluster_up.actions import plan
+from cluster_up.actions import host_cards, plan
 from cluster_up.actions.step import Run
 from cluster_up.config.types import Config
 from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster, NoCluster
 from cluster_up.images import registry
 from cluster_up.kube import Kube
 from cluster_up.machines import room
-from cluster_up.providers.api import Existence
+from cluster_up.providers.api import Existence, Provider
 from cluster_up.providers.choice import machines_of, missing_machines, provider_of
 from cluster_up.providers.kind import KindProvider
 from cluster_up.state import State
@@ -93,9 +94,21 @@ def down(name: str) -> None:
         with report.step(f"taking cluster {name!r} away", None):
             later.stop(name)
             if existence is not Existence.FOREIGN:
-                provider.delete()
+                _take_away(name, provider, report.detail)
             registry.remove(name, provider.network)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_away(name: str, provider: Provider, log: Callable[[str], None]) -> None:
+    """The nodes; cards of this machine that they have come back. Their network namespaces give them back when they end,
+    so nodes that were killed are no other case."""
+    try:
+        state = states.read(name)
+    except states.StateError:
+        state = None                # nobody knows what they were like: they come back by themselves
+    provider.delete()
+    if state is not None and state.cards:
+        host_cards.give_back(state.cards, host_cards.MachineShell(state.node_image), log)
 
 
 def status(name: str) -> statuses.Status:

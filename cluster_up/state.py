@@ -37,6 +37,21 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     cards: int
 
 
+class LentCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A network card of this machine that a node has. ``most``: virtual functions that it can have; ``functions`` and
+    ``is_up``: as it was before."""
+
+    address: str
+    name: str
+    most: int
+    functions: int = 0
+    is_up: bool = False
+    node: str = ""
+
+    def at(self, node: str) -> "LentCard":
+        return msgspec.structs.replace(self, node=node)
+
+
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What functional tests may ask for; a test that needs what is False is skipped with that reason."""
 
@@ -45,6 +60,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool = False           # a storage class with ReadWriteMany
     netpol: bool = False           # NetworkPolicy is enforced
     snapshot: bool = False
+    segments: bool = False         # networks of the second layer that span the workers
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +82,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     node_image: str = ""
     nodes: tuple[Node, ...] = ()
     machines: tuple[Machine, ...] = ()
+    cards: tuple[LentCard, ...] = ()
     capabilities: Capabilities = Capabilities()
     component_images: Mapping[str, str] = {}
     guest_images: Mapping[str, Mapping[str, Any]] = {}

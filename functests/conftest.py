@@ -3,6 +3,7 @@
 from functests.fixtures.calibration import calibrated
 from functests.fixtures.cluster import admin, can, capable, cluster, nodes
 from functests.fixtures.ledger import book, ledger
+from functests.fixtures.segments import layer2
 from functests.fixtures.space import closed, evidence, space
 from functests.fixtures.stack import stack
 from functests.fixtures.volumes import node_volumes
@@ -17,6 +18,7 @@ __all__ = [
     "closed",
     "cluster",
     "evidence",
+    "layer2",
     "ledger",
     "nobody_else",
     "node_volumes",

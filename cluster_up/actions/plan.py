@@ -10,12 +10,14 @@ from cluster_up.actions import (
     engine,
     functions,
     guest_images,
+    host_cards,
     kubectl,
     network,
     node_image,
     registry,
     requirements,
     rollout,
+    segments,
     storage,
 )
 from cluster_up.actions.step import Run, Step
@@ -32,13 +34,15 @@ UP: tuple[Step, ...] = (
     kubectl.STEP,
     network.STEP,
     storage.STEP,
+    segments.STEP,
     component_images.STEP,
     guest_images.STEP,
     deploy.STEP,
     rollout.STEP,
+    host_cards.STEP,
     functions.STEP,
 )
-SYNC: tuple[Step, ...] = (registry.STEP, component_images.STEP, deploy.STEP, rollout.STEP)
+SYNC: tuple[Step, ...] = (registry.STEP, segments.STEP, component_images.STEP, deploy.STEP, rollout.STEP)
 
 
 def names() -> list[str]:

@@ -1,20 +1,24 @@
 """Waits until the operator says that the whole stack runs, and shows meanwhile what is missing."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from cluster_up.actions.step import Run, Step
 from cluster_up.errors import StepFailed
 from cluster_up.images import components
-from cluster_up.kube import KubeError, seconds_of, unless_away
+from cluster_up.kube import KubeError, condition, seconds_of, unless_away
 from virt.base import waiting
 
 _DEADLINE_S = 900.0
 NAMESPACE = "kubevirt"
 _PATH = f"/apis/kubevirt.io/v1/namespaces/{NAMESPACE}/kubevirts"
 _CRASHES = 3
-_Seen = tuple[str, tuple[str, ...], list[tuple[str, str]], bool]      # phase, unready, crashed, whether all is well
-_NOTHING: _Seen = ("", ("the API server is away",), [], False)
+_LOST_S = 120.0                  # a node that was just started, or stood still, has said a word by then
+# Phase, unready pods, crashed ones, pods on lost nodes, whether all is well.
+_Seen = tuple[str, tuple[str, ...], list[tuple[str, str]], list[tuple[str, str]], bool]
+_NOTHING: _Seen = ("", ("the API server is away",), [], [], False)
+_LOST_HINT = "`up` starts a node that is stopped; `up --machines 0` takes a machine away"
 _LOG_IS_GONE = "unable to retrieve container logs"
 
 
@@ -72,12 +76,32 @@ def crashed(images: Mapping[str, str], pods: list[dict[str, Any]]) -> list[tuple
     ]
 
 
-def _look(run: Run) -> _Seen:
+def lost(
+    nodes: list[dict[str, Any]], pods: list[dict[str, Any]], began: float, now: float
+) -> list[tuple[str, str]]:
+    """(node, pod): nodes that have not been ready for a while, with a pod of the stack. Pure.
+
+    One such node keeps the node agents of all others from being replaced, which happens one by one. What was before
+    ``began`` does not count: a node that was started just now is called lost until its first word.
+    """
+    since = {
+        node["metadata"]["name"]: max(began, seconds_of(one["lastTransitionTime"]))
+        for node in nodes if condition(node, "Ready") != "True"
+        for one in node.get("status", {}).get("conditions") or [] if one["type"] == "Ready"
+    }
+    return [
+        (node, pod["metadata"]["name"]) for pod in pods
+        if now - since.get(node := pod["spec"].get("nodeName", ""), now) > _LOST_S
+    ]
+
+
+def _look(run: Run, began: float) -> _Seen:
     kubevirts = run.kube.get(_PATH)["items"]
     pods = _pods(run)
     phase, unready = summary(kubevirts, pods)
     run.report.detail(f"KubeVirt {phase or 'new'}; {'; '.join(unready) or 'all pods ready'}")
-    return phase, unready, crashed(_images(run), pods), is_rolled_out(_images(run), kubevirts, pods)
+    return (phase, unready, crashed(_images(run), pods), lost(run.kube.nodes(), pods, began, time.time()),
+            is_rolled_out(_images(run), kubevirts, pods))
 
 
 def _images(run: Run) -> dict[str, str]:
@@ -104,13 +128,19 @@ def _is_done(run: Run) -> bool:
 
 
 def _perform(run: Run) -> None:
+    began = time.time()
     try:
         waiting.wait_for(
-            lambda: unless_away(lambda: _look(run), _NOTHING), lambda seen: seen[3],
-            stop=lambda seen: bool(seen[2]), deadline_s=_DEADLINE_S, every_s=1.0, what="KubeVirt to be Deployed",
+            lambda: unless_away(lambda: _look(run, began), _NOTHING), lambda seen: seen[4],
+            stop=lambda seen: bool(seen[2] or seen[3]), deadline_s=_DEADLINE_S, every_s=1.0,
+            what="KubeVirt to be Deployed",
         )  # fmt: skip
     except (waiting.WaitTimeout, waiting.WaitStopped) as error:
-        logs = [f"--- {pod} {container}\n{_tail(run, pod, container)}" for pod, container in _look(run)[2]]
+        left = lost(run.kube.nodes(), _pods(run), began, time.time())
+        if left:
+            where = "; ".join(f"node {node} is not ready, and has {pod}" for node, pod in left)
+            raise StepFailed(f"{error}\n{where}", hint=_LOST_HINT) from error
+        logs = [f"--- {pod} {container}\n{_tail(run, pod, container)}" for pod, container in _look(run, began)[2]]
         raise StepFailed("\n".join([str(error), *logs])) from error
 
 

@@ -12,7 +12,8 @@ class Config:
     """One cluster. ``memory_mib`` is what its nodes may give to pods in all; None: all that the machine has.
 
     ``registry_port`` 0 means that a free one is chosen when the registry is made. ``machines``: workers that are
-    virtual machines with SR-IOV cards, each with so much memory, processors and cards.
+    virtual machines with SR-IOV cards, each with so much memory, processors and cards. ``cards``: network cards of this
+    machine that workers borrow, names with commas or "unused".
     """
 
     name: str = "dev"
@@ -27,6 +28,7 @@ class Config:
     machine_memory_mib: int = 4096
     machine_cpus: int = 2
     machine_cards: int = 2
+    cards: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from cluster_up.machines.model import LEAST_MEMORY_MIB as LEAST_MACHINE_MIB
 from cluster_up.machines.model import MOST_CARDS, MOST_MACHINES
 
 _MEMORY = re.compile(r"(\d+)(Mi|Gi)")
+_CARDS = re.compile(r"([^\s/,]{1,15}(,[^\s/,]{1,15})*)?")      # the kernel's rule for names of links
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 LEAST_MEMORY_MIB = 4096
 
@@ -75,6 +76,12 @@ def _machine_memory(raw: Any) -> int:
     return mib
 
 
+def _cards(raw: Any) -> str:
+    if not isinstance(raw, str) or not _CARDS.fullmatch(raw):
+        raise ValueError
+    return raw
+
+
 def _cidr(longest: int) -> Callable[[Any], IPv4Network]:
     def read(raw: Any) -> IPv4Network:
         if not isinstance(raw, str) or "/" not in raw:
@@ -100,6 +107,8 @@ SETTINGS: Mapping[str, _Setting] = {
     "machine_memory": _Setting(f"an amount of at least {LEAST_MACHINE_MIB}Mi such as '4Gi'", _machine_memory),
     "machine_cpus": _Setting("a whole number from 1 to 16", _whole(1, 16)),
     "machine_cards": _Setting(f"a whole number from 0 to {MOST_CARDS}", _whole(0, MOST_CARDS)),
+    "cards": _Setting("names of network cards with commas, 'unused' for all that this machine does not need, or "
+                      "nothing", _cards),
 }
 # Setting -> field of Config, where they differ.
 FIELDS: Mapping[str, str] = {"memory": "memory_mib", "machine_memory": "machine_memory_mib"}

@@ -11,6 +11,7 @@ from functests.libs.functions import GUEST, ON_EACH, PEER, RESOURCES
 from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
 from functests.libs.rest import Rest
+from virt.api import quantity
 
 pytestmark = [pytest.mark.serial, pytest.mark.needs("sriov"), pytest.mark.timeout(1800)]
 MAC = "de:ad:00:00:be:ef"
@@ -64,7 +65,8 @@ def test_a_guest_talks_through_its_function(space: Space, nodes: Nodes, cluster:
     functions.define(space, "fast", "pf1")
     vmi, shell = functions.boot(space, functions.guest(cluster, "vm", {"name": "fast", "macAddress": MAC}))
     pod = space.pod(vmi)
-    limits = pod["spec"]["containers"][0]["resources"]["limits"]
+    asked = pod["spec"]["containers"][0]["resources"]
+    limits, memory = asked["limits"], quantity.integer(asked["requests"]["memory"])
     inside = launcher.of(space, vmi, nodes)
     pid = inside.qemu.pid
     held = node.run(f"readlink /proc/{pid}/fd/* | grep '^/dev/vfio/[0-9]' || true").split()
@@ -77,6 +79,7 @@ def test_a_guest_talks_through_its_function(space: Space, nodes: Nodes, cluster:
     of_guest = functions.links(shell)
     found: list[Claim] = [
         ("functions of the pod", limits.get(RESOURCES["pf1"]), "1"),
+        (f"memory that it asks for, {memory}, has 1 GiB for the device", memory >= 96 * 2**20 + _GIB, True),
         ("QEMU's VFIO groups", held, [f"/dev/vfio/{place.group}"]),
         ("its user", status.split()[1], "107"),
         ("its capabilities", {line.split()[1] for line in status.splitlines()[1:]}, {"0" * 16}),

@@ -107,6 +107,14 @@ def on_node(vmi: Manifest, node: str) -> Manifest:
     return merged(vmi, {"spec": {"nodeSelector": {"kubernetes.io/hostname": node}}})
 
 
+def evictable(vmi: Manifest, node: str, strategy: str = "LiveMigrate") -> Manifest:
+    """A guest that starts on ``node`` where there is room, and may go elsewhere."""
+    wanted = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
+    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 100, "preference": wanted}]}}
+    return merged(vmi, {"spec": {"evictionStrategy": strategy, "affinity": affinity}})
+
+
 def with_grace(vmi: Manifest, seconds: int) -> Manifest:
     return merged(vmi, {"spec": {"terminationGracePeriodSeconds": seconds}})
 

@@ -21,6 +21,7 @@ from functests.libs.slots import SLOTS
 GROUP, PLURAL = "k8s.cni.cncf.io", "network-attachment-definitions"
 RESOURCE_ANNOTATION = "k8s.v1.cni.cncf.io/resourceName"
 TAINT = "virt-harness/machine"
+LABEL = {"virt-harness/sriov": "true"}
 # One resource for each card of the machine; both cards are on one wire.
 RESOURCES = {"pf1": "intel.com/net1", "pf2": "intel.com/net2"}
 ON_EACH = 7
@@ -46,11 +47,15 @@ def define(space: Space, name: str, card: str, **config: Any) -> None:
     space.rest.post(f"/apis/{GROUP}/v1/namespaces/{space.name}/{PLURAL}", manifest).ok()
 
 
-def guest(cluster: Cluster, name: str, *interfaces: Mapping[str, Any], memory: str = "96Mi") -> Manifest:
-    """``tiny`` on the machine, with an SR-IOV interface for each of ``interfaces``, whose ``name`` is its network's."""
-    manifest = build.kernel_boot_vmi(cluster, name, memory=memory, kernel_args=_ARGUMENTS)
+def guest(
+    cluster: Cluster, name: str, *interfaces: Mapping[str, Any], memory: str = "96Mi", on: str | None = "",
+    kernel_args: str = "",
+) -> Manifest:
+    """``tiny`` with an SR-IOV interface for each of ``interfaces``, whose ``name`` is its network's. ``on``: the
+    machine, "" for the first, None for any."""
+    manifest = build.kernel_boot_vmi(cluster, name, memory=memory, kernel_args=f"{_ARGUMENTS} {kernel_args}".strip())
     spec = manifest["spec"]
-    spec["nodeSelector"] = {"kubernetes.io/hostname": cluster.machines[0]}
+    spec["nodeSelector"] = LABEL if on is None else {"kubernetes.io/hostname": on or cluster.machines[0]}
     spec["tolerations"] = [{"key": TAINT, "operator": "Exists"}]
     for number, interface in enumerate(interfaces):
         link = {**interface, "name": f"fast{number}", "sriov": {}}

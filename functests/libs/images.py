@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import urllib3
+from pycdlib import PyCdlib
 
 from functests.libs.cluster import Cluster
 
@@ -66,6 +67,29 @@ def push(cluster: Cluster, entries: Mapping[str, Entry]) -> str:
                           headers={"Content-Type": _MANIFEST}, timeout=30)  # fmt: skip
     assert put.status == 201, put.data
     return f"{host}/{name}"
+
+
+def iso(name: str, content: bytes) -> bytes:
+    """An ISO 9660 image with one file."""
+    image = PyCdlib()
+    image.new(vol_ident="functest", rock_ridge="1.09")
+    image.add_fp(io.BytesIO(content), len(content), "/FILE.;1", rr_name=name)
+    written = io.BytesIO()
+    image.write_fp(written)
+    image.close()
+    return written.getvalue()
+
+
+def tag(cluster: Cluster, image: str, name: str) -> str:
+    """The reference of ``image``, one that was pushed, under the tag ``name``, whatever that named before."""
+    host, _, known = image.partition("/")
+    repository, _, its_tag = known.rpartition(":")
+    url = f"http://{host}/v2/{repository}/manifests"
+    manifest = urllib3.request("GET", f"{url}/{its_tag}", headers={"Accept": _MANIFEST}, timeout=10)
+    assert manifest.status == 200, manifest.data
+    put = urllib3.request("PUT", f"{url}/{name}", body=manifest.data, headers={"Content-Type": _MANIFEST}, timeout=30)
+    assert put.status == 201, put.data
+    return f"{host}/{repository}:{name}"
 
 
 def content(cluster: Cluster, image: str, path: str) -> bytes:

@@ -39,6 +39,7 @@ OURS = re.compile(r"qemu-system|virtqemud|virtlogd|libvirtd|launcher|swtpm|passt
 _CONTAINER = re.compile(r"[0-9a-f]{64}")
 _LINK_KIND = re.compile(r" (tun|bridge|veth|macvtap|vxlan|dummy) ")
 _LINK_NETNS = re.compile(r"link-netns (\S+)")
+_LINK_MASTER = re.compile(r" master (\S+)")
 # A virtual function of a network card as `ip` shows it, and what it shows of one that nobody has.
 _FUNCTION = re.compile(r"\bvf (\d+)\s+link/ether (\S+) brd \S+([^\\]*)")
 _NO_MAC = "00:00:00:00:00:00"
@@ -119,8 +120,9 @@ class _Node:
     def _links(self) -> Iterator[tuple[str, str, str]]:
         for name, owner in self.namespaces.items():
             yield "network namespace", name, owner
+        joined = self._joined()
         for line in self.part.get("link", []):
-            name = line.split()[1].rstrip(":").split("@")[0]
+            name = _link_name(line)
             for number, mac, rest in _FUNCTION.findall(line):
                 if mac != _NO_MAC or " vlan " in rest:
                     yield "virtual function", f"{name} {number} {mac}{rest.rstrip()}", ""
@@ -128,8 +130,18 @@ class _Node:
                 continue
             found = _LINK_KIND.search(line)
             kind = "tap" if found and found.group(1) == "tun" else found.group(1) if found else "interface"
-            inside = _LINK_NETNS.search(line)
-            yield kind, name, self.namespaces.get(inside.group(1), "") if inside else ""
+            yield kind, name, self._inside(line) or joined.get(name, "") or joined.get(_master(line), "")
+
+    def _inside(self, line: str) -> str:
+        """The pod in which the other end of a link is, "" when it is in none."""
+        inside = _LINK_NETNS.search(line)
+        return self.namespaces.get(inside.group(1), "") if inside else ""
+
+    def _joined(self) -> dict[str, str]:
+        """Bridges with the pod that is on them, one of several: whose test made the pod has made the bridge."""
+        found = {_master(line): self._inside(line) for line in self.part.get("link", []) if self._inside(line)}
+        found.pop("", None)
+        return found
 
     def _mounts(self) -> Iterator[tuple[str, str, str]]:
         for line in self.part.get("mount", []):
@@ -176,6 +188,15 @@ class _Node:
         """The kubelet's log folders are called <namespace>_<pod>_<uid>."""
         parts = [name.split("_") for name in self.part.get("log", [])]
         return {words[2]: words[0] for words in parts if len(words) == 3}
+
+
+def _link_name(line: str) -> str:
+    return line.split()[1].rstrip(":").split("@")[0]
+
+
+def _master(line: str) -> str:
+    found = _LINK_MASTER.search(line)
+    return found.group(1) if found else ""
 
 
 def _rules(lines: Iterable[str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from functests.libs import build, commands, moves, patience, placement, settings
+from functests.libs import build, commands, evictions, moves, patience, placement, settings
 from functests.libs.build import Manifest
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
@@ -20,11 +20,7 @@ pytestmark = [pytest.mark.serial, pytest.mark.needs("two-nodes")]
 
 def _evictable(cluster: Cluster, name: str, node: str, strategy: str = "LiveMigrate") -> Manifest:
     """A guest that starts on ``node`` and may go elsewhere."""
-    wanted = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
-    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
-        {"weight": 100, "preference": wanted}]}}
-    return build.merged(
-        build.kernel_boot_vmi(cluster, name), {"spec": {"evictionStrategy": strategy, "affinity": affinity}})
+    return build.evictable(build.kernel_boot_vmi(cluster, name), node, strategy)
 
 
 @pytest.mark.case("MIG-047")
@@ -85,11 +81,9 @@ def test_a_node_is_drained(space: Space, cluster: Cluster, nodes: Nodes, stack: 
     third, _ = space.boot(build.vm_of(_evictable(cluster, "three", node, "None")))
     assert {home.node for home in homes.values()} | {third["status"]["nodeName"]} == {node}
     limit_s = round(max(150.0, patience.boots(2)))
-    drain = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={limit_s}s",
-             "--pod-selector=kubevirt.io=virt-launcher"]
     try:
         # The command has a minute in kubectl(); a drain with moves may take longer.
-        done = commands.shell(cluster, f"kubectl {' '.join(drain)}", deadline_s=limit_s + 30)
+        done = commands.shell(cluster, f"kubectl {evictions.drain(node, limit_s)}", deadline_s=limit_s + 30)
         assert done.code == 0, done.stderr
         for name in ("one", "two"):
             found = [each for each in moves.migrations(space) if each["spec"]["vmiName"] == name]

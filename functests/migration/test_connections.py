@@ -12,6 +12,7 @@ from functests.libs.nodes import Nodes
 from functests.libs.rest import core_path
 from functests.libs.stack import NAMESPACE
 from functests.libs.terminal import Terminal
+from functests.libs.vnc import Vnc
 
 Policy = Callable[..., str]
 
@@ -111,3 +112,42 @@ def test_strangers_get_nothing_from_the_tunnels(
     assert set(answers.values()) == {""}, said
     moves.reach(space, "move", "Succeeded", within_s=patience.boots(4))
     moves.check_moved(space, nodes, "vm", before, "move")
+
+
+STILL = "printf '\\033[2J\\033[H\\033[?25lit moves' > /dev/tty2"        # without a blinking cursor
+
+
+@pytest.mark.case("MIG-030")
+@pytest.mark.demand(memory_mib=500, nodes=2, seconds=30)
+def test_a_screen_goes_along(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+    """
+    Preconditions: a guest with a still text screen and a reader of its keyboard; a VNC session.
+    Steps: migrate; open another session; press keys.
+    Expected: the first session ends within 5 s; the next one shows the same picture; the guest gets the keys.
+    """
+    _, shell = space.boot(build.disk_boot_vmi(cluster, "vm"))
+    # Not tty1: a shell reads there. Without lines, so that each key arrives by itself.
+    shell.succeed("{ cat < /dev/tty2 > /run/typed & }; stty -F /dev/tty2 -icanon -echo && chvt 2")
+    shell.succeed(STILL)
+    before = moves.home(space, nodes, "vm")
+    with Vnc(space.rest, space.name, "vm") as session:
+        known, _ = patience.eventually(
+            "the screen stands still", lambda: (session.screen(), session.screen()),
+            lambda seen: seen[0] == seen[1] and seen[0].lit > 0)
+        moves.migrate(space, "vm")
+        moves.reach(space, "move", "Succeeded")
+        session.wait_closed(within_s=patience.promised(5))
+    moves.check_moved(space, nodes, "vm", before, "move")
+    shell = space.shell("vm")
+    with Vnc(space.rest, space.name, "vm") as session:
+        seen = patience.eventually(
+            "the picture is there", session.screen, lambda found: found.difference(known) == 0,
+            within_s=patience.promised(5))
+        assert seen.lit > 0
+        for count, character in enumerate("key", 1):
+            session.type(character)
+            patience.eventually(
+                f"{character!r} arrives", lambda: int(shell.succeed("wc -c < /run/typed")),
+                lambda length: length >= count,  # noqa: B023 - called in this round only
+                every_s=0.1)
+    assert shell.succeed("cat /run/typed") == "key"

@@ -9,20 +9,14 @@ import pytest
 from functests.libs import build, moves, patience
 from functests.libs.build import Manifest
 from functests.libs.cluster import Cluster
+from functests.libs.evictions import evict
 from functests.libs.kube import Space, condition
 from functests.libs.nodes import Nodes
-from functests.libs.rest import VMI, Answer, core_path, kubevirt_path
+from functests.libs.rest import VMI, core_path, kubevirt_path
 from functests.libs.witness import Witness
 
 pytestmark = [pytest.mark.needs("two-nodes"), pytest.mark.demand(memory_mib=800, nodes=2)]
 IN_PROGRESS = "descheduler.alpha.kubernetes.io/eviction-in-progress"
-
-
-def evict(space: Space, pod: str, **options: object) -> Answer:
-    """``options``: of the deletion."""
-    return space.rest.post(core_path("pods", space.name, pod) + "/eviction", {
-        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": space.name},
-        **({"deleteOptions": options} if options else {})})
 
 
 def _strategy(vmi: Manifest, strategy: str) -> Manifest:

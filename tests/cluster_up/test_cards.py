@@ -26,6 +26,18 @@ def test_cards_are_found_by_what_they_can_have(tmp_path: Path) -> None:
         Card("0000:01:00.0", "eth1", 64, True), Card("0000:02:00.0", "", 7, True))
 
 
+def test_a_card_is_read_with_what_it_has_now(tmp_path: Path) -> None:
+    device(tmp_path, "0000:01:00.0")
+    folder = tmp_path / "bus/pci/devices/0000:01:00.0"
+    (folder / "sriov_numvfs").write_text("3\n")
+    (folder / "net/eth1/flags").write_text("0x1003\n")
+    for address, kind in (("0000:01:00.0", "020000"), ("0000:00:1c.0", "060400"), ("0000:05:00.0", "010802")):
+        other = folder / "iommu_group/devices" / address
+        other.mkdir(parents=True)
+        (other / "class").write_text(f"0x{kind}\n")
+    assert present(tmp_path) == (Card("0000:01:00.0", "eth1", 7, True, sharing=1, functions=3, is_up=True),)
+
+
 def test_a_machine_without_any(tmp_path: Path) -> None:
     assert present(tmp_path) == ()
     assert not has_vfio(tmp_path)
@@ -38,6 +50,7 @@ def test_a_machine_without_any(tmp_path: Path) -> None:
     (Card("0000:01:00.0", "eth1", 0, True), True, "warn", "firmware"),
     (Card("0000:01:00.0", "eth1", 7, False), True, "warn", "no IOMMU"),
     (Card("0000:01:00.0", "eth1", 7, True), False, "warn", "vfio-pci is not loaded"),
+    (Card("0000:01:00.0", "eth1", 7, True, sharing=2), True, "warn", "other devices: eth1 with 2"),
 ])
 def test_the_first_thing_that_is_missing_is_told(card: Card, vfio: bool, verdict: str, words: str) -> None:
     found = judged((card,), vfio=vfio)

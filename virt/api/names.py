@@ -43,6 +43,9 @@ SCHEDULABLE_LABEL: Final = "kubevirt.io/schedulable"              # node: "true"
 KVM_LABEL: Final = "virt.kubevirt.io/kvm"                         # node: "true" where guests run on KVM
 CPU_MODEL_LABEL_PREFIX: Final = "cpu-model.node.kubevirt.io/"
 CPU_MODEL_MIGRATION_LABEL_PREFIX: Final = "cpu-model-migration.node.kubevirt.io/"
+EMULATED_CPU_MODEL: Final = "Nehalem"         # all of its features are in TCG; "max" is slower
+HOST_MODEL_LABEL_PREFIX: Final = "host-model-cpu.node.kubevirt.io/"
+HOST_MODEL_FEATURE_LABEL_PREFIX: Final = "host-model-required-features.node.kubevirt.io/"
 CPU_FEATURE_LABEL_PREFIX: Final = "cpu-feature.node.kubevirt.io/"
 CPU_VENDOR_LABEL_PREFIX: Final = "cpu-vendor.node.kubevirt.io/"
 MACHINE_TYPE_LABEL_PREFIX: Final = "machine-type.node.kubevirt.io/"
@@ -64,6 +67,10 @@ MIGRATION_JOB_NAME_ANNOTATION: Final = "kubevirt.io/migrationJobName"
 # With these on a VMI KubeVirt's own suite holds its migrations up, and so does ours.
 FAIL_MIGRATION_ANNOTATION: Final = "kubevirt.io/func-test-force-launcher-migration-failure"
 BLOCK_TARGET_ANNOTATION: Final = "kubevirt.io/func-test-block-migration-target-preparation"
+FAIL_FAST_ANNOTATION: Final = "kubevirt.io/func-test-virt-launcher-fail-fast"
+# The same, on a migration: another image for the launcher of its target.
+TARGET_IMAGE_ANNOTATION: Final = "kubevirt.io/func-test-migration-target-image-override"
+EVICTION_SOURCE_ANNOTATION: Final = "kubevirt.io/eviction-source"  # VMI: who asked to evict its pod, when it is known
 EVACUATION_MIGRATION_ANNOTATION: Final = "kubevirt.io/evacuationMigration"
 WORKLOAD_UPDATE_ANNOTATION: Final = "kubevirt.io/workloadUpdateMigration"
 VM_GENERATION_ANNOTATION: Final = "kubevirt.io/vm-generation"
@@ -88,8 +95,11 @@ KVM_RESOURCE: Final = "devices.kubevirt.io/kvm"
 TUN_RESOURCE: Final = "devices.kubevirt.io/tun"
 USERFAULTFD_RESOURCE: Final = "devices.kubevirt.io/userfaultfd"      # of targets of migrations with post-copy
 CONTAINER_DISK_RESOURCE: Final = "devices.kubevirt.io/container-disk"
+FAIL_FAST_VARIABLE: Final = "VIRT_LAUNCHER_FAIL_FAST"             # a launcher with it ends at once
 COMPUTE_CONTAINER: Final = "compute"
 PCI_VARIABLE: Final = "PCI_RESOURCE"      # with device_variable: what device plugins tell of permittedHostDevices
+MDEV_VARIABLE: Final = "MDEV_PCI_RESOURCE"
+USB_VARIABLE: Final = "USB_RESOURCE"
 NETWORK_VARIABLE: Final = "PCIDEVICE"     # the same, of the SR-IOV network device plugin
 
 # --- folders and sockets: node and handler ---

@@ -34,7 +34,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T2", "TPM", "domain.devices.tpm"),
         ("T2", "UEFI variables that outlive the VMI", "domain.firmware.bootloader.efi.persistent"),
         ("T3", "watchdog of s390x", "domain.devices.watchdog.diag288"),
-        ("T2", "secondary networks other than those of SR-IOV", "networks[].multus"),
+        ("T2", "a secondary network in the place of the pod network", "networks[].multus.default"),
         ("T2", "DataVolumes", "volumes[].dataVolume"),
         ("T2", "host disks", "volumes[].hostDisk"),
         ("T2", "volume hotplug", "volumes[].persistentVolumeClaim.hotpluggable"),
@@ -57,9 +57,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T3", "downward metrics", "domain.devices.downwardMetrics volumes[].downwardMetrics"),
         ("T3", "sound and video devices", "domain.devices.sound domain.devices.video"),
         ("T3", "LUN pass-through", "domain.devices.disks[].lun"),
-        ("T3", "device addresses and tags",
-         "domain.devices.disks[].tag domain.devices.interfaces[].tag "
-         "domain.devices.interfaces[].acpiIndex domain.devices.hostDevices[].tag domain.devices.gpus[].tag"),
+        ("T3", "ACPI index of interfaces", "domain.devices.interfaces[].acpiIndex"),
         ("T3", "disk block sizes", "domain.devices.disks[].blockSize"),
         ("T3", "network binding plugins",
          "domain.devices.interfaces[].passtBinding domain.devices.interfaces[].binding"),
@@ -73,7 +71,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
 
 INSTANCE_SPEC: tuple[Unbuilt, ...] = (
     *_INSTANCE_FIELDS,
-    Unbuilt("domain.devices.interfaces[].state", "T2", "link state and interface hotplug", values=("down", "absent")),
+    Unbuilt("domain.devices.interfaces[].state", "T2", "interface hotplug", values=("absent",)),
     Unbuilt("domain.devices.panicDevices[].model", "T3", "Hyper-V features", values=("hyperv",)),
 )
 
@@ -110,8 +108,7 @@ KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
          " ".join(f"configuration.architectureConfiguration.{name}.ovmfPath" for name in ("amd64", "arm64", "s390x"))),
         ("T3", "TLS settings", "configuration.tlsConfiguration"),
         ("T3", "obsolete CPU models", "configuration.obsoleteCPUModels"),
-        ("T3", "mediated and USB devices", "configuration.permittedHostDevices.mediatedDevices[] "
-         "configuration.permittedHostDevices.usb[] configuration.mediatedDevicesConfiguration"),
+        ("T3", "mediated devices that the stack makes", "configuration.mediatedDevicesConfiguration"),
         ("T3", "instance types", "configuration.instancetype configuration.commonInstancetypesDeployment"),
         ("T3", "confidential guests", "configuration.confidentialCompute"),
         ("T3", "state of TPM and UEFI", "configuration.vmStateStorageClass"),
@@ -139,12 +136,7 @@ _TABLES = (
 
 def instance_spec(path: str, spec: v1.VirtualMachineInstanceSpec) -> Iterator[StatusCause]:
     """``path`` is that of the VMI's spec."""
-    functions = {interface.name for interface in spec.domain.devices.interfaces if interface.sriov is not None}
-    built = {
-        f"{path}.networks[{index}].multus" for index, network in enumerate(spec.networks)
-        if network.name in functions and network.multus is not None and not network.multus.default
-    }
-    return (cause for cause in _refusals(path, spec, INSTANCE_SPEC) if cause.field not in built)
+    return _refusals(path, spec, INSTANCE_SPEC)
 
 
 def machine_spec(path: str, spec: v1.VirtualMachineSpec) -> Iterator[StatusCause]:

@@ -88,12 +88,14 @@ def cancel_evacuation(vmi: v1.VirtualMachineInstance, node: core.Node | None, as
 
 
 def port_forward(vmi: v1.VirtualMachineInstance) -> str:
-    """The address to dial: the first of the first interface."""
+    """The address to dial: the first of the interface on the pod network. Of others the guest itself tells its
+    addresses, and could name any host that virt-api reaches and its owner does not."""
     if conditions.is_true(vmi.status.conditions, "Paused"):
         raise _conflict(vmi, "VMI is paused")
     if vmi.status.phase != "Running":
         raise bad_request(NOT_RUNNING)
-    address = next((interface.ip_address for interface in vmi.status.interfaces if interface.ip_address), "")
+    on_pod = {network.name for network in vmi.spec.networks if network.pod is not None}
+    address = next((each.ip_address for each in vmi.status.interfaces if each.ip_address and each.name in on_pod), "")
     if not address:
         raise bad_request("no network interfaces are present")
     return address

@@ -51,6 +51,9 @@ class Settings:
 
 def main() -> int:
     log.setup("virt-launcher")
+    if os.environ.get(names.FAIL_FAST_VARIABLE):
+        _logger.error("ended at once", hint=f"the VMI has the annotation {names.FAIL_FAST_ANNOTATION}")
+        return 1
     try:
         with _alive():
             return asyncio.run(_live(Settings.from_environment()))

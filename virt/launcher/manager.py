@@ -21,6 +21,7 @@ from virt.launcher.dhcp import Servers
 from virt.launcher.disks.errors import DiskError as UnusableVolume
 from virt.launcher.draft import Draft, Drafts
 from virt.launcher.guest import ENDED, Guest
+from virt.launcher.guestclock import set_clock
 from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, InvalidDomain, words
 from virt.launcher.migration.functions import Functions
 from virt.launcher.migration.incoming import Incoming, target_socket
@@ -78,6 +79,11 @@ class Manager:
         return self.guest.status if self.guest else DomainStatus(state=DomainState.NONE)
 
     @property
+    def is_expecting(self) -> bool:
+        """A guest is on its way here. Before somebody has said what this pod is for, it may be."""
+        return self.guest is None and self._starting is None and not self.over.is_set()
+
+    @property
     def grace_s(self) -> int:
         seconds = self._vmi.spec.termination_grace_period_seconds if self._vmi else None
         return _DEFAULT_GRACE_S if seconds is None else seconds
@@ -126,6 +132,7 @@ class Manager:
         draft = await self._drafts.draft(request, vmi)
         Path(names.serial_socket(vmi.uid)).parent.mkdir(parents=True, exist_ok=True)
         hypervisor = await asyncio.shield(self._hypervisor)
+        draft = await self._with_places(hypervisor, draft, request, vmi)
         if self.over.is_set():
             raise HypervisorError("the guest's end was asked for before it began")
         try:
@@ -134,6 +141,12 @@ class Manager:
             _logger.error("libvirt refused the domain", xml=draft.xml)
             raise
         return await self._adopt(hypervisor, name, vmi, draft)
+
+    async def _with_places(self, hypervisor: Hypervisor, draft: Draft, request: SyncVmi, vmi: Outline) -> Draft:
+        """The draft for a guest that is told where its devices are, which libvirt decides."""
+        if not draft.tells_places:
+            return draft
+        return await self._drafts.draft(request, vmi, placed=await hypervisor.placed(draft.xml))
 
     async def _adopt(self, hypervisor: Hypervisor, name: str, vmi: Outline, draft: Draft) -> Guest:
         """Follow a domain that runs."""
@@ -180,6 +193,7 @@ class Manager:
         Path(names.serial_socket(vmi.uid)).parent.mkdir(parents=True, exist_ok=True)
         Path(names.MIGRATION_DIR).mkdir(parents=True, exist_ok=True)
         hypervisor = await asyncio.shield(self._hypervisor)
+        draft = await self._with_places(hypervisor, draft, sync, vmi)
         name = names.domain_name(vmi.metadata.namespace, vmi.metadata.name)
         self._arriving = asyncio.create_task(
             self._receive(hypervisor, Incoming(hypervisor, name), name, draft), name="arrival"
@@ -188,9 +202,10 @@ class Manager:
     async def _receive(self, hypervisor: Hypervisor, incoming: Incoming, name: str, draft: Draft) -> None:
         assert self._vmi is not None
         await incoming.arrival()
-        await self._adopt(hypervisor, name, self._vmi, draft)
+        guest = await self._adopt(hypervisor, name, self._vmi, draft)
         if self._functions is not None:
             self._functions.take_all()
+        await set_clock(guest)
 
     async def _migrate(self, guest: Guest, request: messages.Migrate) -> Reply:
         if self._outgoing is not None and not self._outgoing.is_over:

@@ -24,8 +24,13 @@ _logger = log.get("virt.launcher.probes")
 
 
 class Owner(Protocol):
+    """``is_expecting``: a guest that runs elsewhere is on its way here."""
+
     @property
     def guest(self) -> Guest | None: ...
+
+    @property
+    def is_expecting(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ class Probes:
     async def answer(self, asked: Question) -> tuple[int, str]:
         """Exit status and text for virt-probe."""
         guest = self._owner.guest
+        if guest is None and self._owner.is_expecting:
+            return 0, "the guest is on its way here\n"      # it is asked where it runs; this pod shall live until then
         if guest is None or guest.ended.is_set():
             return _FAILED, "the guest does not run\n"
         if not asked.argv:

@@ -251,7 +251,8 @@ class MigrationPhase(enum.StrEnum):
 
 class MigrationReport(msgspec.Struct, frozen=True, kw_only=True):
     """The last migration away from here. ``reason`` says why it failed; sizes in bytes, memory and disks together.
-    ``mode``: PreCopy, Paused (the guest stands still until it has left), PostCopy."""
+    ``mode``: PreCopy, Paused (the guest stands still until it has left), PostCopy. ``is_stuck``: it was given up, the
+    guest runs here, and only its connections are waited for."""
 
     uid: str
     phase: MigrationPhase
@@ -262,6 +263,7 @@ class MigrationReport(msgspec.Struct, frozen=True, kw_only=True):
     dirty_rate: int = 0           # bytes of memory a second that the guest changes; transfer_rate: that are sent
     transfer_rate: int = 0
     mode: str = "PreCopy"
+    is_stuck: bool = False
 
 
 class DomainStatus(Message, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from virt.api import admission, jsonpatch, kinds, v1
+from virt.api import admission, jsonpatch, kinds, names, v1
 from virt.api.admission import AdmissionRequest, AdmissionReview
 from virt.api.status import failure
 from virt.api.validate import eviction
@@ -12,6 +12,7 @@ from virt.webhooks.review import Context
 TOO_MANY_REQUESTS = 429
 _TRIES = 5
 _PLACE = "/status/evacuationNodeName"
+_REQUESTED_BY, _DESCHEDULER = "requested-by", "sigs.k8s.io/descheduler"
 
 
 async def pod_eviction(request: AdmissionRequest, context: Context) -> AdmissionReview:
@@ -29,7 +30,7 @@ async def pod_eviction(request: AdmissionRequest, context: Context) -> Admission
         if vmi is None or not verdict.marks or is_dry_run(request):
             break
         try:
-            await _mark(context, vmi)
+            await _mark(context, vmi, source(request))
         except ConflictError:
             continue                                    # somebody wrote in between: look again
         except NotFoundError:
@@ -46,6 +47,14 @@ def is_dry_run(request: AdmissionRequest) -> bool:
     return bool(request.dry_run) or (isinstance(asked, list) and "All" in asked)
 
 
+def source(request: AdmissionRequest) -> str:
+    """Who asks, where the eviction says so: only the descheduler does, by an annotation of its own."""
+    meta = (request.object or {}).get("metadata")
+    annotations = meta.get("annotations") if isinstance(meta, dict) else None
+    asked_by = annotations.get(_REQUESTED_BY) if isinstance(annotations, dict) else None
+    return eviction.DESCHEDULER if asked_by == _DESCHEDULER else ""
+
+
 async def _vmi(context: Context, namespace: str, name: str) -> v1.VirtualMachineInstance | None:
     try:
         return await context.client.get(kinds.VMI, name, namespace)
@@ -53,8 +62,13 @@ async def _vmi(context: Context, namespace: str, name: str) -> v1.VirtualMachine
         return None
 
 
-async def _mark(context: Context, vmi: v1.VirtualMachineInstance) -> None:
+async def _mark(context: Context, vmi: v1.VirtualMachineInstance, asked_by: str) -> None:
+    """``asked_by`` is kept beside the mark, and that of an earlier one forgotten."""
     meta = vmi.metadata
     guard = jsonpatch.add("/metadata/resourceVersion", meta.resource_version)
-    patch = JsonPatch((guard, jsonpatch.add(_PLACE, vmi.status.node_name)))
+    annotations = {name: value for name, value in meta.annotations.items() if name != names.EVICTION_SOURCE_ANNOTATION}
+    if asked_by:
+        annotations[names.EVICTION_SOURCE_ANNOTATION] = asked_by
+    told = () if annotations == meta.annotations else (jsonpatch.add("/metadata/annotations", annotations),)
+    patch = JsonPatch((guard, *told, jsonpatch.add(_PLACE, vmi.status.node_name)))
     await context.client.patch(kinds.VMI, meta.name, patch, namespace=meta.namespace)

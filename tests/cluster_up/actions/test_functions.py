@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from cluster_up.actions.functions import configuration, missing
+from cluster_up.actions.functions import configuration, missing, wanted_of
+from cluster_up.state import LentCard
 from virt.handler.pci import pools
 
 
@@ -23,7 +24,17 @@ def test_the_node_agents_understand_the_configuration() -> None:
 
 def test_what_is_not_offered_in_full_is_named() -> None:
     nodes = [node("a-machine", net1="7", net2="6"), node("a-worker")]
-    assert missing(nodes, {"a-machine": 2}) == ["a-machine: intel.com/net2 6 of 7"]
-    assert missing(nodes, {"a-machine": 1}) == []
+    assert missing(nodes, wanted_of({"a-machine": 2}, ())) == ["a-machine: intel.com/net2 6 of 7"]
+    assert missing(nodes, wanted_of({"a-machine": 1}, ())) == []
     assert missing(nodes, {}) == []
-    assert missing([], {"a-machine": 1}) == ["a-machine: intel.com/net1 0 of 7"]
+    assert missing([], wanted_of({"a-machine": 1}, ())) == ["a-machine: intel.com/net1 0 of 7"]
+
+
+def test_lent_cards_come_after_those_of_machines() -> None:
+    lent = LentCard(address="0000:01:00.0", name="eth1", most=64, node="a-worker")
+    config = pools.parsed(configuration(2, (lent,))["data"][pools.CONFIG_KEY])
+    assert [(pool.full_name, pool.num_vfs, pool.selectors.pf_names) for pool in config.resource_list][-1] == (
+        "intel.com/net3", 64, ("eth1",))
+    assert wanted_of({"a-machine": 1}, (lent,)) == {
+        "a-machine": {"intel.com/net1": 7}, "a-worker": {"intel.com/net2": 64}}
+    assert wanted_of({}, (lent,)) == {"a-worker": {"intel.com/net1": 64}}

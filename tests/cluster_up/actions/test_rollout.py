@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cluster_up.actions.rollout import crashed, is_rolled_out, last_words, summary, without_stale
+from cluster_up.actions.rollout import crashed, is_rolled_out, last_words, lost, summary, without_stale
 from cluster_up.kube import seconds_of
 
 API, CONTROLLER = "localhost:5001/virt-api:new", "localhost:5001/virt-controller:new"
@@ -56,6 +56,20 @@ def test_a_pod_that_crashes_again_and_again_ends_the_wait_but_one_restart_does_n
 
 def test_crashes_of_an_earlier_image_do_not_end_the_wait_for_its_replacement() -> None:
     assert crashed(IMAGES, [pod("a", image=OLD, ready=False, restarts=9)]) == []
+
+
+def test_a_node_that_is_lost_for_long_ends_the_wait() -> None:
+    """Its agent cannot be replaced, and the others wait for that."""
+    nodes = [{"metadata": {"name": "n"}, "status": {"conditions": [
+        {"type": "Ready", "status": "Unknown", "lastTransitionTime": STARTED}]}}]
+    elsewhere: dict[str, Any] = {"metadata": {"name": "b"}, "spec": {"nodeName": "other"}}
+    pods = [pod("a"), elsewhere, {**elsewhere, "spec": {}}]
+    at = seconds_of(STARTED)
+    assert lost(nodes, pods, at, at + 60) == []
+    assert lost(nodes, pods, at, at + 600) == [("n", "a")]
+    assert lost(nodes, pods, at + 550, at + 600) == [], "it may have been started with the others just now"
+    nodes[0]["status"] = {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": STARTED}]}
+    assert lost(nodes, pods, at, at + 600) == []
 
 
 def test_the_log_of_a_container_that_has_just_died_again_is_asked_for_again() -> None:

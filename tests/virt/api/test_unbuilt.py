@@ -24,7 +24,7 @@ _STRINGS = (
 )
 _SWITCHES = (
     "Multiqueue", "MultiQueue", "dedicatedIOThread", "autoattachVSOCK", "useVirtioTransitional", "disableHotplug",
-    "persistent",
+    "persistent", "default",
 )
 
 
@@ -63,9 +63,10 @@ def test_each_field_of_a_vm_is_refused_at_its_path(row: Unbuilt) -> None:
 
 
 @pytest.mark.parametrize(("multus", "interface", "refused"), [
-    ({}, {"sriov": {}}, False), ({"default": True}, {"sriov": {}}, True), ({}, {"bridge": {}}, True),
+    ({}, {"sriov": {}}, False), ({"default": True}, {"sriov": {}}, True), ({}, {"bridge": {}}, False),
+    ({"default": True}, {"bridge": {}}, True),
 ])
-def test_of_secondary_networks_those_of_functions_are_built(
+def test_secondary_networks_are_built_but_not_in_the_place_of_the_pod_network(
     multus: dict[str, Any], interface: dict[str, Any], refused: bool
 ) -> None:
     spec = codec.from_json({
@@ -73,7 +74,7 @@ def test_of_secondary_networks_those_of_functions_are_built(
         "domain": {"devices": {"interfaces": [{"name": "default", "bridge": {}}, {"name": "n", **interface}]}},
     }, v1.VirtualMachineInstanceSpec)
     found = [cause.field for cause in unbuilt.instance_spec("spec", spec)]
-    assert found == (["spec.networks[1].multus"] if refused else [])
+    assert found == (["spec.networks[1].multus.default"] if refused else [])
 
 
 def test_off_and_empty_are_fine() -> None:

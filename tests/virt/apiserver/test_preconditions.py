@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from virt.api import core, v1
 from virt.api.v1 import Condition
@@ -65,6 +66,19 @@ def test_accepted() -> None:
     preconditions.console(vmi(conditions=PAUSED))
     preconditions.unpause(vmi(conditions=PAUSED), None)
     preconditions.pause(vmi(liveness_probe=v1.Probe(guest_agent_ping=v1.GuestAgentPing())))
+
+
+def test_a_port_is_forwarded_to_no_address_that_the_guest_chose() -> None:
+    """Steps: dial a guest whose secondary network comes first, and one that has no other."""
+    networks = (v1.Network(name="fast", multus=v1.MultusNetwork(network_name="fast")),
+                v1.Network(name="default", pod=v1.PodNetwork()))
+    told = tuple(v1.VirtualMachineInstanceNetworkInterface(name=name, ip_address=address) for name, address in (
+        ("fast", "10.96.0.1"), ("", "10.96.0.2"), ("default", "10.244.1.5")))
+    guest = vmi(networks=networks)
+    guest = replace(guest, status=replace(guest.status, interfaces=told))
+    assert preconditions.port_forward(guest) == "10.244.1.5"
+    with pytest.raises(RefusedError, match="no network interfaces"):
+        preconditions.port_forward(replace(guest, status=replace(guest.status, interfaces=told[:2])))
 
 
 def test_no_unpause_while_a_snapshot_is_taken() -> None:

@@ -90,7 +90,8 @@ def test_start_is_queued_where_the_strategy_waits_for_it(
         (vm("RerunOnFailure"), vmi("Failed"), 409, "does not support starting VM from failed state"),
         (vm("Manual", state_change_requests=(v1.VirtualMachineStateChangeRequest(action="Start"),)), None, 500,
          "stop/start already underway"),
-        (vm("Halted", conditions=(v1.Condition(type="ManualRecoveryRequired", status="True"),)), None, 409, "recovery"),
+        (vm("Halted", conditions=(v1.Condition(type="ManualRecoveryRequired", status="True"),)), None, 409,
+         "VM recovery required"),
     ],
 )
 def test_start_is_refused(
@@ -99,6 +100,16 @@ def test_start_is_refused(
     answered, said = refused(lambda: runstate.start(machine, instance, StartOptions()))
     assert answered == code
     assert message in said
+
+
+def test_a_restart_in_the_middle_of_a_change_of_volumes_is_refused() -> None:
+    moved = v1.StorageMigratedVolumeInfo(volume_name="data")
+    state = v1.VolumeUpdateState(volume_migration_state=v1.VolumeMigrationState(migrated_volumes=(moved,)))
+    answered, said = refused(
+        lambda: runstate.restart(vm("Always", volume_update_state=state), vmi(), RestartOptions()))
+    assert answered == 409
+    assert "VM recovery required" in said
+    assert runstate.restart(vm("Always", volume_update_state=v1.VolumeUpdateState()), vmi(), RestartOptions())
 
 
 def test_a_conflict_reads_as_kubernetes_writes_it() -> None:

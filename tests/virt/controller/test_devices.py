@@ -1,12 +1,13 @@
 """VMIs that ask for devices of the node: no pod before they are permitted, and before their network is known."""
 
+import pytest
 from msgspec.structs import replace
 
 from tests.virt.controller.rig import NAMESPACE, instance, running
 from tests.virt.controller.test_migration import migrate, reaches, target
 from virt.api import conditions, core, names, v1
 from virt.api.core.attachment import RESOURCE_ANNOTATION
-from virt.api.kinds import EVENT, KUBEVIRT, NETWORK_ATTACHMENT, NODE, VMI
+from virt.api.kinds import EVENT, KUBEVIRT, NETWORK_ATTACHMENT, NODE, POD, VMI
 
 MESSAGE = "HostDevice example.com/card is not permitted in permittedHostDevices configuration"
 
@@ -21,8 +22,12 @@ def with_card() -> v1.VirtualMachineInstance:
     return with_devices(host_devices=(v1.HostDevice(name="card", device_name="example.com/card"),))
 
 
-def with_function() -> v1.VirtualMachineInstance:
-    vmi = with_devices(interfaces=(v1.Interface(name="net1", sriov=v1.InterfaceSRIOV()),))
+FUNCTION = v1.Interface(name="net1", sriov=v1.InterfaceSRIOV())
+BRIDGE = v1.Interface(name="net1", bridge=v1.InterfaceBridge())
+
+
+def with_function(interface: v1.Interface = FUNCTION) -> v1.VirtualMachineInstance:
+    vmi = with_devices(interfaces=(interface,))
     network = v1.Network(name="net1", multus=v1.MultusNetwork(network_name="fast"))
     return replace(vmi, spec=replace(vmi.spec, networks=(network,)))
 
@@ -61,9 +66,10 @@ async def test_a_function_is_asked_for_by_its_networks_resource() -> None:
         assert pod.spec.containers[0].resources.limits["intel.com/net1"] == "1"
 
 
-async def test_a_network_that_does_not_exist_is_told_and_looked_for_again() -> None:
+@pytest.mark.parametrize("interface", [FUNCTION, BRIDGE])
+async def test_a_network_that_does_not_exist_is_told_and_looked_for_again(interface: v1.Interface) -> None:
     async with running() as rig:
-        rig.kube.put(VMI, with_function())
+        rig.kube.put(VMI, with_function(interface))
         failed = await rig.trouble()
         assert failed.reason == "FailedCreate"
         assert "failed to locate network attachment definition default/fast of network net1" in failed.message
@@ -115,3 +121,22 @@ async def test_a_network_that_has_gone_fails_the_move_and_nothing_else() -> None
         vmi = rig.vmi("vm1")
         assert vmi is not None
         assert (vmi.status.phase, vmi.status.migration_state) == ("Running", None)
+
+
+@pytest.mark.parametrize(("annotation", "source"), [
+    ('[{"name": "default/fast", "interface": "pod6c270ef2f25", "mac": "02:00:00:00:00:01"}]', "multus-status"),
+    ('[{"name": "kindnet", "interface": "eth0", "default": true}]', ""), ("{", ""), ('["x"]', ""), (None, ""),
+])
+async def test_what_multus_tells_of_a_pods_card_is_a_source(annotation: str | None, source: str) -> None:
+    async with running() as rig:
+        rig.kube.put(NETWORK_ATTACHMENT, core.NetworkAttachmentDefinition(metadata=core.ObjectMeta(
+            name="fast", namespace=NAMESPACE)))
+        rig.kube.put(VMI, with_function(BRIDGE))
+        pod = await rig.launcher()
+        if annotation is not None:
+            told = {**pod.metadata.annotations, "k8s.v1.cni.cncf.io/network-status": annotation}
+            rig.kube.put(POD, replace(pod, metadata=replace(pod.metadata, annotations=told)))
+        rig.runs(pod)
+        vmi = await rig.phase("Scheduled")
+        (interface,) = vmi.status.interfaces
+        assert (interface.name, interface.info_source) == ("net1", source)

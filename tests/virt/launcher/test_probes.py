@@ -18,6 +18,7 @@ NAME = "default_web"
 
 class Owner:
     guest: Guest | None = None
+    is_expecting = False
 
 
 @pytest.fixture
@@ -54,6 +55,15 @@ def test_words() -> None:
 def test_other_words_are_refused(words: bytes) -> None:
     with pytest.raises(ValueError):
         question(words)
+
+
+async def test_a_pod_that_waits_for_its_guest_is_well() -> None:
+    owner = Owner()
+    for asked in (Question(3), Question(3, ("true",))):
+        assert (await Probes(owner).answer(asked))[0] == 1
+    owner.is_expecting = True
+    for asked in (Question(3), Question(3, ("true",))):
+        assert (await Probes(owner).answer(asked))[0] == 0
 
 
 async def test_a_silent_agent_is_told_of_once_until_it_answers(owner: Owner, told: list[Event]) -> None:

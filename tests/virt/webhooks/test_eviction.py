@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
 from tests.virt.api.validate.test_eviction import pod, vmi
-from virt.api import core, kinds, v1
+from virt.api import core, kinds, names, v1
 from virt.api.admission import AdmissionRequest, AdmissionReview
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.wire import JsonObject
@@ -45,6 +45,27 @@ async def test_a_vmi_that_can_move_is_marked_and_its_pod_stays() -> None:
     assert again is not None
     assert again.status is not None
     assert "Evacuation in progress" in again.status.message
+
+
+async def test_who_asked_is_kept_beside_the_mark() -> None:
+    def source(kube: FakeKube) -> str | None:
+        found = kube.peek(kinds.VMI, "x", "n")
+        assert found is not None
+        return found.metadata.annotations.get(names.EVICTION_SOURCE_ANNOTATION)
+
+    machine = vmi("LiveMigrate")
+    by_descheduler: JsonObject = {"metadata": {"annotations": {"requested-by": "sigs.k8s.io/descheduler"}}}
+    kube = cluster(machine, pod())
+    await asked(kube, eviction_of=by_descheduler)
+    assert (marked(kube), source(kube)) == ("a", "descheduler")
+    told = {names.EVICTION_SOURCE_ANNOTATION: "descheduler", "kept": "x"}
+    kube = cluster(replace(machine, metadata=replace(machine.metadata, annotations=told)), pod())
+    for odd in ({"metadata": {"annotations": {"requested-by": "somebody"}}}, {"metadata": None}):
+        await asked(kube, eviction_of=odd)
+        assert (marked(kube), source(kube)) == ("a", None)
+    found = kube.peek(kinds.VMI, "x", "n")
+    assert found is not None
+    assert found.metadata.annotations == {"kept": "x"}
 
 
 async def test_a_dry_run_marks_nothing() -> None:

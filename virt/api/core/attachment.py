@@ -1,6 +1,8 @@
 """Secondary networks, as the Network Plumbing Working Group defines them (k8s.cni.cncf.io/v1)."""
 
-from typing import Final
+import json
+from collections.abc import Mapping
+from typing import Any, Final
 
 from virt.api.core.meta import ObjectMeta
 from virt.api.wire import Wire, always
@@ -24,3 +26,18 @@ class NetworkAttachmentDefinition(Wire):
     def resource(self) -> str:
         """The resource whose devices belong to the network, "" for none."""
         return self.metadata.annotations.get(RESOURCE_ANNOTATION, "")
+
+    @property
+    def called(self) -> str:
+        """How people call it in messages."""
+        return f"network attachment definition {self.metadata.namespace}/{self.metadata.name}"
+
+    def plugins(self) -> tuple[Mapping[str, Any], ...]:
+        """The plugins of the configuration in their order, whether it is one or a list (CNI specification 1.0, section
+        1). Raises ValueError for what is no JSON."""
+        try:
+            document = json.loads(self.spec.config)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+        listed = document.get("plugins", [document]) if isinstance(document, dict) else []
+        return tuple(each for each in listed if isinstance(each, dict)) if isinstance(listed, list) else ()

@@ -10,6 +10,7 @@ from virt.api import conditions, core, names, v1
 from virt.api.validate.migration import FINAL_PHASES
 
 NONE, LIVE_MIGRATE, IF_POSSIBLE, EXTERNAL = "None", "LiveMigrate", "LiveMigrateIfPossible", "External"
+DESCHEDULER = "descheduler"     # who asked: value of the annotation eviction-source
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ RESERVED_MAC = "02:00:00:00:00:00"       # the pod's side of masquerade
 _BINDINGS = ("masquerade", "bridge", "sriov", "slirp", "macvtap", "passt", "passt_binding", "binding")
 _DISCONTINUED = ("slirp", "macvtap", "passt")
 _STATES = ("up", "down", "absent")
+_DEFINITION = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-)){0,13}[a-z0-9]|[a-z]", re.ASCII)
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}", re.ASCII)
@@ -50,6 +51,10 @@ def _networks(path: str, spec: v1.VirtualMachineInstanceSpec) -> Causes:
             yield invalid(field, "should only have one network type" if given else "should have a network type")
         if network.multus is not None and not network.multus.network_name:
             yield required(field, "CNI delegating plugin must have a networkName")
+        elif network.multus is not None and _DEFINITION.fullmatch(network.multus.network_name) is None:
+            yield invalid(f"{field}.multus.networkName", f"{field}.multus.networkName "
+                          f"{network.multus.network_name!r} is not the name of a network attachment definition, with "
+                          "or without \"namespace/\" before it")
         if network.pod is not None:
             yield from _cidr(f"{field}.pod.vmNetworkCIDR", network.pod.vm_network_cidr, 4)
             yield from _cidr(f"{field}.pod.vmIPv6NetworkCIDR", network.pod.vm_ipv6_network_cidr, 6)

@@ -53,7 +53,7 @@ class EvacuationReconciler:
                 vmi, "Warning", "MigrationBackoff",
                 "the last migrations away from the node failed, so the next one waits")
         if todo.migrate:
-            await self._migrate(vmi)
+            await self._migrate(vmi, todo.priority)
         await self._show(vmi, todo)
         return Result(todo.backs_off_s or None)
 
@@ -64,12 +64,12 @@ class EvacuationReconciler:
             return ()
         return (key_of(vmi) for vmi in self._caches.vmis.store.by_index(VMIS_BY_NODE, node.metadata.name))
 
-    async def _migrate(self, vmi: v1.VirtualMachineInstance) -> None:
+    async def _migrate(self, vmi: v1.VirtualMachineInstance, priority: str) -> None:
         node = vmi.status.node_name
         migration = v1.VirtualMachineInstanceMigration(
             metadata=core.ObjectMeta(
                 generate_name="kubevirt-evacuation-", annotations={names.EVACUATION_MIGRATION_ANNOTATION: node}),
-            spec=v1.VirtualMachineInstanceMigrationSpec(vmi_name=vmi.metadata.name, priority="system-critical"),
+            spec=v1.VirtualMachineInstanceMigrationSpec(vmi_name=vmi.metadata.name, priority=priority),
         )
         try:
             created = await self._client.create(VMIM, migration, vmi.metadata.namespace)

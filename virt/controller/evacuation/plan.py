@@ -10,12 +10,14 @@ from datetime import datetime
 from typing import Final
 
 from virt.api import conditions, core, names, v1
-from virt.api.validate.eviction import EXTERNAL, IF_POSSIBLE, LIVE_MIGRATE, NONE
+from virt.api.validate.eviction import DESCHEDULER, EXTERNAL, IF_POSSIBLE, LIVE_MIGRATE, NONE
 from virt.base.clock import parse_time
 from virt.controller.migration.plan import FAILED, FINAL
 from virt.controller.vmi.plan import is_final
 
 EVICTION_REQUESTED: Final = "EvictionRequested"
+CRITICAL: Final = "system-critical"             # the node is to go down
+MAINTENANCE: Final = "system-maintenance"       # it would be better elsewhere
 FIRST_PAUSE_S: Final = 20
 _MOST_PAUSE_S: Final = 1280
 
@@ -44,12 +46,13 @@ class World:
 
 @dataclass(frozen=True)
 class Plan:
-    """``migrate``: one is to be made. ``backs_off_s``: it was, but for failures a while ago. ``is_requested``: whether
-    the VMI shows that its eviction was asked for."""
+    """``migrate``: one is to be made, of that ``priority``. ``backs_off_s``: it was, but for failures a while ago.
+    ``is_requested``: whether the VMI shows that its eviction was asked for."""
 
     migrate: bool = False
     backs_off_s: float = 0.0
     is_requested: bool = False
+    priority: str = CRITICAL
 
 
 def plan(world: World, now: datetime) -> Plan:
@@ -66,7 +69,14 @@ def plan(world: World, now: datetime) -> Plan:
     if any(migration.status.phase not in FINAL for migration in world.migrations):
         return Plan(is_requested=requested)
     left = pause_s(world.migrations, vmi.status.node_name, now)
-    return Plan(migrate=left <= 0, backs_off_s=max(left, 0.0), is_requested=requested)
+    return Plan(
+        migrate=left <= 0, backs_off_s=max(left, 0.0), is_requested=requested, priority=_priority(world))
+
+
+def _priority(world: World) -> str:
+    """A node with the drain taint has to be left, whoever else asked."""
+    by_descheduler = world.vmi.metadata.annotations.get(names.EVICTION_SOURCE_ANNOTATION) == DESCHEDULER
+    return MAINTENANCE if world.is_marked and by_descheduler and not world.is_drained else CRITICAL
 
 
 def pause_s(migrations: Sequence[v1.VirtualMachineInstanceMigration], node: str, now: datetime) -> float:

@@ -8,7 +8,7 @@ from virt.api import conditions, names, passthrough, v1
 from virt.api.clusterconfig import Migrations
 from virt.api.kinds import POD, VMI
 from virt.controller import owners, writes
-from virt.controller.migration import plan, status
+from virt.controller.migration import hostmodel, plan, status
 from virt.controller.migration.plan import (
     CreateTarget,
     DeleteTarget,
@@ -72,7 +72,8 @@ class Writer:
             context = dataclasses.replace(context, functions=await attachments.functions(self._client, vmi))
         except NotFoundError as error:
             return Plan(plan.FAILED, why=f"no pod for the target: {error.message}")
-        pod = target_pod(vmi, world.migration, source, context, post_copy=post_copy)
+        cpu = hostmodel.selector(vmi, source, self._caches.nodes.store.get(vmi.status.node_name))
+        pod = target_pod(vmi, world.migration, source, context, post_copy=post_copy, cpu=cpu)
         meta = pod.metadata
         try:
             created = await self._client.create(POD, pod, meta.namespace)

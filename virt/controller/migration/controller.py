@@ -8,7 +8,7 @@ from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import VMIM
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import writes
-from virt.controller.migration import plan, queue, status
+from virt.controller.migration import hostmodel, plan, queue, status
 from virt.controller.migration.apply import Writer
 from virt.controller.migration.metrics import age_at
 from virt.controller.migration.plan import FAILED, FINAL, PENDING, SUCCEEDED, Plan, World
@@ -166,6 +166,7 @@ class MigrationReconciler:
             self._recorder.event(
                 migration, "Warning", "migrationTargetPodUnschedulable",
                 f"no node takes the target's pod {world.pod.metadata.name if world.pod is not None else ''} now")
+            self._tell_of_cpus(world)
         if outcome.phase == migration.status.phase:
             return
         if outcome.phase == SUCCEEDED:
@@ -181,6 +182,17 @@ class MigrationReconciler:
                 about = f" to node {state.target_node}" if state is not None and state.target_node else ""
                 self._recorder.event(
                     migration, "Warning", "FailedMigration", f"The migration{about} failed: {outcome.why}")
+
+    def _tell_of_cpus(self, world: World) -> None:
+        """Of a guest with the CPU of its node: more than room is missing where no other node has such a one."""
+        vmi, pod = world.vmi, world.pod
+        if vmi is None or pod is None or not hostmodel.has_host_model(vmi):
+            return
+        asked = hostmodel.nobody_fits(pod, self._caches.nodes.store, vmi.status.node_name)
+        if asked:
+            self._recorder.event(
+                vmi, "Warning", "NoSuitableNodesForHostModelMigration",
+                f"Migration cannot proceed since no node is suitable to run the required CPU model: {asked}")
 
     async def _finish(self, migration: Migration) -> None:
         """Clean up after one that is over: its finalizer, and the oldest of those that are over."""

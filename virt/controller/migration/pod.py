@@ -1,6 +1,7 @@
 """The pod for a guest that comes from another node: as its first one, and kept apart from where it is. Pure."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -13,10 +14,11 @@ _HOSTNAME = "kubernetes.io/hostname"
 
 def target_pod(
     vmi: v1.VirtualMachineInstance, migration: v1.VirtualMachineInstanceMigration, source: core.Pod, context: Context,
-    *, post_copy: bool = False,
+    *, post_copy: bool = False, cpu: Mapping[str, str] = MappingProxyType({}),
 ) -> core.Pod:
     """Its name is the same for the same migration, so that no two controllers can make two. ``post_copy``: its QEMU may
-    have to fetch memory while the guest runs."""
+    have to fetch memory while the guest runs. ``cpu``: labels of nodes on which a guest with the CPU of its node can
+    go on."""
     pod = launcher_pod(vmi, context)
     meta, spec = pod.metadata, pod.spec
     return replace(
@@ -30,8 +32,9 @@ def target_pod(
         spec=replace(
             spec,
             containers=tuple(
-                _equipped(_pinned(container, digests(source)), post_copy=post_copy) for container in spec.containers),
-            node_selector={**migration.spec.added_node_selector, **spec.node_selector},
+                _equipped(_other_image(_pinned(container, digests(source)), migration), post_copy=post_copy)
+                for container in spec.containers),
+            node_selector={**migration.spec.added_node_selector, **spec.node_selector, **cpu},
             affinity=_apart(spec.affinity, vmi.metadata.uid),
         ),
     )
@@ -64,6 +67,11 @@ def _pinned(container: core.Container, images: Mapping[str, str]) -> core.Contai
     if container.command[:1] != (names.CONTAINER_DISK_HELPER,):
         return container
     return replace(container, image=images.get(container.name, container.image))
+
+
+def _other_image(container: core.Container, migration: v1.VirtualMachineInstanceMigration) -> core.Container:
+    image = migration.metadata.annotations.get(names.TARGET_IMAGE_ANNOTATION, "")
+    return replace(container, image=image) if image and container.name == names.COMPUTE_CONTAINER else container
 
 
 def _equipped(container: core.Container, *, post_copy: bool) -> core.Container:

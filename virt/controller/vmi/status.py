@@ -7,15 +7,16 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from virt.api import core, names, v1
+from virt.api import core, links, names, v1
 from virt.api.wire import Quantity
 from virt.controller import owners
-from virt.controller.vmi import conditions
+from virt.controller.vmi import attachments, conditions
 from virt.controller.vmi.conditions import Fault
 from virt.controller.vmi.plan import LIVE_PHASES, World, has_ended, is_final, is_up
 from virt.controller.vmi.pod import volumes
 
 NODE_UNRESPONSIVE = "NodeUnresponsive"
+_MULTUS = "multus-status"
 
 
 def updated(
@@ -46,7 +47,7 @@ def updated(
         status = replace(status, memory=replace(status.memory, memory_overhead=memory_overhead))
     if phase in ("Scheduling", "Scheduled") and world.pod is not None and world.pod.spec.node_name:
         # The node's handler starts the domain while the kubelet still looks at its containers.
-        status = _placed(status, vmi.spec, world.claims)
+        status = _placed(status, vmi.spec, world.claims, attachments.reported(world.pod))
         metadata = replace(metadata, labels={**metadata.labels, names.NODE_NAME_LABEL: world.pod.spec.node_name})
     finalizers = kept_finalizers(world)
     if finalizers != metadata.finalizers:
@@ -108,13 +109,13 @@ def _revision(vmi: v1.VirtualMachineInstance) -> str:
 
 def _placed(
     status: v1.VirtualMachineInstanceStatus, spec: v1.VirtualMachineInstanceSpec,
-    claims: Mapping[str, core.PersistentVolumeClaim | None],
+    claims: Mapping[str, core.PersistentVolumeClaim | None], reported: frozenset[str],
 ) -> v1.VirtualMachineInstanceStatus:
-    """What the domain's start needs to know."""
+    """What the domain's start needs to know. ``reported``: cards of the pod of which multus tells."""
     return replace(
         status,
         volume_status=status.volume_status or tuple(_volume(volume, claims) for volume in spec.volumes),
-        interfaces=status.interfaces or _interfaces(spec),
+        interfaces=tuple(_sourced(entry, reported) for entry in status.interfaces or _interfaces(spec)),
     )
 
 
@@ -149,6 +150,15 @@ def claim_info(name: str, claim: core.PersistentVolumeClaim | None) -> v1.Persis
         capacity=claim.status.capacity,
         requests=claim.spec.resources.requests,
     )
+
+
+def _sourced(
+    entry: v1.VirtualMachineInstanceNetworkInterface, reported: frozenset[str]
+) -> v1.VirtualMachineInstanceNetworkInterface:
+    """``entry`` as the node's handler goes on with it: the other sources are its own to name."""
+    if not entry.name or links.secondary_link(entry.name) not in reported or _MULTUS in entry.info_source:
+        return entry
+    return replace(entry, info_source=f"{entry.info_source}, {_MULTUS}" if entry.info_source else _MULTUS)
 
 
 def _interfaces(spec: v1.VirtualMachineInstanceSpec) -> tuple[v1.VirtualMachineInstanceNetworkInterface, ...]:

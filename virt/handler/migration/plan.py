@@ -42,6 +42,7 @@ class SourceStep(enum.Enum):
     NOTHING = "nothing"
     START = "start"
     CANCEL = "cancel"
+    CUT = "cut"                    # the connections: nobody waits for the other side any more
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def source(state: State, seen: SourceSeen, now: str) -> SourcePlan:
     match report.phase:
         case MigrationPhase.RUNNING if state.abort_requested and not state.abort_status:
             return SourcePlan(replace(begun, abort_status="Aborting"), SourceStep.CANCEL, report.uid, ABORTED)
+        case MigrationPhase.RUNNING if report.is_stuck:
+            return SourcePlan(begun, SourceStep.CUT)
         case MigrationPhase.RUNNING if not seen.has_ports:
             return SourcePlan(begun, SourceStep.CANCEL, report.uid, "virt-handler of the source node was restarted")
         case MigrationPhase.FAILED | MigrationPhase.ABORTED:

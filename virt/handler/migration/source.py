@@ -38,7 +38,7 @@ class Source:
                 return await self._start(vmi, launcher, state)
             case SourceStep.CANCEL:
                 await launcher.call(CancelMigration(uid=todo.uid, reason=todo.why), deadline_s=DEADLINE_S)
-        if todo.state.completed:
+        if todo.state.completed or todo.step is SourceStep.CUT:
             self._ports.cut(uid)
         return todo.state
 

@@ -63,12 +63,14 @@ def make(wiring: Wiring) -> None:
             make_tap(wiring.tap, owner=LAUNCHER_UID, queues=wiring.queues)
         netlink.link("set", index=_existing(netlink, wiring.tap), mtu=wiring.mtu, master=bridge, state="up")
     if wiring.forwards:
-        _switch("ipv4/ip_forward", "1")
-        _switch(f"ipv4/conf/{wiring.bridge}/route_localnet", "1")
-        _switch("ipv6/conf/all/forwarding", "1")
+        switch("ipv4/ip_forward", "1")
+        switch(f"ipv4/conf/{wiring.bridge}/route_localnet", "1")
+        switch("ipv6/conf/all/forwarding", "1")
     else:
         # The placeholder keeps the guest's address: only ask about addresses of the card that was asked.
-        _switch("ipv4/conf/all/arp_ignore", "1")
+        switch("ipv4/conf/all/arp_ignore", "1")
+        if not wiring.addresses:
+            seal(wiring.bridge)
 
 
 def _rename(netlink: IPRoute, renamed: RenamedLink, mtu: int) -> None:
@@ -103,7 +105,7 @@ def _ensure_bridge(netlink: IPRoute, wiring: Wiring) -> int:
 
 def _attach_card(netlink: IPRoute, renamed: RenamedLink, bridge: int) -> None:
     index = _existing(netlink, renamed.name)
-    _switch(f"ipv6/conf/{renamed.name}/disable_ipv6", "1")
+    switch(f"ipv6/conf/{renamed.name}/disable_ipv6", "1")
     netlink.link("set", index=index, master=bridge, state="up")
     # The guest's MAC must never be learned on the card's side: a migration would find frames going the wrong way.
     netlink.brport("set", index=index, learning=0)
@@ -127,7 +129,15 @@ def _existing(netlink: IPRoute, name: str) -> int:
     return index
 
 
-def _switch(name: str, value: str) -> None:
+def seal(bridge: str) -> None:
+    """The network behind a bridge without an address is the guests' own: this namespace says nothing there of its
+    addresses, and neither takes nor routes what comes from there (no source has its route by the bridge)."""
+    switch(f"ipv6/conf/{bridge}/disable_ipv6", "1")
+    switch(f"ipv4/conf/{bridge}/arp_ignore", "1")
+    switch(f"ipv4/conf/{bridge}/rp_filter", "1")
+
+
+def switch(name: str, value: str) -> None:
     """Write a sysctl of this namespace when it differs: an equal one may lie on a read-only /proc/sys."""
     path = _SYSCTL / name
     if not path.exists() and name.startswith("ipv6/"):

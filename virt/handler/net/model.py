@@ -64,7 +64,7 @@ class DhcpExtras:
 @dataclass(frozen=True)
 class GuestNic:
     """An interface of the VMI's spec. ``network`` is "" for the pod network, else the multus network's name in the
-    spec.
+    spec; ``definition`` is then namespace and name of what describes it ("red/fast").
 
     ``cidr`` and ``cidr6`` are the guest's networks under masquerade, "" for the default. ``mac`` "" takes the pod
     link's. ``queues`` is the number of queue pairs.
@@ -73,6 +73,7 @@ class GuestNic:
     name: str
     binding: Binding
     network: str = ""
+    definition: str = ""
     mac: str = ""
     ports: tuple[PortRange, ...] = ()
     cidr: str = ""

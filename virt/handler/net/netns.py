@@ -10,9 +10,11 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+NODE_NETNS = Path("/proc/1/ns/net")
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,3 +42,12 @@ async def inside(netns_fd: int, work: Callable[[], T]) -> T:
 
     threading.Thread(target=body, name="netns", daemon=True).start()
     return await asyncio.wrap_future(future)
+
+
+async def on_node(work: Callable[[], T]) -> T:
+    """Run ``work`` in the network namespace of the node's first process. Raises OSError where there is no way in."""
+    namespace = os.open(NODE_NETNS, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return await inside(namespace, work)
+    finally:
+        os.close(namespace)

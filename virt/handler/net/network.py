@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -32,27 +33,40 @@ class WiredPod:
             each.close()
 
 
+class Cards(Protocol):
+    """:class:`virt.handler.net.secondary.SecondaryNetworks`."""
+
+    async def attach(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic]) -> None: ...
+
+
 class PodNetworks:
-    """Wires pods. ``memory`` is a folder of the node where the cards' first state is kept.
+    """Wires pods. ``memory`` is a folder of the node where the cards' first state is kept; ``cards`` gives pods those
+    of secondary networks that nobody else has given them.
 
     A bridge binding takes the card's name, address and routes away, so what the CNI plugins had made is written down
     before the first change; a handler that starts again in the middle plans from the same facts.
     """
 
-    def __init__(self, memory: Path) -> None:
+    def __init__(self, memory: Path, cards: Cards | None = None) -> None:
         self._memory = memory
+        self._cards = cards
         memory.mkdir(parents=True, exist_ok=True)       # it is the handler's, not the first pod's that needs it
 
     async def wire(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic], hostname: str) -> WiredPod:
         """Make everything for ``nics``, however far an earlier run came.
 
-        Raises NetworkPlanError when the VMI cannot have this network, and OSError, NetlinkError or RunError where
-        another try may help.
+        Raises NetworkPlanError when the VMI cannot have this network, and AttachmentError, ApiError, OSError,
+        NetlinkError or RunError where another try may help.
         """
         # A descriptor of our own: the launcher may end meanwhile, and the number be given out for another pod.
         own_fd = os.dup(netns_fd)
         try:
-            wirings = plan(nics, await self._links(pod_uid, own_fd, nics), hostname)
+            known = await self._links(pod_uid, own_fd, nics)
+            missing = tuple(nic for nic in nics if nic.network and pod_link_name(nic.network) not in known)
+            if missing and self._cards is not None:
+                await self._cards.attach(pod_uid, own_fd, missing)
+                known = await self._links(pod_uid, own_fd, nics)
+            wirings = plan(nics, known, hostname)
             await inside(own_fd, lambda: _make(wirings))
             rules = "".join(wiring.ruleset for wiring in wirings)
             if rules:

@@ -37,6 +37,17 @@ def ruleset(masquerade: Masquerade) -> str:
     return "\n".join(_lines(masquerade, family, loopback)) + "\n"
 
 
+def own_mac_only(tap: str, mac: str) -> str:
+    """A table that lets nothing in by ``tap`` but frames from ``mac``: the guest may not speak as somebody else."""
+    table = f"bridge macspoof-{tap}"
+    return "\n".join((
+        f"add table {table}",
+        f"add chain {table} prerouting {{ type filter hook prerouting priority -300; policy accept; }}",
+        f"flush chain {table} prerouting",
+        f'add rule {table} prerouting iifname "{tap}" ether saddr != {mac} counter drop',
+    )) + "\n"
+
+
 def _lines(masquerade: Masquerade, family: str, loopback: str) -> Iterator[str]:
     yield f"add table {family} nat"
     for chain, priority in _BASE_CHAINS.items():

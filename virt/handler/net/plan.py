@@ -77,7 +77,7 @@ def _masquerade(nic: GuestNic, link: PodLink, hostname: str) -> Wiring:
         bridge=bridge,
         bridge_mac=GATEWAY_MAC,
         addresses=tuple(each.gateway_with_prefix for each in subnets),
-        tap=_tap(link.name),
+        tap=guest_tap(link.name),
         queues=nic.queues,
         mtu=link.mtu,
         guest_mac=_mac(nic, link),
@@ -108,7 +108,7 @@ def _bridge(nic: GuestNic, index: int, link: PodLink, hostname: str) -> Wiring:
         bridge=f"k6t-{stem}",
         bridge_mac=port_mac,
         addresses=(f"{server}/32",) if ipv4 else (),
-        tap=_tap(link.name),
+        tap=guest_tap(link.name),
         queues=nic.queues,
         mtu=link.mtu,
         guest_mac=_mac(nic, link),
@@ -199,5 +199,6 @@ def _stem(link: str) -> str:
     return link if link == PRIMARY_LINK else link.removeprefix("pod")
 
 
-def _tap(link: str) -> str:
+def guest_tap(link: str) -> str:
+    """The guest's tap for a card of the pod."""
     return "tap0" if link == PRIMARY_LINK else f"tap{_stem(link)}"

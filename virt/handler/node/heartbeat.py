@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from virt.api import names
+from virt.api.defaults import HOST_MODEL
 from virt.api.kinds import NODE
 from virt.base import log
 from virt.base.clock import Clock, rfc3339
@@ -30,17 +31,19 @@ _logger = log.get("virt.handler.heartbeat")
 
 
 class Heartbeat:
-    """``is_ready``: device plugins and launcher socket are up. ``kvm``: guests run on KVM here."""
+    """``is_ready``: device plugins and launcher socket are up. ``kvm``: guests run on KVM here.
+    ``cluster_model``: the CPU model of guests that name none, "" for the node's own."""
 
     def __init__(
         self, client: Client, node: str, *, is_ready: Callable[[], bool], kvm: Callable[[], bool], clock: Clock,
-        cpuinfo: Path = Path("/proc/cpuinfo"),
+        cluster_model: Callable[[], str] = lambda: "", cpuinfo: Path = Path("/proc/cpuinfo"),
     ) -> None:
         self._client = client
         self._node = node
         self._is_ready = is_ready
         self._kvm = kvm
         self._clock = clock
+        self._cluster_model = cluster_model
         self._cpuinfo = cpuinfo
         self._said: tuple[bool, bool] | None = None
         self._due = 0.0
@@ -95,7 +98,10 @@ class Heartbeat:
         node = await self._client.get(NODE, self._node)
         if node.metadata.annotations.get(names.SKIP_NODE_LABELLER_ANNOTATION) == "true":
             return {}
-        return changes(node.metadata.labels, labels(self._cpuinfo.read_text(), kvm=kvm))
+        emulated = self._cluster_model()
+        if emulated in ("", HOST_MODEL, "host-passthrough"):
+            emulated = names.EMULATED_CPU_MODEL
+        return changes(node.metadata.labels, labels(self._cpuinfo.read_text(), kvm=kvm, emulated=emulated))
 
     async def _patch(self, wanted: Mapping[str, Any]) -> None:
         annotations = {names.HEARTBEAT_ANNOTATION: rfc3339(self._clock.now())}

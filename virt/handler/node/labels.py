@@ -9,7 +9,7 @@ from virt.api import names
 
 MANAGED_PREFIXES = (
     names.CPU_MODEL_LABEL_PREFIX, names.CPU_MODEL_MIGRATION_LABEL_PREFIX, names.CPU_FEATURE_LABEL_PREFIX,
-    names.CPU_VENDOR_LABEL_PREFIX, names.MACHINE_TYPE_LABEL_PREFIX,
+    names.CPU_VENDOR_LABEL_PREFIX, names.MACHINE_TYPE_LABEL_PREFIX, names.HOST_MODEL_LABEL_PREFIX,
 )
 MACHINE_TYPES = (
     "q35", *(f"pc-q35-{version}" for version in (
@@ -45,18 +45,23 @@ _EMULATED = frozenset({
 })
 _LIBVIRT_NAMES = {"sse4_1": "sse4.1", "sse4_2": "sse4.2", "tsc_deadline_timer": "tsc-deadline",
                   "spec_ctrl": "spec-ctrl"}
+_BASE = "qemu64"                # fits everywhere
 _VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
 
 
-def labels(cpuinfo: str, *, kvm: bool) -> dict[str, str]:
-    """All labels of the managed prefixes, from the text of /proc/cpuinfo."""
+def labels(cpuinfo: str, *, kvm: bool, emulated: str = names.EMULATED_CPU_MODEL) -> dict[str, str]:
+    """All labels of the managed prefixes, from the text of /proc/cpuinfo. ``emulated``: the model that guests with the
+    node's CPU get under emulation; with KVM it is the best of the processor's vendor that fits."""
     fields = dict(_field(line) for line in cpuinfo.split("\n\n")[0].splitlines() if ":" in line)
     flags = frozenset(fields.get("flags", "").split()) if kvm else _EMULATED
-    models = [*_fitting(_MODELS, flags), *_fitting(_AMD_MODELS, flags), "qemu64"]
+    of_intel, of_amd = _fitting(_MODELS, flags), _fitting(_AMD_MODELS, flags)
+    models = [*of_intel, *of_amd, _BASE]
+    own = [_BASE, *(of_amd if fields.get("vendor_id") == "AuthenticAMD" else of_intel)][-1] if kvm else emulated
     found = {f"{names.CPU_MODEL_LABEL_PREFIX}{model}": "true" for model in models}
     found |= {f"{names.CPU_MODEL_MIGRATION_LABEL_PREFIX}{model}": "true" for model in models}
     found |= {f"{names.CPU_FEATURE_LABEL_PREFIX}{_LIBVIRT_NAMES.get(flag, flag)}": "true" for flag in flags}
     found |= {f"{names.MACHINE_TYPE_LABEL_PREFIX}{machine}": "true" for machine in MACHINE_TYPES}
+    found[f"{names.HOST_MODEL_LABEL_PREFIX}{own}"] = "true"
     if vendor := _VENDORS.get(fields.get("vendor_id", "")):
         found[f"{names.CPU_VENDOR_LABEL_PREFIX}{vendor}"] = "true"
     return found

@@ -1,7 +1,6 @@
 """SR-IOV interfaces of a VMI -> which of its pod's functions each gets, and how the card is to treat it. Pure."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,13 +56,12 @@ def wish(
     vmi: v1.VirtualMachineInstance, interface: str, definition: core.NetworkAttachmentDefinition
 ) -> Wish:
     """What ``interface`` is to have, by its network's definition. Raises FunctionError."""
-    meta = definition.metadata
-    where = f"network attachment definition {meta.namespace}/{meta.name} of interface {interface}"
+    where = f"{definition.called} of interface {interface}"
     if not definition.resource:
         raise FunctionError(f"missing PCI mapping: {where} has no annotation {RESOURCE_ANNOTATION}")
     asked = next(each for each in vmi.spec.domain.devices.interfaces if each.name == interface)
     known = {each.name: each.mac for each in vmi.status.interfaces if each.name}
-    config = _plugin(where, definition.spec.config)
+    config = _plugin(where, definition)
     return Wish(interface, definition.resource, FunctionState(
         mac=(asked.mac_address.replace("-", ":").lower() or known.get(interface, "")
              or made_mac(vmi.metadata.uid, interface)),
@@ -106,16 +104,14 @@ def twin(wanted: FunctionState, number: int, states: Mapping[int, FunctionState]
          if other != number and (state.mac, state.vlan) == (wanted.mac, wanted.vlan)), None)
 
 
-def _plugin(where: str, text: str) -> Mapping[str, Any]:
+def _plugin(where: str, definition: core.NetworkAttachmentDefinition) -> Mapping[str, Any]:
     """The configuration of the plugin ``sriov`` in a definition, {} for one without any."""
-    if not text.strip():
+    if not definition.spec.config.strip():
         return {}
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        plugins = definition.plugins()
+    except ValueError as error:
         raise FunctionError(f"{where}: spec.config is no JSON: {error}") from error
-    listed = document.get("plugins", [document]) if isinstance(document, dict) else []
-    plugins = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     found = next((each for each in plugins if each.get("type") == _TYPE), None)
     if found is None:
         types = [str(each.get("type"))[:40] for each in plugins]

@@ -6,7 +6,7 @@ variable that carries the resource's name, the addresses.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from virt.api import names, v1
@@ -14,6 +14,7 @@ from virt.handler.devices.resources import Device, DeviceGoneError, DeviceNode, 
 from virt.handler.pci.model import PciDevice
 
 _VFIO = Path("/dev/vfio")
+_NOBODY: Mapping[str, str] = {}
 
 
 def vfio_node(node_dir: Path, name: str) -> Path:
@@ -63,12 +64,13 @@ class PassedThrough:
 
 def permitted(
     asked: v1.PermittedHostDevices, found: Sequence[PciDevice], before: Mapping[str, PassedThrough], node_dir: Path,
-    *, taken: Collection[str] = (),
+    *, taken: Collection[str] = (), holders: Mapping[str, str] = _NOBODY,
 ) -> tuple[PassedThrough, ...]:
     """The resources of ``pciHostDevices`` that this node has something for, or had (``before``, by name).
 
     Devices count that are on vfio-pci: who gives them to guests binds them. A resource that somebody else serves
-    (externalResourceProvider) is not ours, nor are the devices ``taken``, which belong to other resources.
+    (externalResourceProvider) is not ours, nor are the devices ``taken``, which belong to other resources. ``holders``:
+    the resource as which a pod has a device; under another name it is given to nobody before that pod ends.
     """
     selectors: dict[str, set[str]] = {}
     external = {each.resource_name for each in asked.pci_host_devices if each.external_resource_provider}
@@ -84,10 +86,17 @@ def permitted(
             if device.ids in wanted and device.address not in taken
             and (device.is_for_guests or device.address in listed)
         ]
-        now = {each.address: each for each in functions(chosen, found)}
+        now = {
+            each.address: replace(each, trouble=each.trouble or _held(holders.get(each.address, name), name))
+            for each in functions(chosen, found)
+        }
         offers.append(PassedThrough(
             name, names.device_variable(names.PCI_VARIABLE, name), with_gone(now, known, found), node_dir))
     return tuple(offer for offer in offers if offer.functions)
+
+
+def _held(holder: str, name: str) -> str:
+    return f"a pod has it as {holder}" if holder != name else ""
 
 
 def with_gone(

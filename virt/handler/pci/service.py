@@ -6,7 +6,6 @@ asked for, nothing is looked at.
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,16 @@ from virt.api.kinds import NETWORK_ATTACHMENT
 from virt.base import log
 from virt.base.errors import VirtError
 from virt.handler.devices import files
+from virt.handler.devices.permitted import Holders, holders
 from virt.handler.devices.resources import CharacterDevice
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.net import functions as netlink
 from virt.handler.net.model import NEUTRAL, FunctionState
-from virt.handler.net.netns import inside
+from virt.handler.net.netns import on_node
 from virt.handler.pci import allocations, memlock, offers, pools
 from virt.handler.pci.assignment import Assignment, FunctionError, assigned, references, twin, wish
+from virt.handler.pci.lent import Lent
 from virt.handler.pci.model import PciDevice
 from virt.handler.pci.offers import PassedThrough
 from virt.handler.pci.pools import Bind, Config, SetCount
@@ -34,7 +35,6 @@ from virt.rpc.messages import GivenFunction
 
 T = TypeVar("T")
 LOOK_S = 5.0
-NODE_NETNS = Path("/proc/1/ns/net")
 
 _logger = log.get("virt.handler.pci")
 
@@ -87,7 +87,7 @@ class PciDevices:
         self._told: frozenset[str] = frozenset()
         self._again = asyncio.Event()
         self._setting = asyncio.Lock()          # of functions: one that is being given is not reset
-        self._lent: set[str] = set()            # functions that were given here and are not seen reset yet
+        self._lent = Lent(node.node_dir)
         self.offered: tuple[PassedThrough, ...] = ()
 
     def configure(self, text: str) -> None:
@@ -116,7 +116,7 @@ class PciDevices:
     @property
     def _is_wanted(self) -> bool:
         """Also when nothing is asked for any more, and a guest still has what was."""
-        return bool(self._pools.resource_list or self._permitted().pci_host_devices or self._lent)
+        return bool(self._pools.resource_list or self._permitted().pci_host_devices or self._lent.addresses)
 
     async def look(self) -> None:
         """One look, with all that follows from it. What goes wrong is told; the next look tries again."""
@@ -134,7 +134,8 @@ class PciDevices:
         before = {offer.full_name: offer for offer in self.offered}
         network = pools.resources(config, found, before, self._node.node_dir)
         others = offers.permitted(
-            permitted, found, before, self._node.node_dir, taken=_members(config, found))
+            permitted, found, before, self._node.node_dir, taken=_members(config, found),
+            holders=await asyncio.to_thread(self._holders, troubles) if permitted.pci_host_devices else {})
         self._make_nodes((*network, *others), troubles)
         self._offer((*network, *others))
         for trouble in sorted(troubles - self._told):
@@ -202,12 +203,19 @@ class PciDevices:
             return None
         return allocations.in_use(known, virtual, self._node.living_pods)
 
+    def _holders(self, troubles: set[str]) -> Holders:
+        try:
+            return holders(allocations.read(self._node.kubelet_dir), self._node.living_pods)
+        except allocations.AllocationsError as error:
+            troubles.add(str(error))
+            return {}
+
     async def _reset_all(self, found: Sequence[PciDevice], used: frozenset[str]) -> None:
-        ours = _members(self._pools, found) | self._lent
+        ours = _members(self._pools, found) | self._lent.addresses
         for card in found:
             if card.card and ours & set(card.virtual) - used:
                 await self._reset(card, found, used)
-        self._lent &= {address for card in found for address in card.virtual}
+        self._lent.keep([address for card in found for address in card.virtual])
 
     async def _reset(
         self, card: PciDevice, found: Sequence[PciDevice], used: frozenset[str] | None
@@ -216,7 +224,7 @@ class PciDevices:
         states = dict(await self._node.cards.read(card.card))
         if used is None:
             return states
-        ours = _members(self._pools, found) | self._lent
+        ours = _members(self._pools, found) | self._lent.addresses
         for number, address in enumerate(card.virtual):
             if address not in ours or address in used:
                 continue
@@ -295,10 +303,6 @@ async def _noted(troubles: set[str], work: Awaitable[None]) -> None:
 
 async def _on_node(work: Callable[[], T]) -> T:
     try:
-        namespace = os.open(NODE_NETNS, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return await inside(namespace, work)
-        finally:
-            os.close(namespace)
+        return await on_node(work)
     except OSError as error:
         raise netlink.CardError(f"the node's network namespace cannot be looked into: {error}") from error

@@ -29,7 +29,7 @@ def storage_condition(vmi: v1.VirtualMachineInstance) -> v1.Condition:
 def method(vmi: v1.VirtualMachineInstance) -> str:
     """BlockMigration where a disk has to be copied along, else LiveMigration."""
     is_copied = is_asked(vmi) or any(
-        _is_of_the_pod(volume) and not _is_readonly_cdrom(vmi, volume.name) for volume in vmi.spec.volumes)
+        _is_of_the_pod(volume) and not _is_only_read(vmi, volume.name) for volume in vmi.spec.volumes)
     return "BlockMigration" if is_copied else "LiveMigration"
 
 
@@ -119,6 +119,10 @@ def _claim(volume: v1.Volume) -> str:
     return volume.data_volume.name if volume.data_volume is not None else ""
 
 
-def _is_readonly_cdrom(vmi: v1.VirtualMachineInstance, name: str) -> bool:
+def _is_only_read(vmi: v1.VirtualMachineInstance, name: str) -> bool:
+    """By the words of the VMI: an image that is read-only for its bus alone counts as one that goes along."""
     disk = next((disk for disk in vmi.spec.domain.devices.disks if disk.name == name), None)
-    return disk is not None and disk.cdrom is not None and disk.cdrom.readonly is not False
+    if disk is None:
+        return False
+    is_cdrom = disk.cdrom is not None and disk.cdrom.readonly is not False
+    return is_cdrom or (disk.disk is not None and disk.disk.readonly)

@@ -15,7 +15,7 @@ def guest_nics(vmi: v1.VirtualMachineInstance) -> tuple[GuestNic, ...]:
     # The card of a guest that has moved is still the one it started with; the pod's has another address by now.
     known = {interface.name: interface.mac for interface in vmi.status.interfaces if interface.name}
     return tuple(
-        _nic(interface, networks.get(interface.name), vmi.spec, known.get(interface.name, ""))
+        _nic(interface, networks.get(interface.name), vmi, known.get(interface.name, ""))
         for interface in vmi.spec.domain.devices.interfaces
         if interface.state != "absent" and interface.sriov is None
     )
@@ -30,23 +30,28 @@ def queue_count(interface: v1.Interface, domain: v1.DomainSpec) -> int:
 
 
 def _nic(
-    interface: v1.Interface, network: v1.Network | None, spec: v1.VirtualMachineInstanceSpec, known_mac: str
+    interface: v1.Interface, network: v1.Network | None, vmi: v1.VirtualMachineInstance, known_mac: str
 ) -> GuestNic:
     if network is None:
         raise NetworkPlanError(f"interface {interface.name!r} has no network of that name")
     pod = network.pod or v1.PodNetwork()
-    is_secondary = network.multus is not None and not network.multus.default
+    multus = network.multus if network.multus is not None and not network.multus.default else None
     return GuestNic(
         name=interface.name,
         binding=_binding(interface),
-        network=network.name if is_secondary else "",
+        network=network.name if multus is not None else "",
+        definition=_definition(multus, vmi.metadata.namespace) if multus is not None else "",
         mac=interface.mac_address or known_mac,
         ports=tuple(PortRange(port.protocol.lower() or "tcp", port.port, port.port) for port in interface.ports),
         cidr=pod.vm_network_cidr,
         cidr6=pod.vm_ipv6_network_cidr,
-        queues=queue_count(interface, spec.domain),
-        dhcp=_dhcp(interface.dhcp_options or v1.DHCPOptions(), spec.subdomain),
+        queues=queue_count(interface, vmi.spec.domain),
+        dhcp=_dhcp(interface.dhcp_options or v1.DHCPOptions(), vmi.spec.subdomain),
     )
+
+
+def _definition(multus: v1.MultusNetwork, namespace: str) -> str:
+    return multus.network_name if "/" in multus.network_name else f"{namespace}/{multus.network_name}"
 
 
 def _binding(interface: v1.Interface) -> Binding:

@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 
-from virt.api import quantity, v1
+from virt.api import names, quantity, v1
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.request import Request
 from virt.launcher.domain import Cpu, CpuFeature, Domain
 
 HOST_MODEL, HOST_PASSTHROUGH = "host-model", "host-passthrough"
-EMULATED_MODEL = "Nehalem"          # all of its features are in TCG; "max" is slower
 
 
 def memory(request: Request) -> Domain:
@@ -40,7 +39,7 @@ def processors(request: Request) -> Domain:
             return _domain(request, Cpu(mode=model, features=features))
         model = request.facts.cluster_cpu_model
         if model in ("", HOST_MODEL, HOST_PASSTHROUGH):
-            model = EMULATED_MODEL
+            model = names.EMULATED_CPU_MODEL
     if not any(feature.name == "mpx" for feature in features):
         # QEMU's models still name it, processors and kernels no longer have it.
         features = (*features, CpuFeature(policy="disable", name="mpx"))

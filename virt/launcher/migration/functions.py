@@ -7,7 +7,7 @@ guest itself has thrown out is its own affair, and stays out until the guest mov
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from virt.base import log
 from virt.launcher.alias import FUNCTION, alias
@@ -70,11 +70,11 @@ class Functions:
             self._look.clear()
             try:
                 there = await self._there()
+                self._owed |= there
             except NotRunning:
                 raise
             except HypervisorError as error:
                 there, trouble = frozenset(self._devices), str(error)      # not known: a look less
-            self._owed |= there
             step = release(there, asked, loop.time() - began, given_up=given_up(), trouble=trouble)
             if step.is_done:
                 _logger.info("functions released", after_s=round(loop.time() - began, 3), names=sorted(self._owed))
@@ -146,7 +146,7 @@ class Functions:
 
     # --- both ---
 
-    async def _there(self) -> Collection[str]:
+    async def _there(self) -> frozenset[str]:
         """Of our functions, those that the domain has. Raises HypervisorError; NotRunning when it is off, since the
         description of one that is off is of how it would be started."""
         state, reason = await self._hypervisor.state(self._domain)

@@ -26,6 +26,7 @@ from virt.rpc.messages import (
 )
 
 LOOK_S = 0.4                    # KubeVirt's monitor period
+STUCK_S = 5.0                   # for libvirt to give up
 TELL_S = 2.0                    # of the progress, to whoever wants figures
 _BACKLOG = 16
 _logger = log.get("virt.launcher.migration")
@@ -122,11 +123,12 @@ class Outgoing:
     async def _leave(self, request: MigrationRequest) -> None:
         await self._set_downtime(passes=0)
         watching = asyncio.create_task(self._watch(), name="migration progress")
+        stuck = asyncio.create_task(self._tell_when_stuck(), name="migration is stuck")
         try:
             await self._hypervisor.migrate(self._domain, request)
         finally:
             self._ended.set()
-            await asyncio.wait({watching})
+            await asyncio.wait({watching, stuck})
 
     async def _watch(self) -> None:
         """Until the migration has ended: not cancelled, since what it does to the guest has to be whole. A call that
@@ -150,6 +152,26 @@ class Outgoing:
                 await self._judge(progress, at_s)
             if self._given_up:
                 await self._abort()         # again, when it was asked before there was a job
+
+    async def _tell_when_stuck(self) -> None:
+        """libvirt that was told to give up tells its peer first, and waits half a minute for one that is out of reach.
+        Whoever joins the sockets may cut them then: the guest runs here, so it has not left and will not."""
+        loop = asyncio.get_running_loop()
+        since: float | None = None
+        while not await self._has_ended():
+            if not self._given_up or self._course.mode == POST_COPY:
+                continue
+            since = loop.time() if since is None else since
+            if loop.time() - since >= STUCK_S and await self._runs_here():
+                self.report = replace(self.report, is_stuck=True)
+                await self._tell(self.report)
+                return
+
+    async def _runs_here(self) -> bool:
+        try:
+            return (await self._hypervisor.state(self._domain))[0] is DomainState.RUNNING
+        except HypervisorError:
+            return False
 
     async def _has_ended(self) -> bool:
         with contextlib.suppress(TimeoutError):

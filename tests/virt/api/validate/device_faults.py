@@ -121,6 +121,10 @@ DEVICE_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         {"networks": [{"name": name, "multus": {"networkName": "a", "default": True}} for name in ("default", "b")]},
         "spec.networks",
     ),
+    "path in the place of a network's name": (
+        {"networks": [{"name": "default", "multus": {"networkName": "a/../secrets"}}]},
+        "spec.networks[0].multus.networkName",
+    ),
     "multus without name": ({"networks": [{"name": "default", "multus": {}}]}, "spec.networks[0]"),
     "network range of the other family": (
         {"networks": [{"name": "default", "pod": {"vmIPv6NetworkCIDR": "10.0.2.0/24"}}]},

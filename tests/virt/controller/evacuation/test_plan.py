@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from virt.api import core, names, v1
 from virt.controller.evacuation.plan import Plan, World, pause_s, plan
@@ -55,6 +56,17 @@ def migration(phase: str, minute: int = 0, second: int = 0, node: str = "a") -> 
 ])
 def test_what_is_done(world: World, expected: Plan) -> None:
     assert plan(world, NOW) == expected
+
+
+def test_what_the_descheduler_asks_for_may_wait() -> None:
+    asked = vmi()
+    asked = replace(asked, metadata=replace(
+        asked.metadata, annotations={names.EVICTION_SOURCE_ANNOTATION: "descheduler"}))
+    moved = replace(asked, status=replace(asked.status, evacuation_node_name=""))
+    assert plan(World(asked, None), NOW).priority == "system-maintenance"
+    assert plan(World(asked, node(KEY), taint=KEY), NOW).priority == "system-critical"
+    assert plan(World(moved, node(KEY), taint=KEY), NOW).priority == "system-critical"
+    assert plan(World(vmi(), None), NOW).priority == "system-critical"
 
 
 def test_pauses_double_and_a_success_forgets() -> None:

@@ -156,3 +156,48 @@ def test_what_is_over_is_clean_when_nothing_is_left() -> None:
     assert not is_clean(World(migration("Failed"), vmi(), UP))
     assert is_clean(World(migration("Failed"), vmi(), OVER))
     assert not is_clean(World(migration("Running"), vmi(), UP))
+
+
+MOVED = v1.StorageMigratedVolumeInfo(
+    volume_name="data", source_pvc_info=v1.PersistentVolumeClaimInfo(claim_name="old"),
+    destination_pvc_info=v1.PersistentVolumeClaimInfo(claim_name="new"))
+
+
+def on_claim(claim: str, state: State | None = None, **status: Any) -> v1.VirtualMachineInstance:
+    source = v1.PersistentVolumeClaimVolumeSource(claim_name=claim)
+    return replace(vmi(state, **status), spec=v1.VirtualMachineInstanceSpec(
+        volumes=(v1.Volume(name="data", persistent_volume_claim=source),)))
+
+
+def with_claim(claim: str) -> core.Pod:
+    source = core.PersistentVolumeClaimVolumeSource(claim_name=claim)
+    return replace(UP, spec=replace(
+        UP.spec, volumes=(core.Volume(name="vol-data", persistent_volume_claim=source),)))
+
+
+def test_nodes_are_told_only_of_a_pod_with_the_claims_that_the_vmi_has_now() -> None:
+    source = pod(node="a")
+    changed = on_claim("new", migrated_volumes=(MOVED,))
+    assert plan(World(migration("Scheduled"), changed, with_claim("new"), source), NOW).actions == (HandOver(),)
+    refused = plan(World(migration("Scheduled"), changed, with_claim("old"), source), NOW)
+    assert (refused.phase, refused.actions) == ("Failed", ())
+    assert "claims were changed" in refused.why
+
+
+@pytest.mark.parametrize(("state", "phase", "result", "actions"), [
+    (None, "Scheduling", "Failed", ()),
+    (MINE, "Running", "Running", (RequestAbort(),)),
+    (replace(MINE, abort_requested=True, start_timestamp=BEFORE), "Running", "Running", ()),
+    (replace(MINE, completed=True), "Running", "Succeeded", ()),
+])
+def test_whoever_brings_volumes_that_nobody_wants_any_more_is_aborted(
+    state: State | None, phase: str, result: str, actions: tuple[Any, ...]
+) -> None:
+    cancelled = on_claim("old", state, migrated_volumes=(MOVED,))
+    found = plan(World(migration(phase), cancelled, UP, pod(node="a")), NOW)
+    assert (found.phase, found.actions) == (result, actions)
+
+
+def test_a_pod_without_its_claim_is_not_made() -> None:
+    found = plan(World(migration("Pending"), on_claim("new"), missing_claims=("new",)), NOW)
+    assert (found.phase, found.actions, found.why) == ("Failed", (), "claim new does not exist")

@@ -1,3 +1,5 @@
+from msgspec.structs import replace
+
 from virt.api import core, names, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.controller.migration.pod import target_pod
@@ -52,6 +54,20 @@ def test_only_a_target_of_post_copy_gets_userfaultfd() -> None:
         having = [container.name for container in pod.spec.containers
                   if container.resources is not None and names.USERFAULTFD_RESOURCE in container.resources.limits]
         assert having == (["compute"] if post_copy else [])
+
+
+def test_a_guest_with_the_cpu_of_its_node_asks_for_such_a_one() -> None:
+    pod = target_pod(VMI, MIGRATION, source(), CONTEXT, cpu={"cpu": "true"})
+    own = launcher_pod(VMI, CONTEXT).spec.node_selector
+    assert pod.spec.node_selector == {**own, "k": "v", "zone": "1", "cpu": "true"}
+
+
+def test_a_test_may_give_the_target_another_image() -> None:
+    meta = replace(MIGRATION.metadata, annotations={names.TARGET_IMAGE_ANNOTATION: "no/such:image"})
+    pod = target_pod(VMI, replace(MIGRATION, metadata=meta), source(), CONTEXT)
+    images = {container.name: container.image for container in pod.spec.containers}
+    assert images["compute"] == "no/such:image"
+    assert images["volumeroot"] == "r:5000/os@sha256:bb"
 
 
 def test_disks_are_those_of_the_source_and_the_launcher_is_ours() -> None:

@@ -33,6 +33,7 @@ RUNNING, FAILED = domain(MigrationPhase.RUNNING), domain(MigrationPhase.FAILED, 
 PAUSED_FOR_IT = replace(RUNNING, migration=MigrationReport(uid="m", phase=MigrationPhase.RUNNING, mode="Paused"))
 ABORTED_NOW = domain(MigrationPhase.ABORTED, reason="x")
 HERE = DomainStatus(state=DomainState.RUNNING)
+STUCK = replace(RUNNING, migration=MigrationReport(uid="m", phase=MigrationPhase.RUNNING, is_stuck=True))
 OFF = DomainStatus(state=DomainState.SHUTOFF, reason="Shutdown")
 
 
@@ -49,6 +50,8 @@ OFF = DomainStatus(state=DomainState.SHUTOFF, reason="Shutdown")
     (BEGUN, RUNNING, True, SourceStep.NOTHING, {}),
     (BEGUN, PAUSED_FOR_IT, True, SourceStep.NOTHING, {"mode": "Paused"}),
     (BEGUN, RUNNING, False, SourceStep.CANCEL, {}),                             # a new handler
+    (BEGUN, STUCK, True, SourceStep.CUT, {}),
+    (BEGUN, STUCK, False, SourceStep.CUT, {}),
     (replace(BEGUN, abort_requested=True), RUNNING, True, SourceStep.CANCEL, {"abort_status": "Aborting"}),
     (replace(BEGUN, abort_requested=True, abort_status="Aborting"), RUNNING, True, SourceStep.NOTHING, {}),
     (replace(READY, abort_requested=True), HERE, False, SourceStep.NOTHING,

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,7 @@ async def test_labels_of_ability_are_written_as_a_whole(tmp_path: Path) -> None:
     assert f"{names.CPU_MODEL_LABEL_PREFIX}Westmere" not in found
     assert found[f"{names.CPU_FEATURE_LABEL_PREFIX}sse4.2"] == "true"
     assert found[f"{names.CPU_VENDOR_LABEL_PREFIX}Intel"] == "true"
+    assert found[f"{names.HOST_MODEL_LABEL_PREFIX}Nehalem"] == "true"
     assert found[f"{names.MACHINE_TYPE_LABEL_PREFIX}q35"] == "true"
     assert found[names.KVM_LABEL] == "true"
 
@@ -104,6 +106,33 @@ async def test_a_person_may_keep_the_labels_for_themselves(tmp_path: Path) -> No
     node = Node(tmp_path, **{names.SKIP_NODE_LABELLER_ANNOTATION: "true"})
     await node.heart.beat()
     assert f"{names.CPU_MODEL_LABEL_PREFIX}Gone" in node.meta.labels
+
+
+@pytest.mark.parametrize(("cluster_model", "expected"), [
+    ("", names.EMULATED_CPU_MODEL), ("host-model", names.EMULATED_CPU_MODEL), ("Westmere", "Westmere"),
+])
+async def test_under_emulation_the_nodes_own_model_is_what_the_launcher_takes(
+    tmp_path: Path, cluster_model: str, expected: str
+) -> None:
+    node = Node(tmp_path)
+    node.heart = Heartbeat(
+        node.kube, "n", is_ready=lambda: True, kvm=lambda: False, clock=node.clock,
+        cluster_model=lambda: cluster_model, cpuinfo=tmp_path / "cpuinfo")
+    await node.heart.beat()
+    assert _own_models(node.meta.labels) == [expected]
+
+
+def _own_models(found: Iterable[str]) -> list[str]:
+    return [label.partition("/")[2] for label in found if label.startswith(names.HOST_MODEL_LABEL_PREFIX)]
+
+
+@pytest.mark.parametrize(("cpuinfo", "expected"), [
+    (NEHALEM, "Nehalem"),
+    ("vendor_id\t: AuthenticAMD\nflags\t: nx lm pni cx16 svm\n", "Opteron_G2"),
+    ("vendor_id\t: Unknown\nflags\t: nx\n", "qemu64"),
+])
+def test_with_kvm_the_nodes_own_model_is_the_best_of_its_vendor(cpuinfo: str, expected: str) -> None:
+    assert _own_models(labels(cpuinfo, kvm=True)) == [expected]
 
 
 def test_emulation_knows_the_models_that_tcg_has() -> None:

@@ -62,9 +62,15 @@ class Stand:
         self.told: list[str] = []
         self.changes = 0
         self.nodes: dict[str, CharacterDevice] = {}
-        self.devices = PciDevices(
+        self.folder = folder / "kv"
+        self.folder.mkdir()
+        self.devices = self.started()
+
+    def started(self) -> PciDevices:
+        """The node's devices as a handler has them that was just started."""
+        return PciDevices(
             FakeKube((NETWORK_ATTACHMENT, definition({"vlan": 100}))),
-            Node(Path("/run/kv"), self.kubelet, self.kernel.sysfs, self.cards, lambda: self.living,
+            Node(self.folder, self.kubelet, self.kernel.sysfs, self.cards, lambda: self.living,
                  lambda made: self.nodes.update({device.path.name: device for device in made}), self._remove_others),
             permitted=lambda: self.permitted, changed=self._changed, tell=self.told.append)
 
@@ -72,7 +78,7 @@ class Stand:
         self.changes += 1
 
     def _remove_others(self, folder: Path, names: Collection[str]) -> None:
-        assert folder == Path("/run/kv/devices/vfio")
+        assert folder == self.folder / "devices/vfio"
         self.nodes = {name: device for name, device in self.nodes.items() if name in names}
 
     def configure(self, count: int = 2, **pool: object) -> None:
@@ -171,6 +177,43 @@ async def test_a_function_whose_pool_is_gone_is_reset_when_its_guest_ends(stand:
     stand.kernel.root.rename(stand.kernel.root.with_name("away"))
     await stand.devices.look()
     assert stand.told == [], "nothing is left to look for"
+
+
+async def test_a_function_whose_pool_is_gone_is_reset_by_the_next_handler_too(stand: Stand) -> None:
+    stand.configure()
+    await stand.devices.look()
+    stand.allocate(POD, FIRST)
+    await stand.devices.prepare(vmi(mac_address=MAC), stand.launcher())
+    stand.devices = stand.started()
+    await stand.devices.look()
+    assert stand.cards.of(0).mac == MAC, "it lives"
+    stand.living = frozenset()
+    await stand.devices.look()
+    assert stand.cards.of(0) == NEUTRAL
+
+
+async def test_a_handler_resets_no_function_that_it_did_not_set(stand: Stand) -> None:
+    """Another agent may have set it."""
+    stand.configure()
+    await stand.devices.look()
+    stand.cards.states["eth1", 0] = FunctionState(mac=MAC)
+    stand.devices = stand.started()
+    await stand.devices.look()
+    assert stand.cards.of(0).mac == MAC
+
+
+async def test_a_device_that_a_pod_has_under_another_name_is_not_given_again(stand: Stand) -> None:
+    """It was permitted as something else when the pod got it."""
+    stand.kernel.device("0000:07:00.0", "10de:1eb8", driver="vfio-pci")
+    (stand.kubelet / CHECKPOINT).write_bytes(checkpoint(entry(POD, "nvidia.com/old", "0000:07:00.0")))
+    stand.living = frozenset({POD})
+    stand.permitted = v1.PermittedHostDevices(pci_host_devices=(
+        v1.PciHostDevice(pci_vendor_selector="10de:1eb8", resource_name="nvidia.com/T4"),))
+    await stand.devices.look()
+    assert stand.listed() == {"nvidia.com/T4": (Device("0000:07:00.0", is_healthy=False),)}
+    stand.living = frozenset()
+    await stand.devices.look()
+    assert stand.listed() == {"nvidia.com/T4": (Device("0000:07:00.0"),)}
 
 
 async def test_functions_of_another_card_are_not_read_for_a_guest(stand: Stand) -> None:

@@ -26,9 +26,11 @@ def test_everything_that_a_person_can_say_arrives() -> None:
         v1.Interface(name="b", bridge=v1.InterfaceBridge()),
         v1.Interface(name="c", bridge=v1.InterfaceBridge(), state="absent"),
         v1.Interface(name="d", sriov=v1.InterfaceSRIOV()),
+        v1.Interface(name="e", bridge=v1.InterfaceBridge(), model="e1000e"),
         networks=(
             v1.Network(name="a", pod=v1.PodNetwork(vm_network_cidr="10.9.0.0/24", vm_ipv6_network_cidr="fd09::/120")),
             *(v1.Network(name=name, multus=v1.MultusNetwork(network_name=name)) for name in "bcd"),
+            v1.Network(name="e", multus=v1.MultusNetwork(network_name="shared/slow")),
         ),
         cpu=v1.CPU(sockets=2, cores=2, threads=1), multiqueue=True,
     ))
@@ -38,7 +40,8 @@ def test_everything_that_a_person_can_say_arrives() -> None:
             ports=(PortRange("tcp", 80, 80), PortRange("udp", 53, 53)), cidr="10.9.0.0/24", cidr6="fd09::/120",
             queues=4, dhcp=DhcpExtras("f", "t", ("10.0.0.1",), ((240, "x"),)),
         ),
-        GuestNic("b", Binding.BRIDGE, network="b", queues=4),
+        GuestNic("b", Binding.BRIDGE, network="b", definition="ns/b", queues=4),
+        GuestNic("e", Binding.BRIDGE, network="e", definition="shared/slow"),
     )
 
 

@@ -143,6 +143,29 @@ def test_the_first_obstacle_to_a_migration_is_named(spec: dict[str, Any], reason
     assert conditions.is_true((migratable.condition(found),), "LiveMigratable") == (not reason)
 
 
+def test_a_claim_that_is_exchanged_is_no_obstacle_and_is_copied() -> None:
+    source = v1.PersistentVolumeClaimInfo(claim_name="old", access_modes=("ReadWriteOnce",))
+    moved = v1.StorageMigratedVolumeInfo(
+        volume_name="d", source_pvc_info=source, destination_pvc_info=v1.PersistentVolumeClaimInfo(claim_name="new"))
+
+    def on(claim: str, *exchanged: v1.StorageMigratedVolumeInfo) -> v1.VirtualMachineInstance:
+        volume = v1.Volume(
+            name="d", persistent_volume_claim=v1.PersistentVolumeClaimVolumeSource(claim_name=claim))
+        disk = v1.Disk(name="d", disk=v1.DiskTarget(bus="virtio"))
+        found = vmi("Running", volumes=(volume,), domain=v1.DomainSpec(devices=v1.Devices(disks=(disk,))))
+        return replace(found, status=replace(
+            found.status, migrated_volumes=exchanged,
+            volume_status=(v1.VolumeStatus(name="d", persistent_volume_claim_info=source),)))
+
+    asked, cancelled, quiet = on("new", moved), on("old", moved), on("old")
+    assert migratable.condition(asked).status == "True"
+    assert [migratable.condition(each).reason for each in (cancelled, quiet)] == ["DisksNotLiveMigratable"] * 2
+    assert [migratable.method(each) for each in (asked, cancelled, quiet)] == [
+        "BlockMigration", "LiveMigration", "LiveMigration"]
+    # The copy that is under way is that of the status, whatever is asked for meanwhile.
+    assert [migratable.copied_volumes(each) for each in (asked, cancelled, quiet)] == [("d",), ("d",), ()]
+
+
 def test_disks_are_no_obstacle_to_a_move_with_its_storage() -> None:
     claim = v1.Volume(name="d", persistent_volume_claim=v1.PersistentVolumeClaimVolumeSource(claim_name="c"))
     assert migratable.storage_condition(vmi("Running", volumes=(claim,))).status == "True"
@@ -180,6 +203,10 @@ def test_what_goes_along_with_a_guest(volume: v1.Volume, disk: v1.Disk, copied: 
     (v1.Volume(name="d", container_disk=v1.ContainerDiskSource()), v1.Disk(name="d"), "BlockMigration"),
     (v1.Volume(name="d", cloud_init_no_cloud=v1.CloudInitNoCloudSource()), v1.Disk(name="d", cdrom=v1.CDRomTarget()),
      "LiveMigration"),
+    (v1.Volume(name="d", config_map=v1.ConfigMapVolumeSource()),
+     v1.Disk(name="d", disk=v1.DiskTarget(bus="virtio", readonly=True)), "LiveMigration"),
+    (v1.Volume(name="d", config_map=v1.ConfigMapVolumeSource()),
+     v1.Disk(name="d", disk=v1.DiskTarget(bus="virtio")), "BlockMigration"),
 ])
 def test_disks_of_the_node_have_to_be_copied(volume: v1.Volume, disk: v1.Disk, method: str) -> None:
     found = vmi(volumes=(volume,), domain=v1.DomainSpec(devices=v1.Devices(disks=(disk,))))

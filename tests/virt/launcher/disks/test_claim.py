@@ -1,6 +1,8 @@
 """disk.img of a claim: its size, its making, and what is not followed."""
 
+import fcntl
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,57 @@ def test_what_is_no_device_is_no_block_claim(tmp_path: Path) -> None:
         claim.block_size("data", tmp_path / "data")
     with pytest.raises(DiskError, match="No such file"):
         claim.block_size("data", tmp_path / "nothing")
+
+
+def test_a_copy_is_as_large_as_its_source_to_the_byte(tmp_path: Path) -> None:
+    size = 3 * MIB + 512
+    made = claim.prepare_copy("data", tmp_path, size)
+    assert (made.size, made.path.stat().st_blocks) == (size, 0)
+    again = claim.prepare_copy("data", tmp_path, size)
+    assert again.size == size
+    made.path.write_bytes(bytes(5 * MIB))
+    assert claim.prepare_copy("data", tmp_path, size).size == made.path.stat().st_size == size
+
+
+def test_a_smaller_destination_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / claim.FILE).write_bytes(b"small")
+    with pytest.raises(DiskError, match="destination volume is smaller than the source"):
+        claim.prepare_copy("data", tmp_path, MIB)
+    assert (tmp_path / claim.FILE).read_bytes() == b"small"
+
+
+def test_a_copy_whose_size_nobody_knows_is_not_begun(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="size of its source is not known"):
+        claim.prepare_copy("data", tmp_path, 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "_available", lambda _folder: 32 * MIB)
+    said = f"not enough space: {64 * MIB} bytes are wanted, the file system has {32 * MIB - (128 << 10)} left"
+    with pytest.raises(DiskError, match=said):
+        claim.prepare_copy("data", tmp_path, 64 * MIB)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / claim.FILE).write_bytes(bytes(30 * MIB))
+    assert claim.prepare_copy("data", tmp_path, 30 * MIB).size == 30 * MIB, "what the file has already counts"
+
+
+def test_a_file_that_a_guest_has_open_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / claim.FILE
+    path.write_bytes(bytes(2 * MIB))
+    with path.open("r+b") as opened:
+        lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 201, 1, 0)       # as QEMU's
+        fcntl.fcntl(opened, fcntl.F_OFD_SETLK, lock)
+        with pytest.raises(DiskError, match="is in use by another guest"):
+            claim.prepare_copy("data", tmp_path, MIB)
+    assert path.stat().st_size == 2 * MIB
+
+
+@pytest.mark.parametrize(("size", "said"), [(8, ""), (9, "smaller than the source"), (7, "as large as that")])
+def test_a_device_has_to_be_as_large_as_its_source(monkeypatch: pytest.MonkeyPatch, size: int, said: str) -> None:
+    monkeypatch.setattr(claim, "block_size", lambda _volume, _device: 8)
+    if not said:
+        assert claim.check_copy("data", Path("/dev/data"), size) == 8
+        return
+    with pytest.raises(DiskError, match=said):
+        claim.check_copy("data", Path("/dev/data"), size)

@@ -13,7 +13,8 @@ from tests.fakes.hypervisor import FakeHypervisor
 from tests.virt.launcher.test_manager import NAME, SYNC, VMI, disks, hypervisor, manager, private, refused, status_of
 from tests.waits import HANG_S, until
 from virt.api import codec, names, v1
-from virt.launcher.libvirt_conn import JobProgress
+from virt.launcher import guestclock
+from virt.launcher.libvirt_conn import JobProgress, NoAgent
 from virt.launcher.manager import Manager
 from virt.launcher.migration import outgoing
 from virt.launcher.migration.policy import Step, Verdict
@@ -56,13 +57,31 @@ async def test_a_target_waits_for_its_guest_and_has_it(
         "<target type='virtio' name='org.qemu.guest_agent.0' state='connected'/></domain>")
     hypervisor.become(NAME, DomainState.PAUSED, "Migration")
     await asyncio.sleep(0.02)
-    assert manager.guest is None
+    assert (manager.guest, manager.is_expecting) == (None, True)
     hypervisor.become(NAME, DomainState.RUNNING)
     await until(lambda: manager.guest is not None and manager.status.state == DomainState.RUNNING)
+    assert not manager.is_expecting
     status = manager.status
     assert (status.domain_name, status.machine, status.accelerator) == (NAME, "pc-q35-10.0", "kvm")
     assert [(disk.volume, disk.size) for disk in status.disks] == [("root", 1 << 20)]
     assert status.agent_connected
+
+
+async def test_the_clock_of_a_guest_that_came_is_set_when_its_agent_answers(
+    manager: Manager, hypervisor: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guestclock, "EVERY_S", 0.01)
+    await manager.serve(PREPARE, ())
+    hypervisor.xml[NAME] = "<domain type='kvm'><type machine='q35'>hvm</type></domain>"
+    hypervisor.become(NAME, DomainState.RUNNING)
+    await until(lambda: manager.guest is not None and manager.status.state == DomainState.RUNNING)
+    await asyncio.sleep(0.03)
+    assert "set_guest_time" not in hypervisor.calls
+    hypervisor.refusals["set_guest_time"] = [NoAgent("it is not ready yet")]
+    hypervisor.connect_agent(NAME, {})
+    await until(lambda: hypervisor.calls.count("set_guest_time") == 2)
+    await asyncio.sleep(0.03)
+    assert hypervisor.calls.count("set_guest_time") == 2
 
 
 async def test_a_target_opens_its_ports(manager: Manager, sockets: Path) -> None:

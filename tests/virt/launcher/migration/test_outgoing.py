@@ -130,6 +130,37 @@ async def test_one_that_does_not_converge_is_given_up(
     assert "abort" in hypervisor.calls
 
 
+async def _unheard(_domain: str) -> None:
+    """An abort that libvirt takes to heart once its peer has answered, which is out of reach."""
+
+
+@pytest.mark.parametrize(("state", "mode", "expected"), [
+    (DomainState.RUNNING, "PreCopy", True), (DomainState.PAUSED, "PreCopy", False),
+    (DomainState.RUNNING, "PostCopy", False),
+])
+async def test_one_that_is_given_up_in_vain_is_told_of_where_the_guest_runs_here(
+    begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport], monkeypatch: pytest.MonkeyPatch,
+    state: DomainState, mode: str, expected: bool,
+) -> None:
+    monkeypatch.setattr(outgoing, "STUCK_S", 0.02)
+    monkeypatch.setattr(hypervisor, "abort_migration", _unheard)
+    made = await begin(Migrate(uid="m1", limits=MigrationLimits(may_post_copy=True)))
+    if mode == "PostCopy":
+        _late(monkeypatch, Step.POST_COPY)
+        hypervisor.job = JobProgress(100, 100)
+        await until(lambda: made.report.mode == mode)
+    hypervisor.become(NAME, state, "Migration" if state is DomainState.PAUSED else "")
+    await asyncio.sleep(0.05)
+    assert not made.report.is_stuck
+    await made.cancel("no")
+    await asyncio.sleep(0.1)
+    assert (made.report.is_stuck, made.report.phase) == (expected, MigrationPhase.RUNNING)
+    assert [report.is_stuck for report in told].count(True) == int(expected)
+    hypervisor.depart("Connection reset by peer")
+    await made.wait()
+    assert (told[-1].phase, told[-1].reason) == (MigrationPhase.ABORTED, "no")
+
+
 def _late(monkeypatch: pytest.MonkeyPatch, step: Step) -> None:
     """What is decided as long as the guest is in pre-copy."""
     monkeypatch.setattr(outgoing, "verdict", lambda _limits, _progress, course, _at_s: Verdict(

@@ -25,11 +25,12 @@ def not_permitted(spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) ->
 
 
 def resources(spec: v1.VirtualMachineInstanceSpec, functions: Mapping[str, str]) -> Mapping[str, int]:
-    """How many devices of which resource the pod needs. ``functions``: resource by name of the spec's network."""
+    """How many devices of which resource the pod needs. ``functions``: resource by name of the spec's
+    secondary network."""
     devices = spec.domain.devices
     return Counter((
         *(gpu.device_name for gpu in devices.gpus),
         *(device.device_name for device in devices.host_devices),
         *(functions[interface.name] for interface in devices.interfaces
-          if interface.sriov is not None and functions.get(interface.name)),
+          if functions.get(interface.name)),
     ))

@@ -87,7 +87,7 @@ def compute(
     spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig, *, limited: Collection[str] = (),
     functions: Mapping[str, str] | None = None,
 ) -> core.ResourceRequirements:
-    """Requests and limits of the container that runs QEMU. ``functions``: the resources of SR-IOV networks by name.
+    """Requests and limits of the container that runs QEMU. ``functions``: the resources of secondary networks by name.
 
     ``limited``: "cpu" and "memory" where a quota of the namespace counts limits, so that no pod may be without: then
     all vCPUs, and twice the memory that is requested.

@@ -35,8 +35,8 @@ class Context:
     """What a pod is made from beside its VMI.
 
     ``claims``: the VMI's PVCs by name; ``node_labels``: the keys of all labels that nodes carry; ``limited``: "cpu" and
-    "memory" where a quota of the namespace counts limits; ``functions``: the resources of the VMI's SR-IOV networks, by
-    the network's name.
+    "memory" where a quota of the namespace counts limits; ``functions``: the resources of the VMI's secondary networks,
+    by the network's name.
     """
 
     config: ClusterConfig
@@ -152,6 +152,8 @@ def _environment(vmi: v1.VirtualMachineInstance) -> tuple[core.EnvVar, ...]:
         "XDG_CONFIG_HOME": names.PRIVATE_DIR,
         "XDG_RUNTIME_DIR": "/var/run",
     }
+    if names.FAIL_FAST_ANNOTATION in vmi.metadata.annotations:
+        plain[names.FAIL_FAST_VARIABLE] = "1"
     from_pod = {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"}
     return (
         *(core.EnvVar(name=name, value=value) for name, value in plain.items()),

@@ -96,21 +96,22 @@ def test_the_whole_pod(name: str, pod: core.Pod) -> None:
     assert document == yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
-def test_multus_is_told_of_networks_with_functions() -> None:
+def test_multus_is_told_of_secondary_networks() -> None:
     devices = v1.Devices(interfaces=(
         v1.Interface(name="net1", sriov=v1.InterfaceSRIOV(), mac_address="de:ad:00:00:be:ef"),
-        v1.Interface(name="net2", sriov=v1.InterfaceSRIOV())))
+        v1.Interface(name="net2", bridge=v1.InterfaceBridge())))
     networks = tuple(
         v1.Network(name=name, multus=v1.MultusNetwork(network_name=called))
         for name, called in (("net1", "fast"), ("net2", "shared/slow")))
     spec = replace(PLAIN.spec, domain=replace(PLAIN.spec.domain, devices=devices), networks=networks)
     pod = launcher_pod(replace(PLAIN, spec=spec), Context(
-        ClusterConfig(), IMAGE, functions={"net1": "intel.com/a", "net2": "intel.com/a"}))
+        ClusterConfig(), IMAGE, functions={"net1": "intel.com/a", "net2": "bridge.network/slow"}))
     assert json.loads(pod.metadata.annotations["k8s.v1.cni.cncf.io/networks"]) == [
         {"name": "fast", "namespace": "default", "interface": "pod6c270ef2f25", "mac": "de:ad:00:00:be:ef"},
         {"name": "slow", "namespace": "shared", "interface": "pod2daa9a9645f"},
     ]
-    assert pod.spec.containers[0].resources.limits["intel.com/a"] == "2"
+    limits = pod.spec.containers[0].resources.limits
+    assert (limits["intel.com/a"], limits["bridge.network/slow"]) == ("1", "1")
 
 
 @pytest.mark.parametrize("vmi", [PLAIN, FULL])

@@ -1,0 +1,54 @@
+"""Which virtual functions were set for a guest and are not seen reset yet, in a file that outlives the handler.
+
+A pool may be taken out of the configuration while a guest has a function of it, and the handler be started anew before
+the guest ends. Nothing else tells then that the function is ours to reset: other agents set functions too.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import msgspec
+
+from virt.base import log
+
+FILE = "functions-lent"
+_logger = log.get("virt.handler.pci")
+
+
+class Lent:
+    """``folder`` is the handler's on the node. A node that starts anew has lost it, like what is set on its cards."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / FILE
+        self.addresses = self._read()
+
+    def add(self, address: str) -> None:
+        self._become(self.addresses | {address})
+
+    def discard(self, address: str) -> None:
+        self._become(self.addresses - {address})
+
+    def keep(self, addresses: Collection[str]) -> None:
+        """Forget all but these."""
+        self._become(self.addresses & frozenset(addresses))
+
+    def _become(self, addresses: frozenset[str]) -> None:
+        if addresses == self.addresses:
+            return
+        self.addresses = addresses
+        part = self._file.with_name(f".{FILE}.new")
+        try:
+            part.write_bytes(msgspec.json.encode(sorted(addresses)))
+            part.replace(self._file)
+        except OSError as error:
+            # No guest waits for this: it is known here as long as this handler lives.
+            _logger.warning("functions that guests have are not written down", error=str(error))
+
+    def _read(self) -> frozenset[str]:
+        try:
+            return frozenset(msgspec.json.decode(self._file.read_bytes(), type=list[str]))
+        except FileNotFoundError:
+            return frozenset()
+        except (OSError, msgspec.MsgspecError) as error:
+            _logger.warning("what guests had of functions is not known", error=str(error))
+            return frozenset()
