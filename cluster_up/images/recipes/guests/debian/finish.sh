@@ -17,6 +17,7 @@ chroot "$root" passwd --quiet --delete root     # on the serial console; SSH tak
 # What each guest must make for itself.
 rm -f "$root"/etc/ssh/ssh_host_*_key*
 : > "$root/etc/machine-id"
+rm -f "$root/var/lib/dbus/machine-id"           # a link to the other, made at boot
 touch "$root/etc/.updated" "$root/var/.updated"      # nothing to bring up to date at the first boot
 chroot "$root" update-initramfs -u -k all
 cp "$root"/boot/vmlinuz-* "$out/vmlinuz"
