@@ -44,7 +44,8 @@ def vm(
     return v1.VirtualMachine(
         metadata=core.ObjectMeta(name="vm"),
         spec=v1.VirtualMachineSpec(
-            template=v1.VirtualMachineInstanceTemplateSpec(spec=spec(**claims)), update_volumes_strategy=strategy),
+            template=v1.VirtualMachineInstanceTemplateSpec(spec=spec(None, **claims)),
+            update_volumes_strategy=strategy),
         status=v1.VirtualMachineStatus(volume_update_state=state_of(remembered)),
     )
 
