@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import urllib3
+from pycdlib import PyCdlib
 
 from functests.libs.cluster import Cluster
 
@@ -43,15 +44,17 @@ class Pipe:
 Entry = bytes | Link | Folder | Pipe
 
 
-def push(cluster: Cluster, entries: Mapping[str, Entry]) -> str:
-    """The reference of an image with these ``entries`` (path without leading "/" -> what is there)."""
+def push(cluster: Cluster, entries: Mapping[str, Entry], *, tag: str = "") -> str:
+    """The reference of an image with these ``entries`` (path without leading "/" -> what is there). ``tag``: moved to
+    this image, whatever it was before."""
     layer = _layer(entries)
     digest = hashlib.sha256(layer).hexdigest()
     host = cluster.image("tiny").partition("/")[0]
-    name = f"functest-disk:{digest[:16]}"
-    repository, _, tag = name.partition(":")
+    is_moved = bool(tag)
+    repository, tag = "functest-disk", tag or digest[:16]
+    name = f"{repository}:{tag}"
     url = f"http://{host}/v2/{repository}"
-    if urllib3.request("HEAD", f"{url}/manifests/{tag}", headers={"Accept": _MANIFEST}, timeout=10).status == 200:
+    if not is_moved and urllib3.request("HEAD", f"{url}/manifests/{tag}", headers={"Accept": _MANIFEST}, timeout=10).status == 200:
         return f"{host}/{name}"
     config = json.dumps({
         "architecture": "amd64", "os": "linux", "config": {},
@@ -66,6 +69,17 @@ def push(cluster: Cluster, entries: Mapping[str, Entry]) -> str:
                           headers={"Content-Type": _MANIFEST}, timeout=30)  # fmt: skip
     assert put.status == 201, put.data
     return f"{host}/{name}"
+
+
+def iso(name: str, content: bytes) -> bytes:
+    """An ISO 9660 file system with one file."""
+    image = PyCdlib()
+    image.new(vol_ident="functest", rock_ridge="1.09")
+    image.add_fp(io.BytesIO(content), len(content), "/FILE.;1", rr_name=name)
+    written = io.BytesIO()
+    image.write_fp(written)
+    image.close()
+    return written.getvalue()
 
 
 def content(cluster: Cluster, image: str, path: str) -> bytes:

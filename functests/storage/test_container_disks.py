@@ -1,11 +1,9 @@
 """Container disks: which files of an image reach the guest, and which are refused."""
 
 import hashlib
-import io
 import secrets
 
 import pytest
-from pycdlib import PyCdlib
 
 from functests.libs import build, images, patience, qcow2
 from functests.libs.build import Manifest
@@ -14,16 +12,6 @@ from functests.libs.images import Entry, Folder, Link, Pipe
 from functests.libs.kube import Object, Space, condition, phases
 
 MIB = 1 << 20
-
-
-def _iso(name: str, content: bytes) -> bytes:
-    image = PyCdlib()
-    image.new(vol_ident="functest", rock_ridge="1.09")
-    image.add_fp(io.BytesIO(content), len(content), "/FILE.;1", rr_name=name)
-    written = io.BytesIO()
-    image.write_fp(written)
-    image.close()
-    return written.getvalue()
 
 
 def _sha(data: bytes) -> str:
@@ -46,7 +34,7 @@ def test_images_reach_the_guest_byte_for_byte(space: Space, cluster: Cluster) ->
     sources: dict[str, tuple[dict[str, Entry], Manifest, Manifest]] = {
         "packed": ({"disk/disk.qcow2": qcow2.compressed(packed)}, {}, {}),
         "plain": ({"custom-disk/downloaded": plain}, {"path": "/custom-disk/downloaded"}, {}),
-        "iso": ({"disk/some.iso": _iso("content", file)}, {}, {"cdrom": {"bus": "sata"}}),
+        "iso": ({"disk/some.iso": images.iso("content", file)}, {}, {"cdrom": {"bus": "sata"}}),
     }
     manifest = build.kernel_boot_vmi(cluster, "vm")
     for name, (entries, source, disk) in sources.items():

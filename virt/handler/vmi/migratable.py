@@ -29,7 +29,7 @@ def storage_condition(vmi: v1.VirtualMachineInstance) -> v1.Condition:
 def method(vmi: v1.VirtualMachineInstance) -> str:
     """BlockMigration where a disk has to be copied along, else LiveMigration."""
     is_copied = is_asked(vmi) or any(
-        _is_of_the_pod(volume) and not _is_readonly_cdrom(vmi, volume.name) for volume in vmi.spec.volumes)
+        _is_of_the_pod(volume) and not _is_asked_read_only(vmi, volume.name) for volume in vmi.spec.volumes)
     return "BlockMigration" if is_copied else "LiveMigration"
 
 
@@ -119,6 +119,10 @@ def _claim(volume: v1.Volume) -> str:
     return volume.data_volume.name if volume.data_volume is not None else ""
 
 
-def _is_readonly_cdrom(vmi: v1.VirtualMachineInstance, name: str) -> bool:
+def _is_asked_read_only(vmi: v1.VirtualMachineInstance, name: str) -> bool:
     disk = next((disk for disk in vmi.spec.domain.devices.disks if disk.name == name), None)
-    return disk is not None and disk.cdrom is not None and disk.cdrom.readonly is not False
+    if disk is None:
+        return False
+    if disk.cdrom is not None:
+        return disk.cdrom.readonly is not False
+    return disk.disk is not None and bool(disk.disk.readonly)

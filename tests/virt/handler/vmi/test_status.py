@@ -203,6 +203,8 @@ def test_what_goes_along_with_a_guest(volume: v1.Volume, disk: v1.Disk, copied: 
     (v1.Volume(name="d", container_disk=v1.ContainerDiskSource()), v1.Disk(name="d"), "BlockMigration"),
     (v1.Volume(name="d", cloud_init_no_cloud=v1.CloudInitNoCloudSource()), v1.Disk(name="d", cdrom=v1.CDRomTarget()),
      "LiveMigration"),
+    (v1.Volume(name="d", config_map=v1.ConfigMapVolumeSource()), v1.Disk(name="d", disk=v1.DiskTarget(readonly=True)),
+     "LiveMigration"),
 ])
 def test_disks_of_the_node_have_to_be_copied(volume: v1.Volume, disk: v1.Disk, method: str) -> None:
     found = vmi(volumes=(volume,), domain=v1.DomainSpec(devices=v1.Devices(disks=(disk,))))
