@@ -54,7 +54,7 @@ def push(cluster: Cluster, entries: Mapping[str, Entry], *, tag: str = "") -> st
     repository, tag = "functest-disk", tag or digest[:16]
     name = f"{repository}:{tag}"
     url = f"http://{host}/v2/{repository}"
-    if not is_moved and urllib3.request("HEAD", f"{url}/manifests/{tag}", headers={"Accept": _MANIFEST}, timeout=10).status == 200:
+    if not is_moved and _exists(f"{url}/manifests/{tag}", {"Accept": _MANIFEST}):
         return f"{host}/{name}"
     config = json.dumps({
         "architecture": "amd64", "os": "linux", "config": {},
@@ -120,9 +120,13 @@ def _layer(entries: Mapping[str, Entry]) -> bytes:
     return written.getvalue()
 
 
+def _exists(url: str, headers: Mapping[str, str] | None = None) -> bool:
+    return urllib3.request("HEAD", url, headers=headers, timeout=10).status == 200
+
+
 def _blob(url: str, data: bytes, media_type: str) -> dict[str, Any]:
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    if urllib3.request("HEAD", f"{url}/blobs/{digest}", timeout=10).status != 200:
+    if not _exists(f"{url}/blobs/{digest}"):
         begun = urllib3.request("POST", f"{url}/blobs/uploads/", timeout=10)
         assert begun.status == 202, begun.data
         place = urljoin(f"{url}/", begun.headers["Location"])
