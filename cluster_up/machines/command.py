@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster_up.machines import stick
 from cluster_up.machines.model import MOST_MACHINES, Machine
 
 # TCG has all of it, and an old model hides what the emulation would do slowly.
@@ -19,8 +20,8 @@ _EMULATED_ARGUMENTS = "mitigations=off nokaslr tsc=reliable no_timer_check"
 
 @dataclass(frozen=True)
 class Files:
-    """``folder`` has vmlinux, initrd and the machine's own disk.img; sockets are made in it. ``wire``: folder of the
-    sockets by which the machines of a cluster reach each other."""
+    """``folder`` has vmlinux, initrd and the machine's own disk.img and stick.img; sockets are made in it. ``wire``:
+    folder of the sockets by which the machines of a cluster reach each other."""
 
     folder: Path
     wire: Path
@@ -36,6 +37,10 @@ class Files:
     @property
     def disk(self) -> Path:
         return self.folder / "disk.img"
+
+    @property
+    def stick(self) -> Path:
+        return self.folder / "stick.img"
 
     @property
     def monitor(self) -> Path:
@@ -83,7 +88,17 @@ def argv(machine: Machine, files: Files, *, kvm: bool) -> list[str]:
     for number, device in enumerate(_SPARE, machine.cards + 1):
         port = f"port{number}"
         words += ["-device", f"pcie-root-port,id={port},chassis={number}", "-device", f"{device},bus={port}"]
-    return words
+    return [*words, *_usb(machine, files, number=machine.cards + len(_SPARE) + 1)]
+
+
+def _usb(machine: Machine, files: Files, *, number: int) -> list[str]:
+    """A controller, and a stick that is to be given to a guest."""
+    port, serial = f"port{number}", stick.serial(machine.name)
+    return [
+        "-device", f"pcie-root-port,id={port},chassis={number}", "-device", f"qemu-xhci,id=usb,bus={port}",
+        "-drive", f"file={files.stick},format=raw,if=none,id=stick,readonly=on",
+        "-device", f"usb-storage,bus=usb.0,drive=stick,serial={serial}",
+    ]
 
 
 def _wires(machine: Machine, folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from cluster_up.errors import StepFailed
 from cluster_up.images import debian
 from cluster_up.images.recipe import RECIPES
 from cluster_up.kube import seconds_of
-from cluster_up.machines import command, disk
+from cluster_up.machines import command, disk, stick
 from cluster_up.machines.command import Files
 from cluster_up.machines.model import ROLE, Machine
 from cluster_up.machines.script import framed, read
@@ -68,6 +68,7 @@ class Containers:
         wire.mkdir(exist_ok=True)
         for name in ("vmlinux", "initrd", "disk.img"):
             host.run(["cp", "--sparse=always", made / name, place / name], deadline_s=300)
+        (place / "stick.img").write_bytes(stick.content(machine.name))
         for name in ("start.sh", "on-machine"):
             shutil.copy(_RECIPE / name, place)
             (place / name).chmod(0o755)

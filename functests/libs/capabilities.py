@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from functests.libs.cluster import Cluster
+from functests.libs.nodes import Node, Nodes
 from functests.libs.rest import Rest
 
 FILE = Path(__file__).parents[2] / "artifacts" / "capabilities.json"
@@ -70,6 +71,7 @@ def measured(cluster: Cluster, admin: Rest) -> dict[str, Capability]:
         **of_api(groups, [item["metadata"] for item in classes], dict(cluster.capabilities)),
         "sriov": _agreed("sriov", cluster.capabilities, lambda: _offering(nodes, _FUNCTIONS)),
         "two-sriov": two_sriov(nodes),
+        "mdev": of_machines([Nodes(cluster)[name] for name in cluster.machines]),
         "kvm": _agreed("kvm", cluster.capabilities, lambda: _offering(nodes, "devices.kubevirt.io/kvm")),
     }
 
@@ -111,6 +113,16 @@ def two_sriov(nodes: list[Mapping[str, Any]]) -> Capability:
     """Whether a guest with a virtual function can move."""
     count = sum(_offering([node], _FUNCTIONS) for node in nodes)
     return Capability(count > 1, f"nodes that offer {_FUNCTIONS}: {count}")
+
+
+def of_machines(machines: list[Node]) -> Capability:
+    """Whether workers that are virtual machines have the kernel's sample driver of mediated devices."""
+    if not machines:
+        return Capability(False, "no worker is a virtual machine")
+    look = "test -d /sys/class/mdev_bus/mtty || modprobe --dry-run --quiet mtty"
+    lacking = [node.name for node in machines if node.try_run(look)[0] != 0]
+    said = f"its kernel has no module mtty: {', '.join(lacking)}" if lacking else "module mtty is there"
+    return Capability(not lacking, said)
 
 
 def of_api(groups: set[str], classes: list[Mapping[str, Any]], told: Mapping[str, bool]) -> dict[str, Capability]:

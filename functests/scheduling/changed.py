@@ -30,6 +30,8 @@ AREAS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("virt/launcher/", _GUEST),
     ("virt/handler/migration/", ("migration",)),
     ("virt/handler/pci/", ("hostdevices",)),
+    ("virt/handler/usb/", ("hostdevices",)),
+    ("virt/handler/mdev/", ("hostdevices",)),
     ("virt/handler/", _GUEST),
     ("virt/controller/migration/", ("migration",)),
     ("virt/controller/evacuation/", ("migration",)),

@@ -58,6 +58,15 @@ async def test_what_is_no_domain_is_refused_and_leaves_nothing(hypervisor: Hyper
     assert await hypervisor.state(name) == (DomainState.NONE, "")
 
 
+async def test_where_devices_would_be_is_told_and_nothing_stays(hypervisor: Hypervisor, name: str, xml: str) -> None:
+    placed = await hypervisor.placed(xml)
+    assert f"<name>{name}</name>" in placed
+    assert await hypervisor.state(name) == (DomainState.NONE, "")
+    assert await hypervisor.create(placed) == name
+    with pytest.raises(InvalidDomain):
+        await hypervisor.placed("<domain type='test'></domain>")
+
+
 async def test_pause_and_resume_are_seen_in_the_state(hypervisor: Hypervisor, name: str, xml: str) -> None:
     await hypervisor.create(xml)
     await hypervisor.suspend(name)

@@ -42,6 +42,7 @@ class FakeHypervisor:
         self.migrations: list[MigrationRequest] = []
         self.job: JobProgress | None = None
         self.max_downtime_ms = 0
+        self.places: list[tuple[str, str]] = []
         self.refusals: dict[str, list[Exception]] = {}      # by call: raised one after the other
         self._departure: asyncio.Future[None] | None = None
         self._listeners: list[Callable[[Notice], None]] = []
@@ -69,6 +70,15 @@ class FakeHypervisor:
         self.xml[name[1]] = xml
         self.become(name[1], DomainState.PAUSED if paused else DomainState.RUNNING, "User" if paused else "")
         return name[1]
+
+    async def placed(self, xml: str) -> str:
+        """As it is, with the addresses in :attr:`places`: pairs of what is replaced."""
+        self.calls.append("placed")
+        if self.refusal is not None or "<name>" not in xml:
+            raise self.refusal or InvalidDomain("no name")
+        for old, new in self.places:
+            xml = xml.replace(old, new)
+        return xml
 
     async def state(self, domain: str) -> tuple[DomainState, str]:
         if self.silence is not None:

@@ -98,6 +98,8 @@ CONTAINER_DISK_RESOURCE: Final = "devices.kubevirt.io/container-disk"
 FAIL_FAST_VARIABLE: Final = "VIRT_LAUNCHER_FAIL_FAST"             # a launcher with it ends at once
 COMPUTE_CONTAINER: Final = "compute"
 PCI_VARIABLE: Final = "PCI_RESOURCE"      # with device_variable: what device plugins tell of permittedHostDevices
+MDEV_VARIABLE: Final = "MDEV_PCI_RESOURCE"
+USB_VARIABLE: Final = "USB_RESOURCE"
 NETWORK_VARIABLE: Final = "PCIDEVICE"     # the same, of the SR-IOV network device plugin
 
 # --- folders and sockets: node and handler ---

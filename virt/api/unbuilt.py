@@ -57,9 +57,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T3", "downward metrics", "domain.devices.downwardMetrics volumes[].downwardMetrics"),
         ("T3", "sound and video devices", "domain.devices.sound domain.devices.video"),
         ("T3", "LUN pass-through", "domain.devices.disks[].lun"),
-        ("T3", "device addresses and tags",
-         "domain.devices.disks[].tag domain.devices.interfaces[].tag "
-         "domain.devices.interfaces[].acpiIndex domain.devices.hostDevices[].tag domain.devices.gpus[].tag"),
+        ("T3", "ACPI index of interfaces", "domain.devices.interfaces[].acpiIndex"),
         ("T3", "disk block sizes", "domain.devices.disks[].blockSize"),
         ("T3", "network binding plugins",
          "domain.devices.interfaces[].passtBinding domain.devices.interfaces[].binding"),
@@ -110,8 +108,7 @@ KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
          " ".join(f"configuration.architectureConfiguration.{name}.ovmfPath" for name in ("amd64", "arm64", "s390x"))),
         ("T3", "TLS settings", "configuration.tlsConfiguration"),
         ("T3", "obsolete CPU models", "configuration.obsoleteCPUModels"),
-        ("T3", "mediated and USB devices", "configuration.permittedHostDevices.mediatedDevices[] "
-         "configuration.permittedHostDevices.usb[] configuration.mediatedDevicesConfiguration"),
+        ("T3", "mediated devices that the stack makes", "configuration.mediatedDevicesConfiguration"),
         ("T3", "instance types", "configuration.instancetype configuration.commonInstancetypesDeployment"),
         ("T3", "confidential guests", "configuration.confidentialCompute"),
         ("T3", "state of TPM and UEFI", "configuration.vmStateStorageClass"),

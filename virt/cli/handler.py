@@ -20,8 +20,10 @@ from virt.base import log, service
 from virt.base.clock import RealClock
 from virt.base.errors import SettingMissingError
 from virt.handler.devices import files, resources
+from virt.handler.devices.permitted import PermittedDevices
 from virt.handler.launchers.bootfiles import BootFiles
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
+from virt.handler.mdev.offers import MediatedDevices
 from virt.handler.migration.metrics import ProgressCollector
 from virt.handler.migration.ports import SourcePorts, TargetPorts
 from virt.handler.migration.source import Source
@@ -35,6 +37,7 @@ from virt.handler.pci import pools
 from virt.handler.pci import service as pci
 from virt.handler.pci.sysfs import Sysfs
 from virt.handler.tunnel.server import Tunnel
+from virt.handler.usb.offers import UsbDevices
 from virt.handler.vmi.controller import Moves, Node, VmiReconciler
 from virt.kube import http, lightkube_client
 from virt.kube.client import Client, Selector
@@ -137,6 +140,9 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     devices = pci.PciDevices(
         client, pci.Node(chosen.node_dir, chosen.kubelet_dir, Sysfs(), pci.NodeCards()),
         permitted=lambda: configuration.current.permitted_host_devices, changed=lambda: plugins.reconsider(), tell=tell)
+    more = PermittedDevices(
+        (UsbDevices(chosen.node_dir), MediatedDevices(chosen.node_dir)), chosen.kubelet_dir,
+        permitted=lambda: configuration.current.permitted_host_devices, changed=lambda: plugins.reconsider(), tell=tell)
     sriov = sriov_pools(client, chosen.namespace, devices.configure)
     secondary = SecondaryNetworks(client, NodeBridges())
     networks = PodNetworks(chosen.node_dir / "networks", secondary)
@@ -160,12 +166,14 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
 
     files.copy_capabilities(Path(names.HANDLER_CAPABILITIES_DIR), chosen.node_dir / "launcher" / "capabilities")
     plugins = DevicePlugins(
-        chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm, lambda: devices.offered,
+        chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm,
+        lambda: (*devices.offered, *more.offered),
         userfaultfd=resources.misc_minor(Path("/proc/misc").read_text(encoding="ascii"), "userfaultfd"))
 
     def reconfigured() -> None:
         plugins.reconsider()
         devices.reconsider()
+        more.reconsider()
 
     configuration.on_change = reconfigured
     heartbeat = Heartbeat(
@@ -195,6 +203,7 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "vmi": once_known(work, vmis, incoming),
         "devices": once_known(plugins.run, crs),                # which say whether KVM is to be offered
         "pci devices": once_known(devices.run, crs, sriov),
+        "permitted devices": once_known(more.run, crs),
         "sriov configuration": sriov.run,
         "bridges": secondary.run,
         "heartbeat": heartbeat.run,

@@ -26,20 +26,24 @@ _ARGV = (sys.executable, "-m", "virt.launcher.drafting")
 
 
 class Order(msgspec.Struct, frozen=True):
-    """``files``: what disk containers gave, by volume and role. ``devices``: what device plugins gave, by variable."""
+    """``files``: what disk containers gave, by volume and role. ``devices``: what device plugins gave, by variable.
+    ``placed``: the domain as libvirt defined it from an earlier draft."""
 
     sync: SyncVmi
     files: Mapping[str, Mapping[str, HeldFile]] = {}
     devices: Mapping[str, str] = {}
+    placed: str = ""
 
 
 class Draft(msgspec.Struct, frozen=True, tag=True):
     """``disks``: device names and sizes by volume, in the order of the spec. ``functions``: libvirt's description of
-    each virtual function, by the interface's name."""
+    each virtual function, by the interface's name. ``tells_places``: the guest is told where libvirt places its
+    devices, so the draft is to be made again with that."""
 
     xml: str
     disks: tuple[DiskTarget, ...] = ()
     functions: Mapping[str, str] = {}
+    tells_places: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, tag=True):
@@ -50,8 +54,11 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
 
 
 class Drafts(Protocol):
-    async def draft(self, sync: SyncVmi, outline: Outline) -> Draft:
-        """Make the VMI's disks ready and its domain. Raises RequestFailed, DiskError or RunError."""
+    async def draft(self, sync: SyncVmi, outline: Outline, *, placed: str = "") -> Draft:
+        """Make the VMI's disks ready and its domain, which is ``placed`` where libvirt has defined it already.
+
+        Raises RequestFailed, DiskError or RunError.
+        """
         ...
 
 
@@ -66,11 +73,11 @@ class DraftingProcess:
         """Start the process for the first draft. Raises RunError."""
         self._spare = await _begin()
 
-    async def draft(self, sync: SyncVmi, outline: Outline) -> Draft:
+    async def draft(self, sync: SyncVmi, outline: Outline, *, placed: str = "") -> Draft:
         volumes = outline.container_volumes
         files = await asyncio.gather(*(self._containers.files(volume) for volume in volumes))
         devices = {name: value for name, value in os.environ.items() if name.startswith(DEVICE_VARIABLES)}
-        order = Order(sync, dict(zip(volumes, files, strict=True)), devices)
+        order = Order(sync, dict(zip(volumes, files, strict=True)), devices, placed)
         begun, self._spare = self._spare or await _begin(), None
         result = await begun.finish(codec.encode(order), deadline_s=_DEADLINE_S)
         sys.stderr.write(result.stderr)

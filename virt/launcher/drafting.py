@@ -5,6 +5,7 @@ Level-triggered like all of the start: what is there of disks is kept, so a fail
 
 import asyncio
 import sys
+from dataclasses import replace
 
 import msgspec
 
@@ -12,7 +13,7 @@ from virt.api import codec
 from virt.api.v1 import VirtualMachineInstance
 from virt.base.exec import RunError
 from virt.launcher import design, domain
-from virt.launcher.design import DesignError, Prepared
+from virt.launcher.design import DesignError, Prepared, tags
 from virt.launcher.disks.errors import DiskError
 from virt.launcher.disks.prepare import Disks
 from virt.launcher.domain import DomainXmlError
@@ -29,8 +30,15 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
             disks=sources, kernel=boot.kernel, initrd=boot.initrd, interfaces=order.sync.interfaces,
             functions=order.sync.functions, devices=order.devices)
         designed = design.domain_for(vmi, order.sync.facts, prepared)
+        functions = design.by_interface(designed)
+        if order.placed:
+            placed = domain.from_xml(order.placed)
+            tagged = tags.devices(vmi, designed, placed, order.sync.functions)
+            # One that leaves and comes back is where the guest was told.
+            functions = {**functions, **design.by_interface(placed)}
+            sources = await replace(disks, tagged=tagged).prepare(vmi)
         return Draft(
-            domain.to_xml(designed),
+            order.placed or domain.to_xml(designed),
             tuple(
                 DiskTarget(
                     volume=each.volume, target=each.target, size=sources[each.volume].size,
@@ -38,7 +46,8 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
                 )
                 for each in design.disk_targets(vmi) if each.volume in sources
             ),
-            {name: domain.host_device_xml(device) for name, device in design.by_interface(designed).items()},
+            {name: domain.host_device_xml(device) for name, device in functions.items()},
+            tells_places=not order.placed and tags.are_told(vmi),
         )  # fmt: skip
     except msgspec.MsgspecError as error:
         return Refusal("InvalidSpec", f"the VMI cannot be read: {error}")

@@ -132,6 +132,7 @@ class Manager:
         draft = await self._drafts.draft(request, vmi)
         Path(names.serial_socket(vmi.uid)).parent.mkdir(parents=True, exist_ok=True)
         hypervisor = await asyncio.shield(self._hypervisor)
+        draft = await self._with_places(hypervisor, draft, request, vmi)
         if self.over.is_set():
             raise HypervisorError("the guest's end was asked for before it began")
         try:
@@ -140,6 +141,12 @@ class Manager:
             _logger.error("libvirt refused the domain", xml=draft.xml)
             raise
         return await self._adopt(hypervisor, name, vmi, draft)
+
+    async def _with_places(self, hypervisor: Hypervisor, draft: Draft, request: SyncVmi, vmi: Outline) -> Draft:
+        """The draft for a guest that is told where its devices are, which libvirt decides."""
+        if not draft.tells_places:
+            return draft
+        return await self._drafts.draft(request, vmi, placed=await hypervisor.placed(draft.xml))
 
     async def _adopt(self, hypervisor: Hypervisor, name: str, vmi: Outline, draft: Draft) -> Guest:
         """Follow a domain that runs."""
@@ -186,6 +193,7 @@ class Manager:
         Path(names.serial_socket(vmi.uid)).parent.mkdir(parents=True, exist_ok=True)
         Path(names.MIGRATION_DIR).mkdir(parents=True, exist_ok=True)
         hypervisor = await asyncio.shield(self._hypervisor)
+        draft = await self._with_places(hypervisor, draft, sync, vmi)
         name = names.domain_name(vmi.metadata.namespace, vmi.metadata.name)
         self._arriving = asyncio.create_task(
             self._receive(hypervisor, Incoming(hypervisor, name), name, draft), name="arrival"

@@ -1,9 +1,11 @@
 """The command of a machine: what has to be in it, with and without KVM."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from cluster_up.machines import stick
 from cluster_up.machines.command import Files, argv
 from cluster_up.machines.model import MOST_MACHINES, Machine, machines
 
@@ -46,8 +48,9 @@ def test_each_card_has_a_port_of_its_own_on_one_network(cards: int) -> None:
     spare = [word for word in devices if word.startswith(("pci-testdev", "edu"))]
     assert len(spare) == 2
     ports = [word.split(",")[1].removeprefix("id=") for word in devices if word.startswith("pcie-root-port")]
-    assert len(set(ports)) == len(ports) == cards + len(spare)
-    assert {word.split("bus=")[1].split(",")[0] for word in devices if "bus=" in word} == set(ports)
+    assert len(set(ports)) == len(ports) == cards + len(spare) + 1
+    taken = [word.split("bus=")[1].split(",")[0] for word in devices if "bus=port" in word]
+    assert sorted(taken) == sorted(ports)
     hubs = [word for word in values(words, "-netdev") if word.startswith("hubport,id=card")]
     assert len(hubs) == cards
     assert all("hubid=1" in word for word in hubs)
@@ -66,6 +69,15 @@ def test_the_cards_of_all_machines_are_on_one_wire() -> None:
                 assert (options["server"] == "on") == ("reconnect-ms" not in options)
     assert len(wires) == MOST_MACHINES - 1
     assert all(sorted(ends) == ["off", "on"] for ends in wires.values())
+
+
+def test_a_stick_is_known_by_its_content() -> None:
+    words = command(Machine("dev", 1))
+    (device,) = [word for word in values(words, "-device") if word.startswith("usb-storage")]
+    assert f"serial={hashlib.sha256(stick.content('dev-machine')).hexdigest()[:20]}" in device
+    assert "file=/machine/stick.img,format=raw,if=none,id=stick,readonly=on" in values(words, "-drive")
+    assert stick.content("dev-machine") != stick.content("dev-machine2")
+    assert len(stick.content("dev-machine")) == 1 << 20
 
 
 def test_kvm_is_used_where_it_runs_guests() -> None:

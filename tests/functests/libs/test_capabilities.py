@@ -56,3 +56,24 @@ def test_they_are_measured_once_per_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert capabilities.missing(first, ("two-nodes", "agent")) == ["two-nodes (1 workers)"]
     with pytest.raises(KeyError):
         capabilities.missing(first, ("misspelt",))
+
+
+class Machine:
+    """In place of a node: whether it has the module."""
+
+    def __init__(self, name: str, code: int) -> None:
+        self.name = name
+        self._code = code
+
+    def try_run(self, script: str) -> tuple[int, str]:
+        assert "mtty" in script
+        return self._code, ""
+
+
+@pytest.mark.parametrize(("machines", "can", "why"), [
+    ([], False, "no worker is a virtual machine"),
+    ([Machine("m1", 0), Machine("m2", 1)], False, "its kernel has no module mtty: m2"),
+    ([Machine("m1", 0)], True, "module mtty is there"),
+])
+def test_mediated_devices_need_a_driver_that_makes_some(machines: Any, can: bool, why: str) -> None:
+    assert capabilities.of_machines(machines) == Capability(can, why)

@@ -5,6 +5,7 @@ import os
 import select
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.fakes.hypervisor import FakeHypervisor
 from tests.virt.launcher.test_guest import AGENT
 from tests.waits import HANG_S, until
 from virt.api import codec, core, names, v1
-from virt.launcher.design import DiskSource
+from virt.launcher.design import DiskSource, TaggedDevice
 from virt.launcher.disks.errors import DiskError
 from virt.launcher.disks.prepare import Boot
 from virt.launcher.draft import Draft, Order, Refusal
@@ -38,14 +39,18 @@ VMI = v1.VirtualMachineInstance(
 SYNC = SyncVmi(vmi=codec.encode(VMI), interfaces=(), facts=HostFacts(kvm=False))
 
 
+@dataclass
 class PreparedDisks:
-    """In place of Disks: one raw file, or an error."""
+    """In place of Disks: one raw file, or an error. ``seen``: what tags were prepared for, by all copies."""
 
     error: Exception | None = None
+    tagged: tuple[TaggedDevice, ...] = ()
+    seen: list[tuple[TaggedDevice, ...]] = field(default_factory=list)
 
     async def prepare(self, _vmi: v1.VirtualMachineInstance) -> dict[str, DiskSource]:
         if self.error is not None:
             raise self.error
+        self.seen.append(self.tagged)
         return {"root": DiskSource("/disks/root.img", "raw", size=1 << 20)}
 
     def boot(self, _vmi: v1.VirtualMachineInstance) -> Boot:
@@ -58,8 +63,8 @@ class DraftsHere:
     def __init__(self, disks: Any) -> None:
         self._disks = disks
 
-    async def draft(self, sync: SyncVmi, _outline: Outline) -> Draft:
-        answer = await drafted(Order(sync), self._disks)
+    async def draft(self, sync: SyncVmi, _outline: Outline, *, placed: str = "") -> Draft:
+        answer = await drafted(Order(sync, placed=placed), self._disks)
         if isinstance(answer, Refusal):
             raise RequestFailed(answer.code, answer.message)
         return answer
@@ -117,6 +122,23 @@ async def test_the_first_sync_starts_and_the_next_report(manager: Manager, hyper
     assert (first.state, first.domain_name, first.accelerator) == (DomainState.RUNNING, NAME, "tcg")
     assert [(disk.volume, disk.target, disk.size) for disk in first.disks] == [("root", "sda", 1 << 20)]
     assert hypervisor.calls.count("create") == 1
+
+
+async def test_a_guest_with_tags_starts_where_libvirt_places_its_devices(
+    manager: Manager, hypervisor: FakeHypervisor, disks: PreparedDisks
+) -> None:
+    devices = v1.Devices(disks=(v1.Disk(name="root", tag="first"),))
+    drive = v1.Volume(name="root", cloud_init_config_drive=v1.CloudInitConfigDriveSource(user_data="x"))
+    spec = msgspec.structs.replace(
+        VMI.spec, domain=msgspec.structs.replace(VMI.spec.domain, devices=devices), volumes=(drive,))
+    hypervisor.places = [('<target dev="sda" bus="sata"/>', '<target dev="sda" bus="sata"/>'
+                          '<address type="drive" controller="0" bus="0" target="0" unit="5"/>')]
+    sync = msgspec.structs.replace(SYNC, vmi=codec.encode(msgspec.structs.replace(VMI, spec=spec)))
+    await manager.serve(sync, ())
+    assert hypervisor.calls[:2] == ["placed", "create"]
+    assert 'unit="5"' in hypervisor.xml[NAME]
+    assert disks.seen == [
+        (), (), (TaggedDevice(type="disk", bus="sata", address="0:0:0:5", tags=("first",)),)]
 
 
 async def test_two_syncs_at_once_make_one_guest(manager: Manager, hypervisor: FakeHypervisor) -> None:

@@ -15,6 +15,7 @@ from virt.api.validate.volumes import MAX_ENTRIES
 GATE = "HostDevices"
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
 _DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+_USB_ID = re.compile(r"[0-9a-fA-F]{4}", re.ASCII)
 _PCI_IDS = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{4}", re.ASCII)
 
 
@@ -55,9 +56,43 @@ def permitted(path: str, asked: v1.PermittedHostDevices) -> Causes:
             # The kubelet counts resources apart, so two pods would get the same device.
             yield duplicate(f"{field}.pciVendorSelector", f"{field}.pciVendorSelector {selector} belongs to resource "
                                                           f"{owners[selector]} already")
-    yield from _resources(f"{path}.pciHostDevices", asked.pci_host_devices)
-    yield from _resources(f"{path}.mediatedDevices", asked.mediated_devices)
-    yield from _resources(f"{path}.usb", asked.usb)
+    yield from _mediated(f"{path}.mediatedDevices", asked.mediated_devices)
+    yield from _usb(f"{path}.usb", asked.usb)
+    kinds: dict[str, str] = {}
+    every: tuple[tuple[str, Sequence[v1.PciHostDevice | v1.MediatedHostDevice | v1.USBHostDevice]], ...] = (
+        ("pciHostDevices", asked.pci_host_devices), ("mediatedDevices", asked.mediated_devices), ("usb", asked.usb))
+    for kind, listed in every:
+        yield from _resources(f"{path}.{kind}", listed)
+        for index, each in enumerate(listed):
+            if kinds.setdefault(each.resource_name, kind) != kind:
+                field = f"{path}.{kind}[{index}].resourceName"
+                yield duplicate(field, f"{field} {each.resource_name} stands under {kinds[each.resource_name]} already")
+
+
+def _mediated(path: str, asked: Sequence[v1.MediatedHostDevice]) -> Causes:
+    owners: dict[str, str] = {}
+    for index, device in enumerate(asked):
+        field, selector = f"{path}[{index}].mdevNameSelector", device.mdev_name_selector
+        if not selector:
+            yield required(field, f"{field} must name a type of mediated devices")
+        elif owners.setdefault(selector, device.resource_name) != device.resource_name:
+            yield duplicate(field, f"{field} {selector!r} belongs to resource {owners[selector]} already")
+
+
+def _usb(path: str, asked: Sequence[v1.USBHostDevice]) -> Causes:
+    owners: dict[tuple[tuple[str, str], ...], str] = {}
+    for index, device in enumerate(asked):
+        field = f"{path}[{index}].selectors"
+        if not device.selectors and not device.external_resource_provider:
+            yield required(field, f"{field} must name a vendor and a product")
+        for number, each in enumerate(device.selectors):
+            for name, text in (("vendor", each.vendor), ("product", each.product)):
+                if _USB_ID.fullmatch(text) is None:
+                    place = f"{field}[{number}].{name}"
+                    yield invalid(place, f"{place} {text!r} is no four hexadecimal digits")
+        selectors = tuple((each.vendor.lower(), each.product.lower()) for each in device.selectors)
+        if selectors and owners.setdefault(selectors, device.resource_name) != device.resource_name:
+            yield duplicate(field, f"{field} are those of resource {owners[selectors]} already")
 
 
 def _resources(

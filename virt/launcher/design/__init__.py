@@ -11,6 +11,7 @@ from virt.launcher.design.errors import DesignConflict, DesignError
 from virt.launcher.design.hostdevices import by_interface
 from virt.launcher.design.merging import merged
 from virt.launcher.design.request import DiskSource, Prepared, Request, Step
+from virt.launcher.design.tags import TaggedDevice
 from virt.launcher.domain import Domain
 from virt.rpc.messages import HostFacts
 
@@ -21,6 +22,7 @@ __all__ = [
     "DiskSource",
     "Prepared",
     "Request",
+    "TaggedDevice",
     "by_interface",
     "disk_targets",
     "domain_for",

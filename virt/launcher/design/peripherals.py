@@ -2,6 +2,7 @@
 
 from virt.api import v1
 from virt.launcher.alias import alias
+from virt.launcher.design import hostdevices
 from virt.launcher.design.disks import bus
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.models import VIRTIO_MODEL
@@ -19,7 +20,7 @@ def storage_controller(request: Request) -> Domain:
 def usb(request: Request) -> Domain:
     """A USB controller only where something needs one; without "none" libvirt adds one by itself."""
     wanted = any(each.bus in ("", "usb") for each in inputs_of(request.devices)) or any(
-        bus(disk) == "usb" for disk in request.devices.disks)
+        bus(disk) == "usb" for disk in request.devices.disks) or hostdevices.has_usb(request)
     return Domain(devices=Devices(controllers=(
         Controller(type="usb", index=0, model="qemu-xhci" if wanted else "none"),)))
 

@@ -32,7 +32,7 @@ def _slots(devices: Devices) -> int:
         *(each for each in devices.controllers if _is_express(each.model) or each.model == "qemu-xhci"),
         *(each for each in devices.inputs if each.bus == "virtio"),
         *devices.rngs,
-        *(device for device in devices.host_devices if device.address is None),
+        *(device for device in devices.host_devices if device.address is None and device.type != "usb"),
         *(panic for panic in devices.panics if panic.model == "pvpanic"),
     ]
     conventional = bool(devices.watchdogs) or any(not _is_express(card.model) for card in devices.interfaces)

@@ -10,7 +10,7 @@ from pathlib import Path
 from virt.api import names, quantity
 from virt.api.v1 import VirtualMachineInstance, Volume
 from virt.api.volumechange import destinations
-from virt.launcher.design import DiskSource
+from virt.launcher.design import DiskSource, TaggedDevice
 from virt.launcher.disks import claim, cloudinit, config, configdrive, qcow2
 from virt.launcher.disks.container import HeldFile
 from virt.launcher.disks.errors import DiskError
@@ -28,7 +28,8 @@ class Boot:
 class Disks:
     """``ephemeral``: what lives as long as the pod. ``claims``: mounted claims by volume name. ``devices``: where block
     claims are. ``secrets``: mounted secrets of cloud-init by volume name. ``config``: mounted files of
-    configuration volumes. ``containers``: what disk containers gave, by volume and role."""
+    configuration volumes. ``containers``: what disk containers gave, by volume and role. ``tagged``: devices whose tags
+    a config drive tells, once their addresses are known."""
 
     ephemeral: Path = Path(names.EPHEMERAL_DISKS_DIR)
     empty: Path = Path(names.EMPTY_DISKS_DIR)
@@ -37,6 +38,7 @@ class Disks:
     secrets: Path = Path(names.SECRETS_DIR)
     config: Path = Path(names.CONFIG_DIR)
     containers: Mapping[str, Mapping[str, HeldFile]] = field(default_factory=dict)
+    tagged: tuple[TaggedDevice, ...] = ()
 
     async def prepare(self, vmi: VirtualMachineInstance) -> dict[str, DiskSource]:
         """Disk sources by volume, of the volumes that a disk names. Raises DiskError or RunError."""
@@ -75,7 +77,7 @@ class Disks:
             size = cloudinit.prepare(vmi, volume.name, no_cloud, secrets, path)
         elif (drive := volume.cloud_init_config_drive) is not None:
             path = seeds / "configdrive.iso"
-            size = configdrive.prepare(vmi, volume.name, drive, secrets, path)
+            size = configdrive.prepare(vmi, volume.name, drive, secrets, path, tagged=self.tagged)
         else:
             path = self.ephemeral / "config" / f"{volume.name}.iso"
             size = config.prepare(volume, self.config / volume.name, path)

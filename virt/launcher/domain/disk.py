@@ -7,13 +7,21 @@ from virt.launcher.domain.codec import ON_OFF, Element, at
 
 @dataclass(frozen=True, kw_only=True)
 class Address(Element):
-    """Where a device is on its bus. ``type`` pci: the parts in hexadecimal, as libvirt writes them ("0x10")."""
+    """Where a device is on its bus. ``type`` pci: the parts in hexadecimal, as libvirt writes them ("0x10"); drive:
+    ``controller``, ``bus``, ``target`` and ``unit``; usb: ``bus`` and ``port``, or ``device`` where it is on the node;
+    ``uuid``: of a mediated device."""
 
     type: str = at("@type", "")
     domain: str = at("@domain", "")
+    controller: str = at("@controller", "")
     bus: str = at("@bus", "")
     slot: str = at("@slot", "")
     function: str = at("@function", "")
+    target: str = at("@target", "")
+    unit: str = at("@unit", "")
+    port: str = at("@port", "")
+    device: str = at("@device", "")
+    uuid: str = at("@uuid", "")
 
 
 @dataclass(frozen=True, kw_only=True)

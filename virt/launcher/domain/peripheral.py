@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from virt.launcher.domain.codec import ON_OFF, Element, at
+from virt.launcher.domain.disk import Address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +14,7 @@ class Controller(Element):
     index: int | None = at("@index", None)
     model: str = at("@model", "")
     ports: int | None = at("@ports", None)
+    address: Address | None = at("address", None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,12 @@ class Hypervisor(Protocol):
         """Define the domain and start it; its name. Raises InvalidDomain, and then no domain is left defined."""
         ...
 
+    async def placed(self, xml: str) -> str:
+        """The domain's XML as it would be defined: each device has its address. Nothing stays defined.
+
+        Raises InvalidDomain."""
+        ...
+
     async def state(self, domain: str) -> tuple[DomainState, str]:
         """State and reason in the words of :class:`virt.rpc.messages.DomainStatus`; NONE: no such domain."""
         ...

@@ -172,6 +172,16 @@ class Libvirt:
 
         return await self._call(work, errors.InvalidDomain)
 
+    async def placed(self, xml: str) -> str:
+        def work() -> str:
+            defined = self._connection.defineXMLFlags(xml, 0)
+            text = str(defined.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            if not defined.isActive():                      # else an earlier try whose answer was lost
+                defined.undefineFlags(0)
+            return text
+
+        return await self._call(work, errors.InvalidDomain)
+
     async def state(self, domain: str) -> tuple[DomainState, str]:
         try:
             state, reason = await self._call(lambda: self._find(domain).state())

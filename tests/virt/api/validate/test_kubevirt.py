@@ -100,8 +100,8 @@ def test_gates_without_effect_are_warned_about() -> None:
     (configuration(architectureConfiguration={"amd64": {"ovmfPath": "/x"}}),
      "configuration.architectureConfiguration.amd64.ovmfPath"),
     ({"workloadUpdateStrategy": {"workloadUpdateMethods": ["Evict"]}}, "workloadUpdateStrategy.workloadUpdateMethods"),
-    (configuration(permittedHostDevices={"usb": [{"resourceName": "x.com/a"}]}),
-     "configuration.permittedHostDevices.usb[0]"),
+    (configuration(mediatedDevicesConfiguration={"mediatedDeviceTypes": ["a"]}),
+     "configuration.mediatedDevicesConfiguration"),
     ({"monitorNamespace": "m"}, "monitorNamespace"),
 ])
 def test_settings_without_effect_are_warned_about(spec: dict[str, Any], field: str) -> None:
@@ -130,6 +130,37 @@ _CARD = {"pciVendorSelector": "10DE:1eb8", "resourceName": "nvidia.com/T4"}
 def test_a_device_that_cannot_be_permitted_is_refused_at_its_field(device: dict[str, str], field: str) -> None:
     found = kubevirt.causes(written(**configuration(permittedHostDevices={"pciHostDevices": [_CARD, device]})))
     assert f"spec.configuration.permittedHostDevices.{field}" in [cause.field for cause in found]
+
+
+_STICK = {"resourceName": "x.com/stick", "selectors": [{"vendor": "46f4", "product": "0001"}]}
+_PART = {"resourceName": "x.com/part", "mdevNameSelector": "GRID T4-1Q"}
+
+
+@pytest.mark.parametrize(("kind", "device", "field"), [
+    ("usb", {"resourceName": "x.com/a"}, "usb[1].selectors"),
+    ("usb", {"resourceName": "x.com/a", "selectors": [{"vendor": "0x46f4", "product": "0001"}]},
+     "usb[1].selectors[0].vendor"),
+    ("usb", {"resourceName": "x.com/a", "selectors": [{"vendor": "46f4"}]}, "usb[1].selectors[0].product"),
+    ("usb", {**_STICK, "resourceName": "x.com/other"}, "usb[1].selectors"),
+    ("usb", {"resourceName": "stick", "selectors": [{"vendor": "46f4", "product": "0003"}]}, "usb[1].resourceName"),
+    ("usb", {"resourceName": "x.com/part", "selectors": [{"vendor": "1d6b", "product": "0002"}]},
+     "usb[1].resourceName"),
+    ("mediatedDevices", {"resourceName": "x.com/a"}, "mediatedDevices[1].mdevNameSelector"),
+    ("mediatedDevices", {**_PART, "resourceName": "x.com/other"}, "mediatedDevices[1].mdevNameSelector"),
+])
+def test_usb_and_mediated_devices_are_refused_at_their_field(kind: str, device: dict[str, Any], field: str) -> None:
+    listed: dict[str, list[dict[str, Any]]] = {"usb": [_STICK], "mediatedDevices": [_PART]}
+    listed[kind] = [*listed[kind], device]
+    found = kubevirt.causes(written(**configuration(permittedHostDevices=listed)))
+    assert [cause.field for cause in found] == [f"spec.configuration.permittedHostDevices.{field}"]
+
+
+def test_usb_and_mediated_devices_may_be_permitted() -> None:
+    pair = {"resourceName": "x.com/stick", "selectors": [*_STICK["selectors"], {"vendor": "46F4", "product": "0002"}]}
+    other = {"resourceName": "x.com/other", "externalResourceProvider": True}
+    asked = configuration(permittedHostDevices={"usb": [_STICK, pair, other], "mediatedDevices": [_PART]})
+    assert kubevirt.causes(written(**asked)) == ()
+    assert kubevirt.warnings(written(**asked)) == ()
 
 
 def test_devices_may_be_permitted() -> None:

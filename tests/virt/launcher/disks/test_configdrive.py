@@ -8,6 +8,7 @@ import pytest
 from pycdlib import PyCdlib
 
 from virt.api import core, v1
+from virt.launcher.design import TaggedDevice
 from virt.launcher.disks import configdrive
 from virt.launcher.disks.errors import DiskError
 
@@ -44,6 +45,26 @@ def test_what_is_not_given_is_left_out(tmp_path: Path) -> None:
     files = configdrive.files(v1.VirtualMachineInstance(), v1.CloudInitConfigDriveSource(network_data="{}"), tmp_path)
     assert "openstack/latest/user_data" not in files
     assert "uuid" not in json.loads(files["openstack/latest/meta_data.json"])
+
+
+def read(path: Path, file: str) -> bytes:
+    image = PyCdlib()
+    image.open(str(path))
+    content = io.BytesIO()
+    image.get_file_from_iso_fp(content, rr_path=file)
+    image.close()
+    return content.getvalue()
+
+
+def test_tagged_devices_come_into_the_drive_once_they_have_addresses(tmp_path: Path) -> None:
+    path = tmp_path / "configdrive.iso"
+    source = v1.CloudInitConfigDriveSource(user_data="x")
+    configdrive.prepare(VMI, "seed", source, tmp_path, path)
+    assert "devices" not in json.loads(read(path, "/openstack/latest/meta_data.json"))
+    card = TaggedDevice(type="nic", bus="pci", address="0000:01:00.0", mac="02:00:00:00:00:01", tags=("front",))
+    configdrive.prepare(VMI, "seed", source, tmp_path, path, tagged=(card,))
+    assert json.loads(read(path, "/openstack/latest/meta_data.json"))["devices"] == [
+        {"type": "nic", "bus": "pci", "address": "0000:01:00.0", "mac": "02:00:00:00:00:01", "tags": ["front"]}]
 
 
 def test_the_iso_has_label_and_files(tmp_path: Path) -> None:
