@@ -169,7 +169,7 @@ def test_a_destination_without_room_harms_nobody(
     witness = Witness(shell)
     shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=64 conv=fsync 2>/dev/null", within_s=120)
     digest = "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vda bs=1M 2>/dev/null | sha256sum"
-    data = shell.succeed(digest, within_s=60)
+    data = shell.succeed(digest, within_s=120)
     before = moves.home(space, nodes, "vm")
     node_volumes.make(space, _elsewhere(cluster, before.node), "small", room=room)
     volumemoves.change(space, "small")
@@ -186,7 +186,7 @@ def test_a_destination_without_room_harms_nobody(
     volumemoves.check_changed(
         space, nodes, before, {"p1": "roomy"}, [each["metadata"]["name"] for each in volumemoves.migrations(space)])
     witness.shell = space.shell("vm")
-    assert witness.shell.succeed(digest, within_s=60) == data
+    assert witness.shell.succeed(digest, within_s=120) == data
     witness.check(still_s=3)
 
 
