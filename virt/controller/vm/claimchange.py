@@ -123,8 +123,10 @@ def _under_way(vmi: v1.VirtualMachineInstance, wanted: Mapping[str, str], found:
 def _begun(
     vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance, moves: Mapping[str, str], found: Claims, now: str
 ) -> Change:
-    if vmi.status.phase != "Running" or _is_migrating(vmi):
-        return Change()                             # when it runs, and stays where it is
+    if vmi.status.phase != "Running":
+        return Change(restart=NOT_LIVE)             # its pod may be waiting for the old claim, for ever
+    if _is_migrating(vmi):
+        return Change()                             # when it stays where it is
     migratable = conditions.find(vmi.status.conditions, "StorageLiveMigratable")
     if migratable is None:
         return Change()                             # its node has not looked at it yet

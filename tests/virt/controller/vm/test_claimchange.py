@@ -44,7 +44,8 @@ def vm(
     return v1.VirtualMachine(
         metadata=core.ObjectMeta(name="vm"),
         spec=v1.VirtualMachineSpec(
-            template=v1.VirtualMachineInstanceTemplateSpec(spec=spec(**claims)), update_volumes_strategy=strategy),
+            template=v1.VirtualMachineInstanceTemplateSpec(spec=spec(None, **claims)),
+            update_volumes_strategy=strategy),
         status=v1.VirtualMachineStatus(volume_update_state=state_of(remembered)),
     )
 
@@ -100,7 +101,7 @@ def test_a_change_begins_with_spec_and_status_at_once_and_the_vm_remembers_it() 
     (vm(strategy=None, vol1="p2"), vmi(vol1="p1"), True, NOT_LIVE),
     (vm(strategy="Replacement", vol1="p2"), vmi(vol1="p1"), True, NOT_LIVE),
     (vm(vol1="p2"), vmi(vol1="p1"), False, NOT_LIVE),
-    (vm(vol1="p2"), vmi(vol1="p1", phase="Scheduled"), True, ""),
+    (vm(vol1="p2"), vmi(vol1="p1", phase="Pending"), True, NOT_LIVE),
     (vm(vol1="p2"), vmi(vol1="p1", state=UNDER_WAY), True, ""),
     (vm(vol1="p2"), vmi(vol1="p1", told=()), True, ""),
     (vm(vol1="p2"), vmi(vol1="p1", told=(replace(MIGRATABLE, status="False", message="a bridge"),)), True,
