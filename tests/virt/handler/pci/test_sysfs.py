@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.sysfs import PF, FakeKernel
-from virt.handler.pci.model import DeviceNumber
 from virt.handler.pci.sysfs import PciError, Sysfs
+from virt.handler.sysfiles import DeviceNumber
 
 
 @pytest.fixture
