@@ -41,7 +41,8 @@ def _plugin(cluster: Cluster, node: str) -> Manifest:
         "volumeMounts": [{"name": "plugins", "mountPath": FOLDER}],
     }  # fmt: skip
     spec = {
-        "nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [container],
+        # With none the pod is gone from the API before its plugin ends, which makes sockets anew that were removed.
+        "nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [container],
         "volumes": [{"name": "plugins", "hostPath": {"path": FOLDER, "type": "Directory"}}],
     }  # fmt: skip
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME}, "spec": spec}
@@ -55,6 +56,7 @@ def _sockets(node: Node) -> list[str]:
 def node(nodes: Nodes, cluster: Cluster, admin: Rest) -> Iterator[Node]:
     """A worker; the test's plugin goes with the test."""
     worker = nodes[cluster.workers[0]]
+    worker.run(f"rm -f {FOLDER}/*outside-*")          # of a run that was killed; one that serves makes its own anew
     yield worker
     place = core_path("pods", NAMESPACE, NAME)
     admin.delete(place)

@@ -175,9 +175,8 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
 
     def reconfigured() -> None:
         plugins.reconsider()
-        devices.reconsider()
-        more.reconsider()
-        maker.reconsider()
+        for each in (devices, more, maker):
+            each.looking.again()
 
     configuration.on_change = reconfigured
     heartbeat = Heartbeat(
@@ -206,9 +205,9 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "boot files": BootFiles(launchers, clock=clock).run,
         "vmi": once_known(work, vmis, incoming),
         "devices": once_known(plugins.run, crs),                # which say whether KVM is to be offered
-        "pci devices": once_known(devices.run, crs, sriov),
-        "permitted devices": once_known(more.run, crs),
-        "mediated devices": once_known(maker.run, crs),
+        "pci devices": once_known(devices.looking.run, crs, sriov),
+        "permitted devices": once_known(more.looking.run, crs),
+        "mediated devices": once_known(maker.looking.run, crs),
         "sriov configuration": sriov.run,
         "bridges": secondary.run,
         "heartbeat": heartbeat.run,

@@ -13,11 +13,11 @@ from typing import Protocol
 from virt.api import v1
 from virt.base import log
 from virt.handler.devices import files
+from virt.handler.devices.looking import Looking
 from virt.handler.devices.resources import CharacterDevice, Offer
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.pci import allocations
 
-LOOK_S = 5.0
 _logger = log.get("virt.handler.devices")
 
 Holders = Mapping[str, str]         # of devices that pods have: the resource's name by the kubelet's id of the device
@@ -58,23 +58,9 @@ class PermittedDevices:
         self._living_pods = living_pods
         self._make_nodes = make_nodes
         self._told: frozenset[str] = frozenset()
-        self._again = asyncio.Event()
+        self.looking = Looking(
+            self.look, lambda: any(kind.is_wanted(self._permitted()) for kind in self._kinds))
         self.offered: tuple[Offer, ...] = ()
-
-    def reconsider(self) -> None:
-        self._again.set()
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            self._again.clear()
-            await self.look()
-            is_wanted = any(kind.is_wanted(self._permitted()) for kind in self._kinds)
-            try:
-                async with asyncio.timeout(LOOK_S if is_wanted else None):
-                    await self._again.wait()
-            except TimeoutError:
-                continue
 
     async def look(self) -> None:
         """One look, with all that follows from it. What goes wrong is told; the next look tries again."""

@@ -12,11 +12,12 @@ from virt.api import v1
 from virt.api.kinds import NODE
 from virt.base import log
 from virt.base.errors import VirtError
-from virt.handler.devices.permitted import LOOK_S, holders
+from virt.handler.devices.looking import Looking
+from virt.handler.devices.permitted import holders
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.mdev import making, sysfs
 from virt.handler.pci import allocations
-from virt.handler.pci.sysfs import NODE_SYSFS
+from virt.handler.sysfiles import NODE_SYSFS
 from virt.kube.client import Client
 
 _logger = log.get("virt.handler.devices")
@@ -39,21 +40,7 @@ class MediatedMaker:
         self._root = root
         self._living_pods = living_pods
         self._told = ""
-        self._again = asyncio.Event()
-
-    def reconsider(self) -> None:
-        self._again.set()
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            self._again.clear()
-            await self.look()
-            try:
-                async with asyncio.timeout(LOOK_S if making.is_wanted(self._asked()) else None):
-                    await self._again.wait()
-            except TimeoutError:
-                continue
+        self.looking = Looking(self.look, lambda: making.is_wanted(self._asked()))
 
     async def look(self) -> None:
         """One look. What goes wrong is told; the next look tries again."""

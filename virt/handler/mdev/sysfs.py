@@ -7,8 +7,8 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from virt.handler.pci.model import DeviceNumber
-from virt.handler.pci.sysfs import NODE_SYSFS
+from virt.handler import sysfiles
+from virt.handler.sysfiles import NODE_SYSFS, DeviceNumber
 
 VFIO_API = "vfio-pci"
 
@@ -64,9 +64,9 @@ def makeable(root: Path = NODE_SYSFS) -> tuple[Makeable, ...]:
     """All types of all parents, by parent and type."""
     found = []
     for folder in sorted((root / "class" / "mdev_bus").glob("*/mdev_supported_types/*")):
-        available = _text(folder / "available_instances")
+        available = sysfiles.text(folder / "available_instances")
         found.append(Makeable(
-            folder.parent.parent.name, folder.name, _text(folder / "name"), int(available) if available else 0))
+            folder.parent.parent.name, folder.name, sysfiles.text(folder / "name"), int(available) if available else 0))
     return tuple(found)
 
 
@@ -83,36 +83,16 @@ def remove(uuid: str, root: Path = NODE_SYSFS) -> None:
 
 def control_number(root: Path = NODE_SYSFS) -> DeviceNumber | None:
     """Of /dev/vfio/vfio; None where VFIO is not loaded."""
-    return _number(root / "class" / "misc" / "vfio" / "dev")
+    return sysfiles.number(root / "class" / "misc" / "vfio" / "dev")
 
 
 def _device(root: Path, folder: Path) -> MediatedDevice:
     kind = folder / "mdev_type"
-    group = _link(folder / "iommu_group")
-    numa_node = int(_text(folder.resolve().parent / "numa_node") or -1)
+    group = sysfiles.link(folder / "iommu_group")
+    parent = folder.resolve().parent
     return MediatedDevice(
-        uuid=folder.name, type=kind.resolve(strict=True).name, type_name=_text(kind / "name"),
-        api=_text(kind / "device_api") or VFIO_API, group=group,
-        number=_number(root / "class" / "vfio" / group / "dev") if group else None,
-        numa_node=None if numa_node < 0 else numa_node, parent=folder.resolve().parent.name,
+        uuid=folder.name, type=kind.resolve(strict=True).name, type_name=sysfiles.text(kind / "name"),
+        api=sysfiles.text(kind / "device_api") or VFIO_API, group=group,
+        number=sysfiles.number(root / "class" / "vfio" / group / "dev") if group else None,
+        numa_node=sysfiles.numa_node(parent), parent=parent.name,
     )
-
-
-def _number(path: Path) -> DeviceNumber | None:
-    major, _, minor = _text(path).partition(":")
-    return DeviceNumber(int(major), int(minor)) if minor else None
-
-
-def _text(path: Path) -> str:
-    """"" for a file that is not there."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
-
-
-def _link(path: Path) -> str:
-    try:
-        return path.readlink().name
-    except OSError:
-        return ""

@@ -42,9 +42,12 @@ def locked_bytes(spec: v1.VirtualMachineInstanceSpec, permitted: v1.PermittedHos
 
 def is_certain(spec: v1.VirtualMachineInstanceSpec, permitted: v1.PermittedHostDevices) -> bool:
     """Whether the guest cannot start without. What somebody else's device plugin gave is for its launcher to see."""
-    listed = (*permitted.pci_host_devices, *permitted.mediated_devices)
-    others = {each.resource_name for each in listed if each.external_resource_provider}
-    return _has_function(spec) or bool(_resources(spec) - others - {each.resource_name for each in permitted.usb})
+    uncertain = {
+        *(each.resource_name for each in permitted.pci_host_devices if each.external_resource_provider),
+        *(each.resource_name for each in permitted.mediated_devices if each.external_resource_provider),
+        *(each.resource_name for each in permitted.usb),
+    }
+    return _has_function(spec) or bool(_resources(spec) - uncertain)
 
 
 def _has_function(spec: v1.VirtualMachineInstanceSpec) -> bool:

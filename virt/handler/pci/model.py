@@ -44,11 +44,3 @@ class PciDevice:
     def card(self) -> str:
         """The name of its (first) network card; "" where it has none, or another network namespace has it."""
         return self.cards[0][0] if self.cards else ""
-
-
-@dataclass(frozen=True)
-class DeviceNumber:
-    """Of a character device."""
-
-    major: int
-    minor: int

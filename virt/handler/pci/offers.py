@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from virt.api import names, v1
-from virt.handler.devices.resources import Device, DeviceGoneError, DeviceNode, Given
+from virt.handler.devices import pieces
+from virt.handler.devices.resources import Device, DeviceNode, Given
 from virt.handler.pci.model import PciDevice
 
 _VFIO = Path("/dev/vfio")
@@ -51,10 +52,7 @@ class PassedThrough:
 
     def given(self, ids: Collection[str]) -> Given:
         known = {each.address: each for each in self.functions}
-        for address in ids:
-            trouble = known[address].trouble if address in known else "it is gone"
-            if trouble:
-                raise DeviceGoneError(f"PCI device {address} of {self.full_name} cannot be given to a pod: {trouble}")
+        pieces.check_given("PCI device", self.full_name, ids, {each.address: each.trouble for each in self.functions})
         groups = dict.fromkeys(("vfio", *(known[address].group for address in sorted(ids))))
         return Given(
             nodes=tuple(DeviceNode(vfio_node(self.node_dir, name), _VFIO / name) for name in groups),
@@ -72,13 +70,9 @@ def permitted(
     (externalResourceProvider) is not ours, nor are the devices ``taken``, which belong to other resources. ``holders``:
     the resource as which a pod has a device; under another name it is given to nobody before that pod ends.
     """
-    selectors: dict[str, set[str]] = {}
-    external = {each.resource_name for each in asked.pci_host_devices if each.external_resource_provider}
-    for each in asked.pci_host_devices:
-        if each.resource_name not in external:
-            selectors.setdefault(each.resource_name, set()).add(each.pci_vendor_selector.lower())
     offers = []
-    for name, wanted in selectors.items():
+    for name, own in pieces.own(asked.pci_host_devices).items():
+        wanted = {each.pci_vendor_selector.lower() for each in own}
         known = before.get(name)
         listed = known.addresses if known is not None else frozenset()
         chosen = [
@@ -87,16 +81,12 @@ def permitted(
             and (device.is_for_guests or device.address in listed)
         ]
         now = {
-            each.address: replace(each, trouble=each.trouble or _held(holders.get(each.address, name), name))
+            each.address: replace(each, trouble=each.trouble or pieces.held(holders.get(each.address, name), name))
             for each in functions(chosen, found)
         }
         offers.append(PassedThrough(
             name, names.device_variable(names.PCI_VARIABLE, name), with_gone(now, known, found), node_dir))
     return tuple(offer for offer in offers if offer.functions)
-
-
-def _held(holder: str, name: str) -> str:
-    return f"a pod has it as {holder}" if holder != name else ""
 
 
 def with_gone(
@@ -105,7 +95,7 @@ def with_gone(
     """``now`` and what was in the list and is no more in the machine: unhealthy, since a pod may have it still."""
     here = {device.address for device in found}
     gone = {
-        each.address: Function(each.address, each.group, each.numa_node, "it is gone")
+        each.address: Function(each.address, each.group, each.numa_node, pieces.GONE)
         for each in (before.functions if before is not None else ()) if each.address not in here
     }
     return tuple(function for _, function in sorted({**gone, **now}.items()))

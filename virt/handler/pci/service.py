@@ -16,6 +16,7 @@ from virt.api.kinds import NETWORK_ATTACHMENT
 from virt.base import log
 from virt.base.errors import VirtError
 from virt.handler.devices import files
+from virt.handler.devices.looking import Looking
 from virt.handler.devices.permitted import Holders, holders
 from virt.handler.devices.resources import CharacterDevice
 from virt.handler.launchers.launcher import Launcher
@@ -34,7 +35,6 @@ from virt.kube.client import Client, NotFoundError
 from virt.rpc.messages import GivenFunction
 
 T = TypeVar("T")
-LOOK_S = 5.0
 
 _logger = log.get("virt.handler.pci")
 
@@ -85,7 +85,7 @@ class PciDevices:
         self._tell = tell
         self._pools = Config()
         self._told: frozenset[str] = frozenset()
-        self._again = asyncio.Event()
+        self.looking = Looking(self.look, lambda: self._is_wanted)
         self._setting = asyncio.Lock()          # of functions: one that is being given is not reset
         self._lent = Lent(node.node_dir)
         self.offered: tuple[PassedThrough, ...] = ()
@@ -97,21 +97,10 @@ class PciDevices:
         except pools.SriovConfigError as error:
             self._tell(str(error))
             return
-        self.reconsider()
+        self.looking.again()
 
     def reconsider(self) -> None:
-        self._again.set()
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            self._again.clear()
-            await self.look()
-            try:
-                async with asyncio.timeout(LOOK_S if self._is_wanted else None):
-                    await self._again.wait()
-            except TimeoutError:
-                continue
+        self.looking.again()
 
     @property
     def _is_wanted(self) -> bool:

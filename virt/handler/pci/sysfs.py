@@ -11,11 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from virt.base.errors import VirtError
-from virt.handler.pci.model import VFIO_DRIVER, DeviceNumber, PciDevice
-
-# The handler's own /sys shows no network card of the node; that of the node's first process does.
-NODE_SYSFS = Path("/proc/1/root/sys")
-_UNKNOWN_NUMA = -1
+from virt.handler import sysfiles
+from virt.handler.pci.model import VFIO_DRIVER, PciDevice
+from virt.handler.sysfiles import NODE_SYSFS, DeviceNumber
 
 
 class PciError(VirtError):
@@ -56,11 +54,11 @@ class Sysfs:
 
     def group_number(self, group: str) -> DeviceNumber | None:
         """Of /dev/vfio/<group>; None while no device of the group is on vfio-pci."""
-        return _number(f"{self._class}/vfio/{group}/dev")
+        return sysfiles.number(f"{self._class}/vfio/{group}/dev")
 
     def control_number(self) -> DeviceNumber | None:
         """Of /dev/vfio/vfio; None where VFIO is not loaded."""
-        return _number(f"{self._class}/misc/vfio/dev")
+        return sysfiles.number(f"{self._class}/misc/vfio/dev")
 
     def set_count(self, address: str, count: int) -> None:
         """Give a physical function ``count`` virtual ones. Those it has go away. Raises PciError."""
@@ -85,7 +83,7 @@ class Sysfs:
             self._write(self._probe, address)
         except OSError as error:
             raise PciError(f"PCI device {address} cannot be bound to {VFIO_DRIVER}: {error}") from error
-        driver = _link(folder / "driver")
+        driver = sysfiles.link(folder / "driver")
         if driver != VFIO_DRIVER:
             raise PciError(f"PCI device {address} was given to {VFIO_DRIVER}, but has driver {driver or 'none'}")
 
@@ -101,21 +99,20 @@ def _identity(folder: str) -> _Identity:
 
 def _fixed(folder: Path) -> PciDevice:
     """What a device is as long as it is there."""
-    numa_node = int(_text(folder / "numa_node") or _UNKNOWN_NUMA)
     return PciDevice(
         address=folder.name,
         vendor=(folder / "vendor").read_text().strip().removeprefix("0x"),
         device=(folder / "device").read_text().strip().removeprefix("0x"),
-        class_code=_text(folder / "class").removeprefix("0x"),
-        numa_node=None if numa_node == _UNKNOWN_NUMA else numa_node,
-        physical=_link(folder / "physfn"),
-        most_virtual=int(_text(folder / "sriov_totalvfs") or 0),
+        class_code=sysfiles.text(folder / "class").removeprefix("0x"),
+        numa_node=sysfiles.numa_node(folder),
+        physical=sysfiles.link(folder / "physfn"),
+        most_virtual=int(sysfiles.text(folder / "sriov_totalvfs") or 0),
     )
 
 
 def _now(folder: str, device: PciDevice) -> PciDevice:
     """``device`` with what changes: who drives it, its virtual functions, its network cards."""
-    driver, group = _link(f"{folder}/driver"), _link(f"{folder}/iommu_group")
+    driver, group = sysfiles.link(f"{folder}/driver"), sysfiles.link(f"{folder}/iommu_group")
     virtual = _virtual(Path(folder)) if device.most_virtual else ()
     cards = _cards(Path(folder, "net")) if driver and driver != VFIO_DRIVER and not device.is_bridge else ()
     now = (driver, group, virtual, cards)
@@ -126,32 +123,10 @@ def _now(folder: str, device: PciDevice) -> PciDevice:
 
 def _virtual(folder: Path) -> tuple[str, ...]:
     links = [link for link in folder.glob("virtfn*") if link.name.removeprefix("virtfn").isdecimal()]
-    return tuple(_link(link) for link in sorted(links, key=lambda link: int(link.name.removeprefix("virtfn"))))
+    return tuple(sysfiles.link(link) for link in sorted(links, key=lambda link: int(link.name.removeprefix("virtfn"))))
 
 
 def _cards(folder: Path) -> tuple[tuple[str, str], ...]:
     if not folder.is_dir():
         return ()
-    return tuple((card.name, _text(card / "operstate")) for card in sorted(folder.iterdir()))
-
-
-def _number(path: str) -> DeviceNumber | None:
-    major, _, minor = _text(path).partition(":")
-    return DeviceNumber(int(major), int(minor)) if minor else None
-
-
-def _text(path: str | Path) -> str:
-    """"" for a file that is not there, or cannot be read (operstate of a card that is just going)."""
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            return file.read().decode(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _link(path: str | Path) -> str:
-    """The last part of where a link leads; "" without one."""
-    try:
-        return os.readlink(path).rpartition("/")[2]  # noqa: PTH115
-    except OSError:
-        return ""
+    return tuple((card.name, sysfiles.text(card / "operstate")) for card in sorted(folder.iterdir()))

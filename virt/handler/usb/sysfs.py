@@ -7,7 +7,8 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from virt.handler.pci.sysfs import NODE_SYSFS
+from virt.handler import sysfiles
+from virt.handler.sysfiles import NODE_SYSFS
 
 _HUB = "09"
 
@@ -49,14 +50,17 @@ def place(port: str) -> tuple[int, ...]:
 
 
 def _device(folder: Path) -> UsbDevice:
-    major, _, minor = _text(folder / "dev").partition(":")
-    place(folder.name)                                      # raises for a name that is no port
+    """Raises ValueError for one that goes meanwhile, and for what is no device."""
+    number = sysfiles.number(folder / "dev")
+    if number is None:
+        raise ValueError(f"{folder.name} has no device node")
+    place(folder.name)
     return UsbDevice(
-        port=folder.name, vendor=_text(folder / "idVendor"), product=_text(folder / "idProduct"),
-        bus=int(_text(folder / "busnum")), number=int(_text(folder / "devnum")), major=int(major), minor=int(minor),
-        is_hub=_text(folder / "bDeviceClass") == _HUB,
+        port=folder.name, vendor=_lower(folder / "idVendor"), product=_lower(folder / "idProduct"),
+        bus=int(_lower(folder / "busnum")), number=int(_lower(folder / "devnum")), major=number.major,
+        minor=number.minor, is_hub=_lower(folder / "bDeviceClass") == _HUB,
     )
 
 
-def _text(path: Path) -> str:
-    return path.read_text().strip().lower()
+def _lower(path: Path) -> str:
+    return sysfiles.text(path).lower()

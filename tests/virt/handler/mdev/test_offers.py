@@ -7,10 +7,11 @@ import pytest
 
 from tests.virt.handler.mdev.test_sysfs import UUID, make
 from virt.api import v1
+from virt.handler.devices.pieces import PiecesOffer
 from virt.handler.devices.resources import CharacterDevice, Device, DeviceGoneError, DeviceNode
-from virt.handler.mdev.offers import MediatedDevices, MediatedOffer, offers
+from virt.handler.mdev.offers import MediatedDevices, offers
 from virt.handler.mdev.sysfs import MediatedDevice
-from virt.handler.pci.model import DeviceNumber
+from virt.handler.sysfiles import DeviceNumber
 
 NODE_DIR = Path("/var/run/kubevirt")
 NAME, OTHER = "example.com/part", "example.com/other"
@@ -28,9 +29,9 @@ def asked(name: str = NAME, selector: str = "Half", *, external: bool = False) -
 
 
 def made(
-    found: Sequence[MediatedDevice], *devices: v1.MediatedHostDevice, before: Mapping[str, MediatedOffer] | None = None,
+    found: Sequence[MediatedDevice], *devices: v1.MediatedHostDevice, before: Mapping[str, PiecesOffer] | None = None,
     holders: Mapping[str, str] | None = None,
-) -> dict[str, MediatedOffer]:
+) -> dict[str, PiecesOffer]:
     permitted = v1.PermittedHostDevices(mediated_devices=devices or (asked(),))
     return {each.full_name: each for each in offers(permitted, found, before or {}, holders or {}, NODE_DIR)}
 

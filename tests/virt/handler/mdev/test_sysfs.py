@@ -4,7 +4,7 @@ from pathlib import Path
 
 from virt.handler.mdev import sysfs
 from virt.handler.mdev.sysfs import MediatedDevice
-from virt.handler.pci.model import DeviceNumber
+from virt.handler.sysfiles import DeviceNumber
 
 UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
 

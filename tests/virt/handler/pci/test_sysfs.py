@@ -4,8 +4,8 @@ import pytest
 
 from tests.fakes.sysfs import PF, FakeKernel
 from virt.handler.pci import sysfs as module
-from virt.handler.pci.model import DeviceNumber
 from virt.handler.pci.sysfs import PciError, Sysfs
+from virt.handler.sysfiles import DeviceNumber
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 
 from tests.virt.handler.usb.test_sysfs import plug
 from virt.api import v1
+from virt.handler.devices.pieces import PiecesOffer
 from virt.handler.devices.resources import CharacterDevice, Device, DeviceGoneError, DeviceNode
-from virt.handler.usb.offers import UsbDevices, UsbOffer, offers
+from virt.handler.usb.offers import UsbDevices, offers
 from virt.handler.usb.sysfs import UsbDevice
 
 NODE_DIR = Path("/var/run/kubevirt")
@@ -27,9 +28,9 @@ def asked(name: str = NAME, *products: str, external: bool = False) -> v1.USBHos
 
 
 def made(
-    found: Sequence[UsbDevice], *usb: v1.USBHostDevice, before: Mapping[str, UsbOffer] | None = None,
+    found: Sequence[UsbDevice], *usb: v1.USBHostDevice, before: Mapping[str, PiecesOffer] | None = None,
     holders: Mapping[str, str] | None = None,
-) -> dict[str, UsbOffer]:
+) -> dict[str, PiecesOffer]:
     permitted = v1.PermittedHostDevices(usb=usb or (asked(),))
     return {each.full_name: each for each in offers(permitted, found, before or {}, holders or {}, NODE_DIR)}
 
@@ -86,7 +87,7 @@ def test_a_device_that_a_pod_has_under_another_name_is_not_given_again() -> None
     """Its resource was taken out of the KubeVirt object, and it was permitted anew under another name."""
     offer = made((stick("1-1"), stick("1-2")), holders={"1-1+1-9": OTHER, "1-2": NAME})[NAME]
     assert offer.listed == (Device("1-1", is_healthy=False), Device("1-2"))
-    with pytest.raises(DeviceGoneError, match=f"a pod has 1-1 as {OTHER}"):
+    with pytest.raises(DeviceGoneError, match=f"a pod has it as {OTHER}"):
         offer.given(("1-1",))
 
 

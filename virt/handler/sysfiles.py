@@ -1,0 +1,45 @@
+"""Files of sysfs, whatever they are about: each may be missing, or go while it is read."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+# The handler's own /sys shows no network card of the node; that of the node's first process does.
+NODE_SYSFS = Path("/proc/1/root/sys")
+
+
+@dataclass(frozen=True)
+class DeviceNumber:
+    """Of a character device."""
+
+    major: int
+    minor: int
+
+
+def text(path: str | Path) -> str:
+    """"" for a file that is not there, or cannot be read (operstate of a card that is just going)."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  (read at each look: read_text does much more)
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def link(path: str | Path) -> str:
+    """The last part of where a link leads; "" without one."""
+    try:
+        return os.readlink(path).rpartition("/")[2]  # noqa: PTH115
+    except OSError:
+        return ""
+
+
+def number(path: str | Path) -> DeviceNumber | None:
+    """Of a file ``dev``."""
+    major, _, minor = text(path).partition(":")
+    return DeviceNumber(int(major), int(minor)) if minor else None
+
+
+def numa_node(folder: Path) -> int | None:
+    """Of a device; None where the kernel does not know."""
+    found = int(text(folder / "numa_node") or -1)
+    return None if found < 0 else found
