@@ -56,11 +56,11 @@ class Sysfs:
 
     def group_number(self, group: str) -> DeviceNumber | None:
         """Of /dev/vfio/<group>; None while no device of the group is on vfio-pci."""
-        return _number(self._class / "vfio" / group / "dev")
+        return _number(f"{self._class}/vfio/{group}/dev")
 
     def control_number(self) -> DeviceNumber | None:
         """Of /dev/vfio/vfio; None where VFIO is not loaded."""
-        return _number(self._class / "misc" / "vfio" / "dev")
+        return _number(f"{self._class}/misc/vfio/dev")
 
     def set_count(self, address: str, count: int) -> None:
         """Give a physical function ``count`` virtual ones. Those it has go away. Raises PciError."""
@@ -135,15 +135,16 @@ def _cards(folder: Path) -> tuple[tuple[str, str], ...]:
     return tuple((card.name, _text(card / "operstate")) for card in sorted(folder.iterdir()))
 
 
-def _number(path: Path) -> DeviceNumber | None:
+def _number(path: str) -> DeviceNumber | None:
     major, _, minor = _text(path).partition(":")
     return DeviceNumber(int(major), int(minor)) if minor else None
 
 
-def _text(path: Path) -> str:
+def _text(path: str | Path) -> str:
     """"" for a file that is not there, or cannot be read (operstate of a card that is just going)."""
     try:
-        return path.read_text().strip()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.read().decode(errors="replace").strip()
     except OSError:
         return ""
 
