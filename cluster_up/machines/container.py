@@ -31,8 +31,8 @@ ON_MACHINE = "/on-machine"
 _INSIDE, _WIRE = Path("/machine"), Path("/wire")
 _BOOT_S = 900.0                        # under emulation, on a machine that others use too
 _RUN = ["sh", "/start.sh"]
-# A quarter of what a node of kind has: an emulated machine is never idle, and few tests are for it.
-_SHARES = "256"
+# As much as a node of kind has. With a quarter its guests stood still whenever the other nodes had work.
+_SHARES = "1024"
 
 
 class Containers:

@@ -39,7 +39,12 @@ def test_a_guest_in_a_vlan_reaches_that_vlan_only(space: Space, nodes: Nodes, cl
         node.run(f"echo 1 > /proc/sys/net/ipv4/conf/{tagged}/arp_ignore; ip link set {tagged} up")
         with functions.peer(node, "pf2"), functions.peer(node, tagged, TAGGED_PEER):
             functions.address(shell, link, GUEST)
-            shell.succeed(f"ip addr add {TAGGED_GUEST}/24 dev {link}", within_s=functions.patient(0.5))
+            # The driver lists no VLANs for the card itself (igb_vlan_rx_add_vid), and then the emulated card gives a
+            # broadcast in a VLAN to nobody. So the guest need not ask for the peer's address; the peer does ask.
+            mac = node.run("cat /sys/class/net/pf2/address").strip()
+            shell.succeed(
+                f"ip addr add {TAGGED_GUEST}/24 dev {link}; ip neigh replace {TAGGED_PEER} lladdr {mac} dev {link}",
+                within_s=functions.patient(0.5))
             found: list[Claim] = [
                 ("VLAN on the card", (used.mac, used.vlan), (FIRST, VLAN)),
                 ("answers in the VLAN", functions.answered(shell, TAGGED_PEER), 5),

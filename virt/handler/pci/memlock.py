@@ -11,7 +11,7 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-from virt.api import passthrough, quantity, v1
+from virt.api import quantity, v1
 from virt.base.errors import VirtError
 from virt.handler.launchers.process import Process, family, pod_of
 
@@ -28,14 +28,33 @@ class MemoryLockError(VirtError):
     hint = "the node agent needs CAP_SYS_RESOURCE in the machine's own user namespace, which a container may lack"
 
 
-def locked_bytes(spec: v1.VirtualMachineInstanceSpec) -> int:
-    """What the guest's QEMU has to lock, 0 for a guest without devices of the node."""
-    if not passthrough.has_any(spec):
+def locked_bytes(spec: v1.VirtualMachineInstanceSpec, permitted: v1.PermittedHostDevices) -> int:
+    """What the guest's QEMU has to lock, 0 for a guest without devices of the node that read and write its memory: USB
+    devices do not."""
+    usb = {each.resource_name for each in permitted.usb}
+    if not (_has_function(spec) or _resources(spec) - usb):
         return 0
     memory, resources = spec.domain.memory, spec.domain.resources
     asked = (memory.guest if memory else None, resources.requests.get("memory"), resources.limits.get("memory"))
     guest = next((quantity.integer(value) for value in asked if value is not None), 0)
     return -(-guest // _STEP) * _STEP + _DEVICES
+
+
+def is_certain(spec: v1.VirtualMachineInstanceSpec, permitted: v1.PermittedHostDevices) -> bool:
+    """Whether the guest cannot start without. What somebody else's device plugin gave is for its launcher to see."""
+    listed = (*permitted.pci_host_devices, *permitted.mediated_devices)
+    others = {each.resource_name for each in listed if each.external_resource_provider}
+    return _has_function(spec) or bool(_resources(spec) - others - {each.resource_name for each in permitted.usb})
+
+
+def _has_function(spec: v1.VirtualMachineInstanceSpec) -> bool:
+    return any(each.sriov is not None for each in spec.domain.devices.interfaces)
+
+
+def _resources(spec: v1.VirtualMachineInstanceSpec) -> frozenset[str]:
+    devices = spec.domain.devices
+    return frozenset((*(each.device_name for each in devices.gpus),
+                      *(each.device_name for each in devices.host_devices)))
 
 
 def allow(

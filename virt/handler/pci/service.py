@@ -148,9 +148,14 @@ class PciDevices:
         Raises FunctionError, CardError, AllocationsError, MemoryLockError, or ApiError.
         """
         functions = await self._functions(vmi, launcher)
-        size = memlock.locked_bytes(vmi.spec)
+        size = memlock.locked_bytes(vmi.spec, self._permitted())
         if size:
-            await asyncio.to_thread(memlock.allow, launcher.process, size)
+            try:
+                await asyncio.to_thread(memlock.allow, launcher.process, size)
+            except memlock.MemoryLockError as error:
+                if memlock.is_certain(vmi.spec, self._permitted()):
+                    raise
+                _logger.warning("memory cannot be locked", vmi=launcher.key, error=str(error))
         return functions
 
     async def _functions(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> tuple[GivenFunction, ...]:

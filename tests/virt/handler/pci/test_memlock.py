@@ -5,7 +5,7 @@ import pytest
 
 from virt.api import v1
 from virt.handler.launchers.process import Process
-from virt.handler.pci.memlock import MemoryLockError, allow, locked_bytes
+from virt.handler.pci.memlock import MemoryLockError, allow, is_certain, locked_bytes
 
 POD = "0b8b2a3c-5f0e-4a5b-9d0c-1f2e3d4c5b6a"
 OTHER = "0b8b2a3c-5f0e-4a5b-9d0c-1f2e3d4c5b6b"
@@ -79,4 +79,32 @@ def test_a_child_that_ends_meanwhile_is_no_fault(proc: Path) -> None:
 ])
 def test_only_guests_with_devices_lock_memory(devices: v1.Devices, size: int) -> None:
     domain = v1.DomainSpec(devices=devices, memory=v1.Memory(guest="129Mi"))
-    assert locked_bytes(v1.VirtualMachineInstanceSpec(domain=domain)) == size
+    assert locked_bytes(v1.VirtualMachineInstanceSpec(domain=domain), v1.PermittedHostDevices()) == size
+
+
+PERMITTED = v1.PermittedHostDevices(
+    usb=(v1.USBHostDevice(resource_name="x.com/stick"),),
+    pci_host_devices=(
+        v1.PciHostDevice(resource_name="x.com/card"),
+        v1.PciHostDevice(resource_name="x.com/outside", external_resource_provider=True)),
+    mediated_devices=(v1.MediatedHostDevice(resource_name="x.com/outside-part", external_resource_provider=True),))
+
+
+@pytest.mark.parametrize(("names", "locks", "certain"), [
+    (("x.com/stick",), False, False),
+    (("x.com/card",), True, True),
+    (("x.com/outside", "x.com/outside-part"), True, False),
+    (("x.com/outside", "x.com/card"), True, True),
+    (("x.com/gone",), True, True),
+])
+def test_what_locks_memory_is_known_by_its_kind(names: tuple[str, ...], locks: bool, certain: bool) -> None:
+    """A USB device does not; of what somebody else serves nobody here knows whether it was given at all."""
+    devices = v1.Devices(host_devices=tuple(v1.HostDevice(name=name, device_name=name) for name in names))
+    spec = v1.VirtualMachineInstanceSpec(domain=v1.DomainSpec(devices=devices))
+    assert (locked_bytes(spec, PERMITTED) > 0, is_certain(spec, PERMITTED)) == (locks, certain)
+
+
+def test_a_function_locks_memory() -> None:
+    devices = v1.Devices(interfaces=(v1.Interface(name="n", sriov=v1.InterfaceSRIOV()),))
+    spec = v1.VirtualMachineInstanceSpec(domain=v1.DomainSpec(devices=devices))
+    assert is_certain(spec, PERMITTED)

@@ -216,6 +216,25 @@ async def test_a_device_that_a_pod_has_under_another_name_is_not_given_again(sta
     assert stand.listed() == {"nvidia.com/T4": (Device("0000:07:00.0"),)}
 
 
+@pytest.mark.parametrize("external", [False, True])
+async def test_memory_that_cannot_be_locked_matters_where_a_device_needs_it(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, external: bool
+) -> None:
+    def refuse(process: object, size: int) -> None:
+        raise memlock.MemoryLockError("not here")
+
+    monkeypatch.setattr(memlock, "allow", refuse)
+    stand.permitted = v1.PermittedHostDevices(pci_host_devices=(
+        v1.PciHostDevice(resource_name="x.com/card", external_resource_provider=external),))
+    devices = v1.Devices(host_devices=(v1.HostDevice(name="a", device_name="x.com/card"),))
+    asked = v1.VirtualMachineInstance(spec=v1.VirtualMachineInstanceSpec(domain=v1.DomainSpec(devices=devices)))
+    if external:
+        assert await stand.devices.prepare(asked, stand.launcher()) == ()
+    else:
+        with pytest.raises(memlock.MemoryLockError):
+            await stand.devices.prepare(asked, stand.launcher())
+
+
 async def test_functions_of_another_card_are_not_read_for_a_guest(stand: Stand) -> None:
     stand.kernel.card(SECOND_PF, "eth2")
     stand.devices.configure(json.dumps({"resourceList": [
