@@ -24,14 +24,16 @@ pytestmark = [
 MAC = "de:ad:00:00:be:ef"
 UNSCHEDULABLE = "kubevirt.io/migrationUnschedulablePodTimeoutSeconds"
 _BACK_S = 60                    # the promise: so long after its move, or its failure, a guest has its card again
-# What a system's own network service does: the card with this MAC gets the address, whenever it comes. Each change is
-# noted with the guest's uptime: "12.5 eth1", "80.1" when it has gone. No program is started while nothing happens but
-# one that sleeps: under two emulations each takes a second.
+# What a system's own network service does: the card with this MAC has the address, whenever it comes, and whatever asks
+# for a lease on it takes away. Each change of the card is noted with the guest's uptime: "12.5 eth1", "80.1" when it
+# has gone. While nothing happens only "sleep" is started: under two emulations each program takes a second.
 _KEEPER = (
     "had=-; while :; do has=; for n in /sys/class/net/*; do read a < $n/address; "
     f'[ "$a" = {MAC} ] && has=${{n##*/}}; done; '
-    'if [ "$has" != "$had" ]; then read up idle < /proc/uptime; echo $up $has >> /run/card; had=$has; '
-    f'[ -n "$has" ] && ip link set $has up && ip addr replace {GUEST}/24 dev $has; fi; sleep 1; done'
+    'if [ "$has" != "$had" ]; then read up idle < /proc/uptime; echo $up $has >> /run/card; had=$has; fi; '
+    f'own=; while read a; do case $a in *" {GUEST}") own=1;; esac; done < /proc/net/fib_trie; '
+    f'[ -z "$has" ] || [ -n "$own" ] || {{ ip link set $has up; ip addr replace {GUEST}/24 dev $has; }}; '
+    "sleep 1; done"
 )
 # A few MiB without pause are more than a migration sends that is held.
 _DIRTY = (
@@ -86,11 +88,7 @@ def _guest(
     vmi = space.wait_condition("vm", "LiveMigratable", "True", within_s=functions.patient())
     assert "reason" not in condition(vmi, "LiveMigratable")
     boot_id = functions.boot_id(shell)
-    link = functions.links(shell)[MAC]
-    shell.succeed(
-        f"kill $(cat /run/udhcpc.{link}.pid) 2>/dev/null; "
-        f"{{ setsid sh -c '{_KEEPER}' > /dev/null 2>&1 < /dev/null & }}",
-        within_s=functions.patient(0.5))
+    shell.succeed(f"{{ setsid sh -c '{_KEEPER}' > /dev/null 2>&1 < /dev/null & }}", within_s=functions.patient(0.5))
     return Guest(space, shell, boot_id, moves.home(space, nodes, "vm"))
 
 

@@ -80,7 +80,7 @@ def count(node: Node, pid: int, match: str) -> None:
     """From here on count the frames that match (nft's words) on their way to a port of any bridge in the namespace of
     ``pid``; the counter goes with the namespace."""
     hook = "type filter hook postrouting priority 0"
-    node.run_in(pid, f"echo 'table bridge functest {{ chain seen {{ {hook}; {match} counter }} }}' | nft -f -")
+    node.run_in(pid, f"echo 'table bridge functest {{ chain seen {{ {hook}; {match} counter; }}; }}' | nft -f -")
 
 
 def counted(node: Node, pid: int) -> int:

@@ -124,7 +124,7 @@ def test_what_is_only_read_keeps_nobody_from_sharing(space: Space, cluster: Clus
     shell.succeed("mkdir -p /tmp/settings /tmp/disc && mount -t iso9660 -o ro /dev/vdb /tmp/settings")
     shell.succeed("mount -t iso9660 -o ro /dev/sr0 /tmp/disc")
     look = (f"{DROP}for d in vda vdb sr0; do sha256sum < /dev/$d; done; sha256sum < /tmp/disc/content; "
-            "cat /tmp/settings/word; cat /sys/block/vdb/ro")
+            "cat /tmp/settings/word; echo; cat /sys/block/vdb/ro")
     known = shell.succeed(look, within_s=60)
     assert hashlib.sha256(file).hexdigest() in known, known
     assert known.splitlines()[-2:] == [settings["data"]["word"], "1"], known

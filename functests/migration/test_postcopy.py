@@ -19,7 +19,7 @@ Policy = Callable[..., str]
 
 pytestmark = [pytest.mark.needs("two-nodes"), pytest.mark.demand(memory_mib=900, nodes=2, seconds=75)]
 # So much random memory that its transfer takes seconds when nothing holds it back any more.
-FILL = "head -c 209715200 /dev/urandom > /run/much"
+FILL = "head -c 157286400 /dev/urandom > /run/much"         # less than half of it: a tmpfs has no more
 
 
 def _live(space: Space, nodes: Nodes, pods: list[Object]) -> list[int]:
@@ -37,7 +37,7 @@ def test_a_guest_whose_memory_is_lost_on_the_way_has_failed(
     space: Space, cluster: Cluster, nodes: Nodes, stack: Stack, policy: Policy
 ) -> None:
     """
-    Preconditions: a VM RerunOnFailure with 200 MiB of random memory; a slow policy with 5 s for each GB that allows
+    Preconditions: a VM RerunOnFailure with 150 MiB of random memory; a slow policy with 5 s for each GB that allows
         post-copy; a watch.
     Steps: migrate; SIGKILL the source's handler as soon as the mode is PostCopy.
     Expected: the migration has failed; the VMI is Failed, never Succeeded; no QEMU of it is left on either node; the VM

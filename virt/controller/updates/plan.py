@@ -37,10 +37,16 @@ def plan(vmi: v1.VirtualMachineInstance, migrations: Sequence[Migration], now: d
     if change is None or change.status != "True" or not is_asked(vmi):
         return Plan(abort=tuple(
             migration for migration in ours
-            if migration in active and migration.metadata.deletion_timestamp is None))
+            if migration in active and migration.metadata.deletion_timestamp is None and not _has_come(vmi, migration)))
     if active or not conditions.is_true(vmi.status.conditions, "LiveMigratable"):
         return Plan()
     since = change.last_transition_time or ""
     left = left_of_pause_s(
         [migration for migration in ours if (migration.metadata.creation_timestamp or "") >= since], now)
     return Plan(migrate=left <= 0, backs_off_s=max(left, 0.0))
+
+
+def _has_come(vmi: v1.VirtualMachineInstance, migration: Migration) -> bool:
+    """Whether it has brought the guest already: that ends the change, a moment before it is known to have succeeded."""
+    state = vmi.status.migration_state
+    return state is not None and state.migration_uid == migration.metadata.uid and state.completed

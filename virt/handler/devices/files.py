@@ -19,9 +19,9 @@ def make_nodes(devices: Iterable[CharacterDevice]) -> None:
     The file system may be mounted nodev (/run is): the kubelet only reads numbers and mode from it.
     """
     for device in devices:
-        device.path.parent.mkdir(parents=True, exist_ok=True)
         if _is_right(device):
             continue
+        device.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = device.path.with_name(f".{device.path.name}.new")
         fresh.unlink(missing_ok=True)
         os.mknod(fresh, stat.S_IFCHR | NODE_MODE, os.makedev(device.major, device.minor))
@@ -39,7 +39,7 @@ def remove_others(folder: Path, names: Collection[str]) -> None:
 
 def _is_right(device: CharacterDevice) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        found = device.path.lstat()
+        found = os.lstat(device.path)
         return (
             stat.S_ISCHR(found.st_mode)
             and stat.S_IMODE(found.st_mode) == NODE_MODE

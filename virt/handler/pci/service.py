@@ -153,9 +153,8 @@ class PciDevices:
             return ()
         given = allocations.read(self._node.kubelet_dir).get(launcher.pod_uid, {})
         assignments = assigned(wanted, given)
-        found = await asyncio.to_thread(self._node.sysfs.devices)
         async with self._setting:
-            used = await asyncio.to_thread(self._in_use, found, set())
+            found, used = await asyncio.to_thread(self._seen, set())
             states: dict[str, dict[int, FunctionState]] = {}
             for each in assignments:
                 card = _card_of(each, found)
@@ -169,8 +168,7 @@ class PciDevices:
         self, config: Config, troubles: set[str]
     ) -> tuple[Sequence[PciDevice], frozenset[str] | None]:
         """The devices, after all has been done that the configuration asks for, and the functions that pods have."""
-        found = await asyncio.to_thread(self._node.sysfs.devices)
-        used = await asyncio.to_thread(self._in_use, found, troubles)
+        found, used = await asyncio.to_thread(self._seen, troubles)
         if used is None:
             return found, None
         troubles.update(pools.problems(config, found, used))
@@ -186,6 +184,11 @@ class PciDevices:
             if steps:
                 found = await asyncio.to_thread(self._node.sysfs.devices)
         return found, used
+
+    def _seen(self, troubles: set[str]) -> tuple[Sequence[PciDevice], frozenset[str] | None]:
+        """The devices, and those functions that pods have."""
+        found = self._node.sysfs.devices()
+        return found, self._in_use(found, troubles)
 
     def _in_use(self, found: Sequence[PciDevice], troubles: set[str]) -> frozenset[str] | None:
         """The functions that pods have; None where that is not known."""

@@ -54,11 +54,11 @@ class Sysfs:
 
     def group_number(self, group: str) -> DeviceNumber | None:
         """Of /dev/vfio/<group>; None while no device of the group is on vfio-pci."""
-        return sysfiles.number(self._class / "vfio" / group / "dev")
+        return sysfiles.number(f"{self._class}/vfio/{group}/dev")
 
     def control_number(self) -> DeviceNumber | None:
         """Of /dev/vfio/vfio; None where VFIO is not loaded."""
-        return sysfiles.number(self._class / "misc" / "vfio" / "dev")
+        return sysfiles.number(f"{self._class}/misc/vfio/dev")
 
     def set_count(self, address: str, count: int) -> None:
         """Give a physical function ``count`` virtual ones. Those it has go away. Raises PciError."""

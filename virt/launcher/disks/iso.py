@@ -9,13 +9,25 @@ from virt.launcher.disks.errors import DiskError
 
 _MODE = 0o640               # what is in them is often a secret
 _JOLIET_NAME = 64           # characters; a longer name is left to Rock Ridge
+_MADE_AT_S = 946684800      # 2000-01-01, on all of them
+
+
+class _StoppedClock:
+    """In place of the module that the library asks for the time: the same contents make the same image. One that a
+    guest only reads is made anew where the guest moves to, and what it knows of it has to hold there too."""
+
+    @staticmethod
+    def time() -> float:
+        return _MADE_AT_S
 
 
 def image(contents: Mapping[str, bytes], label: str) -> bytes:
     """``contents``: file names, with "/" where they are in folders. Raises ValueError for what no image can hold."""
-    from pycdlib import PyCdlib
+    from pycdlib import PyCdlib, headervd, pycdlib
     from pycdlib.pycdlibexception import PyCdlibException
 
+    for module in (headervd, pycdlib):
+        module.time = _StoppedClock
     made = PyCdlib()
     try:
         made.new(vol_ident=label, joliet=3, rock_ridge="1.09")

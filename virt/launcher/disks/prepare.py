@@ -81,6 +81,9 @@ class Disks:
         else:
             path = self.ephemeral / "config" / f"{volume.name}.iso"
             size = config.prepare(volume, self.config / volume.name, path)
+        if (wanted := _size_at_source(vmi, volume.name)) not in (0, size):
+            os.truncate(path, wanted)
+            size = wanted
         return DiskSource(str(path), "raw", read_only=True, size=size, direct_io=_takes_direct_io(path))
 
     async def _container_disk(self, volume: str) -> DiskSource:
@@ -130,6 +133,16 @@ def _copied_size(vmi: VirtualMachineInstance, volume: str) -> int | None:
     if volume not in destinations(vmi.status.migrated_volumes):
         return None
     return next((known.size for known in vmi.status.volume_status if known.name == volume), 0)
+
+
+def _size_at_source(vmi: VirtualMachineInstance, volume: str) -> int:
+    """Bytes of an image that the guest may have written to, as it was told of where the guest ran before; 0 for none.
+
+    It goes along as it is, so what is made of the objects of today has to have its size; its content is overwritten.
+    """
+    disk = next((disk for disk in vmi.spec.domain.devices.disks if disk.name == volume), None)
+    on_sata = disk is not None and disk.disk is not None and disk.disk.bus in ("", "sata") and not disk.disk.readonly
+    return next((known.size for known in vmi.status.volume_status if known.name == volume), 0) if on_sata else 0
 
 
 def _takes_direct_io(path: Path, opens: Callable[[str, int], int] = os.open) -> bool:

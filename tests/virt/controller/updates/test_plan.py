@@ -75,3 +75,14 @@ def test_a_change_taken_back_takes_its_migrations_along() -> None:
     others = (migration("Failed"), migration("Running", ours=False), migration("Scheduled", leaving=True))
     for instance in (vmi(replace(CHANGE, status="False"), MIGRATABLE, claim="old"), vmi(claim="old")):
         assert plan(instance, (running, waiting, *others), NOW) == Plan(abort=(running, waiting))
+
+
+def test_one_that_has_brought_the_guest_is_left_to_succeed() -> None:
+    """Its take-over ends the change before the migration itself is known to have succeeded."""
+    running = migration("Running")
+    running = replace(running, metadata=replace(running.metadata, uid="m"))
+    settled = vmi(MIGRATABLE)
+    for uid, completed, abort in (("m", True, ()), ("m", False, (running,)), ("o", True, (running,))):
+        state = v1.VirtualMachineInstanceMigrationState(migration_uid=uid, completed=completed)
+        told = replace(settled, status=replace(settled.status, migrated_volumes=(), migration_state=state))
+        assert plan(told, (running,), NOW) == Plan(abort=abort)

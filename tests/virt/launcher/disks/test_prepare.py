@@ -48,3 +48,26 @@ async def test_without_the_size_of_the_source_nothing_is_made(disks: Disks) -> N
     with pytest.raises(DiskError, match="size of its source is not known"):
         await disks.prepare(vmi(MOVED, size=0))
     assert not list((disks.claims / "data").iterdir())
+
+
+@pytest.mark.parametrize(("bus", "readonly", "known", "expected"), [
+    ("sata", False, 900 << 10, 900 << 10), ("", False, 2048, 2048), ("sata", False, 0, None),
+    ("virtio", False, 2048, None), ("sata", True, 2048, None),
+])
+async def test_a_seed_that_goes_along_has_the_size_that_it_had(
+    tmp_path: Path, bus: str, readonly: bool, known: int, expected: int | None
+) -> None:
+    """On other buses it cannot be written to, and is not copied."""
+    seed = v1.Volume(name="seed", cloud_init_no_cloud=v1.CloudInitNoCloudSource(user_data="#cloud-config"))
+    disk = v1.Disk(name="seed", disk=v1.DiskTarget(bus=bus, readonly=readonly))
+
+    def machine(size: int) -> v1.VirtualMachineInstance:
+        return v1.VirtualMachineInstance(
+            spec=v1.VirtualMachineInstanceSpec(
+                volumes=(seed,), domain=v1.DomainSpec(devices=v1.Devices(disks=(disk,)))),
+            status=v1.VirtualMachineInstanceStatus(volume_status=(v1.VolumeStatus(name="seed", size=size),)))
+
+    plain = (await Disks(ephemeral=tmp_path / "plain", secrets=tmp_path).prepare(machine(0)))["seed"]
+    found = (await Disks(ephemeral=tmp_path / "target", secrets=tmp_path).prepare(machine(known)))["seed"]
+    wanted = plain.size if expected is None else expected
+    assert (found.size, Path(found.path).stat().st_size) == (wanted, wanted)
