@@ -67,13 +67,14 @@ class Kubelet(pb_grpc.RegistrationServicer):  # type: ignore[misc]  # generated 
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        socket = self._folder / "kubelet.sock"
+        socket, hidden = self._folder / "kubelet.sock", self._folder / "kubelet.hidden"
         for old in self._folder.iterdir():      # a starting kubelet empties the folder
             old.unlink(missing_ok=True)         # gRPC removes its own sockets, a moment after a server ended
         server = grpc.aio.server()
         pb_grpc.add_RegistrationServicer_to_server(self, server)
-        server.add_insecure_port(f"unix:{socket}")
+        server.add_insecure_port(f"unix:{hidden}")
         await server.start()
+        hidden.rename(socket)                   # a file that nobody listens at yet would be tried, and given up
         try:
             yield
         finally:
