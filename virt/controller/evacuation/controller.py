@@ -7,14 +7,15 @@ from msgspec.structs import replace
 
 from virt.api import conditions, core, names, v1
 from virt.api.clusterconfig import ClusterConfig
-from virt.api.kinds import POD, VMI, VMIM
+from virt.api.kinds import POD, VMI
 from virt.base.clock import Clock, rfc3339
 from virt.controller import writes
 from virt.controller.evacuation.plan import EVICTION_REQUESTED, Plan, World, plan
+from virt.controller.migration.automatic import Automatic
 from virt.controller.migration.controller import MIGRATIONS_BY_VMI, Migration
 from virt.controller.vmi.controller import PODS_BY_OWNER, VMIS_BY_NODE, Caches
 from virt.controller.vmi.plan import World as InstanceWorld
-from virt.kube.client import ApiError, Client, MergePatch, NotFoundError
+from virt.kube.client import Client, MergePatch, NotFoundError
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -33,6 +34,7 @@ class EvacuationReconciler:
         self._client = client
         self._caches = caches
         self._migrations = migrations
+        self._automatic = Automatic(client, migrations, recorder)
         self._recorder = recorder
         self._config = config
         self._clock = clock
@@ -71,15 +73,7 @@ class EvacuationReconciler:
                 generate_name="kubevirt-evacuation-", annotations={names.EVACUATION_MIGRATION_ANNOTATION: node}),
             spec=v1.VirtualMachineInstanceMigrationSpec(vmi_name=vmi.metadata.name, priority=priority),
         )
-        try:
-            created = await self._client.create(VMIM, migration, vmi.metadata.namespace)
-        except ApiError as error:
-            self._recorder.event(vmi, "Warning", "FailedCreate", f"Error creating a Migration: {error.message}")
-            raise
-        self._migrations.learn(created)
-        self._recorder.event(
-            vmi, "Normal", "SuccessfulCreate",
-            f"Created Migration {created.metadata.name} for evacuation from node {node}")
+        await self._automatic.migrate(vmi, migration, f"for evacuation from node {node}")
 
     async def _show(self, vmi: v1.VirtualMachineInstance, todo: Plan) -> None:
         """The condition on the VMI, and a word for the descheduler on the pod that is to go."""

@@ -4,11 +4,12 @@ from virt.api import core, names, v1
 from virt.api.kinds import VMIM
 from virt.base.clock import Clock
 from virt.controller import writes
+from virt.controller.migration.automatic import Automatic
 from virt.controller.migration.controller import MIGRATIONS_BY_VMI, Migration
 from virt.controller.updates.plan import plan
 from virt.controller.vmi.controller import Caches
 from virt.controller.vmi.pod.naming import bounded
-from virt.kube.client import ApiError, Client
+from virt.kube.client import Client
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -23,6 +24,7 @@ class UpdateReconciler:
         self._client = client
         self._caches = caches
         self._migrations = migrations
+        self._automatic = Automatic(client, migrations, recorder)
         self._recorder = recorder
         self._clock = clock
 
@@ -53,12 +55,4 @@ class UpdateReconciler:
             ),
             spec=v1.VirtualMachineInstanceMigrationSpec(vmi_name=vmi.metadata.name, priority="system-maintenance"),
         )
-        try:
-            created = await self._client.create(VMIM, migration, vmi.metadata.namespace)
-        except ApiError as error:
-            self._recorder.event(vmi, "Warning", "FailedCreate", f"Error creating a Migration: {error.message}")
-            raise
-        self._migrations.learn(created)
-        self._recorder.event(
-            vmi, "Normal", "SuccessfulCreate",
-            f"Created Migration {created.metadata.name} for automated workload update")
+        await self._automatic.migrate(vmi, migration, "for automated workload update")
