@@ -16,6 +16,15 @@ class MultusNetwork(Wire):
     network_name: str = ""
     default: bool = False
 
+    def located(self, namespace: str) -> tuple[str, str]:
+        """Namespace and name of the definition, as a VMI in ``namespace`` calls it.
+
+        >>> MultusNetwork(network_name="red").located("here"), MultusNetwork(network_name="there/red").located("here")
+        (('here', 'red'), ('there', 'red'))
+        """
+        other, slash, name = self.network_name.partition("/")
+        return (other, name) if slash else (namespace, self.network_name)
+
 
 class Network(Wire):
     """``name`` and exactly one source."""

@@ -25,7 +25,7 @@ async def functions(client: Client, vmi: v1.VirtualMachineInstance) -> Mapping[s
         network = networks.get(interface.name)
         if network is None or network.multus is None:
             continue
-        namespace, name = located(network.multus.network_name, vmi.metadata.namespace)
+        namespace, name = network.multus.located(vmi.metadata.namespace)
         try:
             definition = await client.get(NETWORK_ATTACHMENT, name, namespace)
         except NotFoundError as error:
@@ -44,7 +44,7 @@ def annotation(vmi: v1.VirtualMachineInstance) -> Mapping[str, str]:
         multus = networks.get(interface.name)
         if multus is None:
             continue
-        namespace, name = located(multus.network_name, vmi.metadata.namespace)
+        namespace, name = multus.located(vmi.metadata.namespace)
         entry = {"name": name, "namespace": namespace, "interface": links.secondary_link(interface.name)}
         asked.append(entry | ({"mac": interface.mac_address} if interface.mac_address else {}))
     return {NETWORKS_ANNOTATION: json.dumps(asked)} if asked else {}
@@ -58,9 +58,3 @@ def reported(pod: core.Pod) -> frozenset[str]:
         return frozenset()
     entries = told if isinstance(told, list) else []
     return frozenset(str(entry.get("interface")) for entry in entries if isinstance(entry, dict))
-
-
-def located(network_name: str, namespace: str) -> tuple[str, str]:
-    """Namespace and name of the definition that a VMI in ``namespace`` calls so."""
-    other, slash, name = network_name.partition("/")
-    return (other, name) if slash else (namespace, network_name)

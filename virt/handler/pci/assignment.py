@@ -47,8 +47,7 @@ def references(vmi: v1.VirtualMachineInstance) -> Mapping[str, tuple[str, str]]:
     for interface in vmi.spec.domain.devices.interfaces:
         multus = networks.get(interface.name)
         if interface.sriov is not None and interface.state != "absent" and multus is not None:
-            namespace, slash, name = multus.network_name.rpartition("/")
-            found[interface.name] = (namespace if slash else vmi.metadata.namespace, name)
+            found[interface.name] = multus.located(vmi.metadata.namespace)
     return found
 
 

@@ -40,7 +40,7 @@ def _nic(
         name=interface.name,
         binding=_binding(interface),
         network=network.name if multus is not None else "",
-        definition=_definition(multus, vmi.metadata.namespace) if multus is not None else "",
+        definition="/".join(multus.located(vmi.metadata.namespace)) if multus is not None else "",
         mac=interface.mac_address or known_mac,
         ports=tuple(PortRange(port.protocol.lower() or "tcp", port.port, port.port) for port in interface.ports),
         cidr=pod.vm_network_cidr,
@@ -48,10 +48,6 @@ def _nic(
         queues=queue_count(interface, vmi.spec.domain),
         dhcp=_dhcp(interface.dhcp_options or v1.DHCPOptions(), vmi.spec.subdomain),
     )
-
-
-def _definition(multus: v1.MultusNetwork, namespace: str) -> str:
-    return multus.network_name if "/" in multus.network_name else f"{namespace}/{multus.network_name}"
 
 
 def _binding(interface: v1.Interface) -> Binding:
