@@ -21,6 +21,7 @@ from virt.base.clock import RealClock
 from virt.base.errors import SettingMissingError
 from virt.handler.devices import files, resources
 from virt.handler.devices.permitted import PermittedDevices
+from virt.handler.devices.resources import Offer
 from virt.handler.launchers.bootfiles import BootFiles
 from virt.handler.launchers.server import POD_INDEX, Launchers, active_pods
 from virt.handler.mdev.offers import MediatedDevices
@@ -112,6 +113,43 @@ def sriov_pools(
     return found
 
 
+@dataclass(frozen=True)
+class HostDevices:
+    """What guests may be given of the node itself, by who looks after it."""
+
+    pci: pci.PciDevices
+    others: PermittedDevices
+    maker: MediatedMaker
+
+    @property
+    def offered(self) -> tuple[Offer, ...]:
+        return (*self.pci.offered, *self.others.offered)
+
+    def look_again(self) -> None:
+        for each in (self.pci, self.others, self.maker):
+            each.looking.again()
+
+
+def host_devices(
+    client: Client, chosen: Settings, configuration: Configuration, changed: Callable[[], None],
+    tell: Callable[[str], None],
+) -> HostDevices:
+    """``changed``: what is offered is another thing now."""
+    def permitted() -> v1.PermittedHostDevices:
+        return configuration.current.permitted_host_devices
+
+    return HostDevices(
+        pci.PciDevices(
+            client, pci.Node(chosen.node_dir, chosen.kubelet_dir, Sysfs(), pci.NodeCards()),
+            permitted=permitted, changed=changed, tell=tell),
+        PermittedDevices(
+            (UsbDevices(chosen.node_dir), MediatedDevices(chosen.node_dir)), chosen.kubelet_dir,
+            permitted=permitted, changed=changed, tell=tell),
+        MediatedMaker(
+            client, chosen.node, chosen.kubelet_dir, asked=lambda: configuration.current.mediated_devices, tell=tell),
+    )
+
+
 def once_known(task: service.Task, *informers: Informer[Any]) -> service.Task:
     """``task``, begun when all that is in the cluster is known."""
 
@@ -137,16 +175,9 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
     launchers = Launchers(
         vmis.store, queue.add, node=chosen.node, path=chosen.node_dir / "launcher" / "handler.sock",
         incoming=incoming.store)
-    tell = told_about(recorder, chosen.node)
-    devices = pci.PciDevices(
-        client, pci.Node(chosen.node_dir, chosen.kubelet_dir, Sysfs(), pci.NodeCards()),
-        permitted=lambda: configuration.current.permitted_host_devices, changed=lambda: plugins.reconsider(), tell=tell)
-    more = PermittedDevices(
-        (UsbDevices(chosen.node_dir), MediatedDevices(chosen.node_dir)), chosen.kubelet_dir,
-        permitted=lambda: configuration.current.permitted_host_devices, changed=lambda: plugins.reconsider(), tell=tell)
-    maker = MediatedMaker(
-        client, chosen.node, chosen.kubelet_dir, asked=lambda: configuration.current.mediated_devices, tell=tell)
-    sriov = sriov_pools(client, chosen.namespace, devices.configure)
+    devices = host_devices(
+        client, chosen, configuration, lambda: plugins.reconsider(), told_about(recorder, chosen.node))
+    sriov = sriov_pools(client, chosen.namespace, devices.pci.configure)
     secondary = SecondaryNetworks(client, NodeBridges())
     networks = PodNetworks(chosen.node_dir / "networks", secondary)
     certs = http.Certificates(chosen.certs)
@@ -156,12 +187,12 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         Source(SourcePorts(migration_certs.client), recorder, clock),
         Target(
             client, incoming, networks, TargetPorts(peer_certs.server), recorder, address=chosen.address,
-            facts=configuration.facts, clock=clock, devices=devices),
+            facts=configuration.facts, clock=clock, devices=devices.pci),
         incoming,
     )
     reconciler = VmiReconciler(
         client, vmis, launchers, networks, recorder, moves=moves,
-        node=Node(chosen.node, configuration.facts, devices=devices), clock=clock)
+        node=Node(chosen.node, configuration.facts, devices=devices.pci), clock=clock)
     controller = Controller("vmi", reconciler.reconcile, workers=WORKERS, queue=queue)
     for informer in (vmis, incoming):
         informer.on_change(launchers.vmi_changed)
@@ -169,14 +200,12 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
 
     files.copy_capabilities(Path(names.HANDLER_CAPABILITIES_DIR), chosen.node_dir / "launcher" / "capabilities")
     plugins = DevicePlugins(
-        chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm,
-        lambda: (*devices.offered, *more.offered),
+        chosen.node_dir, chosen.kubelet_dir, Path(names.IMAGE_BIN_DIR), configuration.kvm, lambda: devices.offered,
         userfaultfd=resources.misc_minor(Path("/proc/misc").read_text(encoding="ascii"), "userfaultfd"))
 
     def reconfigured() -> None:
         plugins.reconsider()
-        for each in (devices, more, maker):
-            each.looking.again()
+        devices.look_again()
 
     configuration.on_change = reconfigured
     heartbeat = Heartbeat(
@@ -190,9 +219,6 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
 
     tunnel = Tunnel(vmis.store, launchers, recorder)
 
-    async def serve_tunnel() -> None:
-        await http.serve(tunnel.app(), port=names.HANDLER_PORT, certs=peer_certs)
-
     REGISTRY.register(ProgressCollector(chosen.node, launchers))
     health = http.health_app(lambda: vmis.synced.is_set() and crs.synced.is_set())
     return {
@@ -205,14 +231,15 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "boot files": BootFiles(launchers, clock=clock).run,
         "vmi": once_known(work, vmis, incoming),
         "devices": once_known(plugins.run, crs),                # which say whether KVM is to be offered
-        "pci devices": once_known(devices.looking.run, crs, sriov),
-        "permitted devices": once_known(more.looking.run, crs),
-        "mediated devices": once_known(maker.looking.run, crs),
+        "pci devices": once_known(devices.pci.looking.run, crs, sriov),
+        "permitted devices": once_known(devices.others.looking.run, crs),
+        "mediated devices": once_known(devices.maker.looking.run, crs),
         "sriov configuration": sriov.run,
         "bridges": secondary.run,
         "heartbeat": heartbeat.run,
         "health": lambda: http.serve(health, port=names.API_PORT, certs=certs),
-        "tunnel": once_known(serve_tunnel, vmis),               # until then every VMI would be an unknown one
+        # Until then every VMI would be an unknown one.
+        "tunnel": once_known(lambda: http.serve(tunnel.app(), port=names.HANDLER_PORT, certs=peer_certs), vmis),
     }
 
 
