@@ -11,7 +11,7 @@ from typing import Any
 from functests.libs import patience
 from functests.libs.kube import Object, Space
 from functests.libs.nodes import Nodes
-from functests.libs.rest import Answer, core_path, kubevirt_path
+from functests.libs.rest import VMI, Answer, core_path, kubevirt_path
 from functests.libs.witness import Witness
 
 VMIM = "virtualmachineinstancemigrations"
@@ -19,6 +19,11 @@ POLICIES = "/apis/migrations.kubevirt.io/v1alpha1/migrationpolicies"
 TARGET_LABEL = "kubevirt.io/migrationTargetNodeName"
 NODE_LABEL = "kubevirt.io/nodeName"
 FINAL = ("Succeeded", "Failed")
+# Annotations by which KubeVirt's own suite holds migrations up: of VMIs, the last one of a migration.
+BLOCK = "kubevirt.io/func-test-block-migration-target-preparation"
+FAIL = "kubevirt.io/func-test-force-launcher-migration-failure"
+FAIL_FAST = "kubevirt.io/func-test-virt-launcher-fail-fast"
+TARGET_IMAGE = "kubevirt.io/func-test-migration-target-image-override"
 # libvirt counts MiB/s. An idle guest of 128 MiB has about 90 MiB to send: ten seconds at 8, never at 1 while it writes.
 SLOW, HELD = "8Mi", "1Mi"
 # Rewrites 24 MiB of random bytes without pause, so that a slow migration never ends by itself.
@@ -62,6 +67,12 @@ def migrate(space: Space, name: str, migration: str = "move", **spec: Any) -> st
     """A migration of the VMI ``name``; returns the migration's name."""
     try_migrate(space, name, migration, **spec).ok()
     return migration
+
+
+def annotate(space: Space, name: str, annotation: str, value: str | None) -> None:
+    """Of the VMI ``name``; None takes it away."""
+    space.rest.patch(
+        kubevirt_path(VMI, space.name, name), {"metadata": {"annotations": {annotation: value}}}).ok()
 
 
 def migrations(space: Space) -> list[Object]:

@@ -9,7 +9,7 @@ from functests.libs import build, moves, patience
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
-from functests.libs.rest import VMI, core_path, kubevirt_path, subresource_path
+from functests.libs.rest import VMI, core_path, subresource_path
 from functests.libs.witness import Witness
 
 pytestmark = [
@@ -75,9 +75,7 @@ def test_a_target_is_not_killed_for_a_guest_that_is_not_there_yet(
     space.wait_condition("vm", "AgentConnected", "True", within_s=patience.promised(30))
     witness = Witness(shell)
     before = moves.home(space, nodes, "vm")
-    path = kubevirt_path(VMI, space.name, "vm")
-    blocks = "kubevirt.io/func-test-block-migration-target-preparation"
-    space.rest.patch(path, {"metadata": {"annotations": {blocks: ""}}}).ok()
+    moves.annotate(space, "vm", moves.BLOCK, "")
     moves.migrate(space, "vm")
     moves.reach(space, "move", "PreparingTarget")
     name = moves.state(space.vmi("vm"))["targetPod"]
@@ -87,7 +85,7 @@ def test_a_target_is_not_killed_for_a_guest_that_is_not_there_yet(
         "the target's pod has changed", lambda: _lives(space, name), lambda lives: not lives,
         for_s=delay + DELAY_S + 4 * PERIOD_S * FAILURES)
     assert moves.phase(moves.get(space, "move")) == "PreparingTarget", f"over after {time.monotonic() - began:.0f} s"
-    space.rest.patch(path, {"metadata": {"annotations": {blocks: None}}}).ok()
+    moves.annotate(space, "vm", moves.BLOCK, None)
     moves.reach(space, "move", "Succeeded")
     after = moves.check_moved(space, nodes, "vm", before, "move")
     for pod in (before.pod, after.pod):

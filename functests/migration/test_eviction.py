@@ -12,7 +12,7 @@ from functests.libs.cluster import Cluster
 from functests.libs.evictions import evict
 from functests.libs.kube import Space, condition
 from functests.libs.nodes import Nodes
-from functests.libs.rest import VMI, core_path, kubevirt_path
+from functests.libs.rest import core_path, kubevirt_path
 from functests.libs.witness import Witness
 
 pytestmark = [pytest.mark.needs("two-nodes"), pytest.mark.demand(memory_mib=800, nodes=2)]
@@ -254,9 +254,7 @@ def test_failed_evacuations_wait_longer_and_longer(space: Space, cluster: Cluste
     space.wait_condition("vm", "LiveMigratable", "True")
     witness = Witness(shell)
     before = moves.home(space, nodes, "vm")
-    path = kubevirt_path(VMI, space.name, "vm")
-    fails = "kubevirt.io/func-test-force-launcher-migration-failure"
-    space.rest.patch(path, {"metadata": {"annotations": {fails: ""}}}).ok()
+    moves.annotate(space, "vm", moves.FAIL, "")
     assert evict(space, before.pod).code == 429
 
     def failed() -> list[dict[str, Any]]:
@@ -265,7 +263,7 @@ def test_failed_evacuations_wait_longer_and_longer(space: Space, cluster: Cluste
 
     seen = patience.eventually(
         "three have failed", failed, lambda found: len(found) == 3, within_s=60 + patience.boots(3))
-    space.rest.patch(path, {"metadata": {"annotations": {fails: None}}}).ok()
+    moves.annotate(space, "vm", moves.FAIL, None)
     pauses = [moves.seconds_between(moves.entered(one, "Failed"), other["metadata"]["creationTimestamp"])
               for one, other in itertools.pairwise(seen)]
     assert pauses[0] >= 19, pauses

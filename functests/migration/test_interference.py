@@ -9,7 +9,7 @@ from functests.libs import build, moves, patience
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Object, Space
 from functests.libs.nodes import Nodes
-from functests.libs.rest import VMI, core_path, kubevirt_path
+from functests.libs.rest import core_path, kubevirt_path
 from functests.libs.watch import Watch
 from functests.libs.witness import Witness
 
@@ -159,14 +159,6 @@ def test_the_sources_hypervisor_dies(space: Space, cluster: Cluster, nodes: Node
     assert space.shell("vm").run("test -e /run/witness.blob").code == 1, "the new guest has the old one's memory"
 
 
-def _annotated(space: Space, name: str, value: str | None) -> None:
-    path = kubevirt_path(VMI, space.name, "vm")
-    space.rest.patch(path, {"metadata": {"annotations": {f"kubevirt.io/func-test-{name}": value}}}).ok()
-
-
-BLOCK, FAIL = "block-migration-target-preparation", "force-launcher-migration-failure"
-
-
 @pytest.mark.case("MIG-051")
 @pytest.mark.demand(memory_mib=500, nodes=2, seconds=30)
 def test_one_whose_target_does_not_get_ready_is_cancelled(space: Space, cluster: Cluster, nodes: Nodes) -> None:
@@ -178,7 +170,7 @@ def test_one_whose_target_does_not_get_ready_is_cancelled(space: Space, cluster:
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     witness = Witness(shell)
     before = moves.home(space, nodes, "vm")
-    _annotated(space, BLOCK, "")
+    moves.annotate(space, "vm", moves.BLOCK, "")
     with Watch(space.rest, kubevirt_path(moves.VMIM, space.name)) as watch:
         moves.migrate(space, "vm")
         moves.reach(space, "move", "PreparingTarget")
@@ -190,7 +182,7 @@ def test_one_whose_target_does_not_get_ready_is_cancelled(space: Space, cluster:
     kinds = {each["type"] for status in seen for each in status.get("conditions", [])}
     assert "migrationAbortRequested" in kinds
     assert moves.check_stayed(space, nodes, "vm", before) == "Live migration has been aborted"
-    _annotated(space, BLOCK, None)
+    moves.annotate(space, "vm", moves.BLOCK, None)
     moves.migrate(space, "vm", "again")
     moves.reach(space, "again", "Succeeded")
     moves.check_moved(space, nodes, "vm", before, "again")
@@ -207,7 +199,7 @@ def test_a_vm_is_stopped_on_the_way(space: Space, cluster: Cluster, nodes: Nodes
     Expected: another VMI, then none; nothing of the old ones is left on either node.
     """
     vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
-    _annotated(space, BLOCK, "")
+    moves.annotate(space, "vm", moves.BLOCK, "")
     moves.migrate(space, "vm")
     moves.reach(space, "move", "PreparingTarget")
     pods = space.pods(vmi)
@@ -215,7 +207,7 @@ def test_a_vm_is_stopped_on_the_way(space: Space, cluster: Cluster, nodes: Nodes
     assert space.act_on_vm("vm", "restart", {"gracePeriodSeconds": 0}).code == 202
     again = space.wait_running("vm", not_uid=vmi["metadata"]["uid"])
     _all_gone(nodes, pods)
-    _annotated(space, BLOCK, "")
+    moves.annotate(space, "vm", moves.BLOCK, "")
     moves.migrate(space, "vm", "second")
     moves.reach(space, "second", "PreparingTarget")
     pods = space.pods(again)
@@ -236,11 +228,11 @@ def test_only_the_last_failures_are_kept(space: Space, cluster: Cluster, nodes: 
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     witness = Witness(shell)
     before = moves.home(space, nodes, "vm")
-    _annotated(space, FAIL, "")
+    moves.annotate(space, "vm", moves.FAIL, "")
     for number in range(7):
         name = moves.migrate(space, "vm", f"move-{number}")
         ended = moves.reach(space, name, "Failed")
-        assert FAIL in ended["status"]["migrationState"]["failureReason"], ended["status"]
+        assert "force-launcher-migration-failure" in ended["status"]["migrationState"]["failureReason"], ended["status"]
         moves.check_stayed(space, nodes, "vm", before)
     left = patience.eventually(
         "the oldest are gone", lambda: sorted(each["metadata"]["name"] for each in moves.migrations(space)),

@@ -37,7 +37,7 @@ def test_one_whose_pod_does_not_start_is_given_up(space: Space, cluster: Cluster
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     witness = Witness(shell)
     before = moves.home(space, nodes, "vm")
-    annotations = {"kubevirt.io/func-test-migration-target-image-override": NO_IMAGE,
+    annotations = {moves.TARGET_IMAGE: NO_IMAGE,
                    "kubevirt.io/migrationPendingPodTimeoutSeconds": str(PENDING_S)}
     space.rest.post(kubevirt_path(moves.VMIM, space.name), {
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration",
@@ -78,9 +78,7 @@ def test_a_target_whose_launcher_ends_at_once(space: Space, cluster: Cluster, no
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm"))
     witness = Witness(shell)
     before = moves.home(space, nodes, "vm")
-    path = kubevirt_path(VMI, space.name, "vm")
-    fails = "kubevirt.io/func-test-virt-launcher-fail-fast"
-    space.rest.patch(path, {"metadata": {"annotations": {fails: ""}}}).ok()
+    moves.annotate(space, "vm", moves.FAIL_FAST, "")
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Failed")
     told = patience.eventually(
@@ -89,7 +87,7 @@ def test_a_target_whose_launcher_ends_at_once(space: Space, cluster: Cluster, no
     assert "ended" in told[0] or "Target pod is down" in told[0], told
     moves.check_stayed(space, nodes, "vm", before, handed_over=bool(moves.state(space.vmi("vm"))))
     witness.check(still_s=1)
-    space.rest.patch(path, {"metadata": {"annotations": {fails: None}}}).ok()
+    moves.annotate(space, "vm", moves.FAIL_FAST, None)
     moves.migrate(space, "vm", "again")
     moves.reach(space, "again", "Succeeded")
     moves.check_moved(space, nodes, "vm", before, "again")
