@@ -29,7 +29,7 @@ def reserves(
     ``usable_mib`` bounds the memory of all nodes together (None: the machine's).
 
     >>> reserves(cpus=4, machine_mib=16384, usable_mib=None, control_planes=1, workers=2)["worker"]
-    Reserve(millicpu=2400, mib=9216)
+    Reserve(millicpu=2500, mib=9216)
     """
     total_mib = min(usable_mib or machine_mib, machine_mib)
     worker_millicpu = max((cpus * 1000 - control_planes * CONTROL_PLANE_MILLICPU) // workers, LEAST_WORKER_MILLICPU)

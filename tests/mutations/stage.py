@@ -95,7 +95,7 @@ def results(junit: str) -> tuple[dict[str, str], int]:
 
     What cannot be collected is no test.
 
-    >>> results('<testsuite><testcase file="a/test_b.py" name="test_c"><failure message="no\\nmore"/></testcase>'
+    >>> results('<testsuite><testcase file="a/test_b.py" name="test_c"><failure message="no&#10;more"/></testcase>'
     ...         '<testcase file="a/test_b.py" name="test_d"><skipped/></testcase></testsuite>')
     ({'a/test_b.py::test_c': 'no'}, 1)
     """
