@@ -173,6 +173,9 @@ async def test_a_new_node_gives_its_own(owner: Owner) -> None:
     await owner.begins()
     owner.functions.take_all()
     await until(lambda: owner.has == {"fast", "slow"})
+    await asyncio.sleep(0.05)
+    assert owner.hypervisor.calls.count("attach") == 2      # each once
+    assert owner.told == []
 
 
 async def test_a_second_migration_waits_for_what_is_just_given_back(owner: Owner) -> None:
