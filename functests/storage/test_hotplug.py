@@ -2,8 +2,9 @@
 
 import pytest
 
-from functests.libs import build, claims, hotplug, patience
+from functests.libs import build, claims, hotplug, patience, records
 from functests.libs.cluster import Cluster
+from functests.libs.console import Console
 from functests.libs.kube import Object, Space, condition
 from functests.libs.rest import VM, VMI, core_path, kubevirt_path
 from functests.libs.volumes import NodeVolumes
@@ -22,11 +23,11 @@ def test_a_disk_comes_and_goes_under_a_running_guest(
 ) -> None:
     """
     Preconditions: a VM that runs with one disk of its own; a claim on its node.
-    Steps: patch a virtio disk on the claim into the template; write 4 MiB in the guest; ask addvolume for a name and for
-        a claim that are in use, and removevolume for the guest's own disk and for a name that is none; patch the disk
-        out.
-    Expected: the phases come in their order up to Ready with a target; one attachment pod, on the guest's node, which is
-        the launcher's; four times 409 with its text; then device, volume, status and pod are gone, the file has the
+    Steps: patch a virtio disk on the claim into the template; write 4 MiB in the guest; ask addvolume for a name and
+        for a claim that are in use, and removevolume for the guest's own disk and for a name that is none; patch the
+        disk out.
+    Expected: the phases come in their order up to Ready with a target; one attachment pod, on the guest's node, which
+        is the launcher's; four times 409 with its text; then device, volume, status and pod are gone, the file has the
         data; RestartRequired never.
     """
     here = cluster.workers[-1]
@@ -92,8 +93,8 @@ def test_a_volume_is_added_while_the_guest_starts(space: Space, cluster: Cluster
     """
     Preconditions: a claim; a VM that has just been created.
     Steps: PUT addvolume on the VM at once; write in the guest; PUT removevolume.
-    Expected: 202, the volume is in the template; it becomes Ready and the guest reads what it wrote; then it is gone from
-        guest, VM and VMI.
+    Expected: 202, the volume is in the template; it becomes Ready and the guest reads what it wrote; then it is gone
+        from guest, VM and VMI.
     """
     _claim(space, "data")
     space.create(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
@@ -121,9 +122,9 @@ def test_the_instances_endpoint_is_for_those_without_a_vm(space: Space, cluster:
     Preconditions: a VMI that nobody owns, a VM that runs; two claims.
     Steps: PUT addvolume on both VMIs; with bus sata on the first; a sata disk in the VM's template, then its bus
         corrected; PUT removevolume on the first.
-    Expected: 202 and the guest has the disk until it is removed; 400 "is owned by a VM" and nothing changes; 422 with the
-        rule's text; the template is accepted, the VM says HotPlugVolumeError with that text and the guest is as it was,
-        until the bus is right: then it has the disk.
+    Expected: 202 and the guest has the disk until it is removed; 400 "is owned by a VM" and nothing changes; 422 with
+        the rule's text; the template is accepted, the VM says HotPlugVolumeError with that text and the guest is as it
+        was, until the bus is right: then it has the disk.
     """
     _claim(space, "data", "more")
     rule = "requires bus to be 'scsi' or 'virtio'"
@@ -167,9 +168,10 @@ def _set_bus(space: Space, name: str, bus: str) -> None:
 def test_a_volume_outlives_its_guest(space: Space, cluster: Cluster) -> None:
     """
     Preconditions: two claims; a VM that is off.
-    Steps: PUT addvolume of one; start; write; stop; start; PUT removevolume; stop; add the other one and remove it; start.
-    Expected: off, only the template changes and there is no pod; the guest has the disk after each start, with its data,
-        and loses it while it runs; what was removed while off is not there at the next start.
+    Steps: PUT addvolume of one; start; write; stop; start; PUT removevolume; stop; add the other one and remove it;
+        start.
+    Expected: off, only the template changes and there is no pod; the guest has the disk after each start, with its
+        data, and loses it while it runs; what was removed while off is not there at the next start.
     """
     _claim(space, "data", "other")
     space.create(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "Halted"))
@@ -196,7 +198,7 @@ def test_a_volume_outlives_its_guest(space: Space, cluster: Cluster) -> None:
     assert hotplug.attachments(space) == []
 
 
-def _start(space: Space) -> tuple[Object, object]:
+def _start(space: Space) -> tuple[Object, Console]:
     assert space.act_on_vm("vm", "start").code == 202
     return space.wait_running("vm", within_s=60 + patience.boots(1)), space.shell("vm")
 
@@ -241,13 +243,14 @@ def test_disks_come_and_go_beside_one_that_is_written(space: Space, cluster: Clu
     """
     Preconditions: a VM that runs with hot-plugged disk a, which its guest writes without pause; three more claims.
     Steps: add b, c and d one by one, remove c, add it again; three times remove d and add it again within a second.
-    Expected: at rest always one attachment pod, with all claims; a's stream is whole, the guest's kernel tells of no I/O
-        error; b, c and d are found by their serials, d with what was written at first.
+    Expected: at rest always one attachment pod, with all claims; a's stream is whole, the guest's kernel tells of no
+        I/O error; b, c and d are found by their serials, d with what was written at first.
     """
     _claim(space, "a", "b", "c", "d")
     _, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
     _add(space, "a")
-    writer = _Stream(shell, hotplug.find(shell, "a"))
+    device = hotplug.find(shell, "a").removeprefix("/dev/")
+    records.begin(shell, device)
     there = ["a"]
     for name in ("b", "c", "d"):
         _add(space, name)
@@ -268,7 +271,7 @@ def test_disks_come_and_go_beside_one_that_is_written(space: Space, cluster: Clu
     hotplug.wait_attachments(space, there)
     hotplug.wait_ready(space, "vm", *there)
     assert hotplug.digest(shell, hotplug.find(shell, "d"), 1) == written
-    writer.check()
+    assert records.check(shell, device) > 0
     assert shell.run("dmesg | grep -i 'i/o error'").code == 1, shell.run("dmesg | tail -20").out
 
 
@@ -278,35 +281,13 @@ def _add(space: Space, name: str) -> None:
     hotplug.wait_ready(space, "vm", name)
 
 
-class _Stream:
-    """Numbered blocks that a guest writes to a disk for as long as it is left to, each synced."""
-
-    def __init__(self, shell, device: str) -> None:  # type: ignore[no-untyped-def]
-        self.shell, self.device = shell, device
-        shell.succeed(
-            "{ setsid sh -c 'i=0; while [ $i -lt 20000 ]; do printf \"%0511d\\n\" $i | "
-            f"dd of={device} bs=512 seek=$i conv=notrunc,fsync 2>/dev/null || touch /run/failed; "
-            "i=$((i+1)); echo $i > /run/count.new; mv /run/count.new /run/count; done' "
-            "> /dev/null 2>&1 < /dev/null & }")
-
-    def check(self) -> int:
-        """How many were written: none is missing, and the writer saw no error."""
-        count = int(patience.eventually("a block was written", lambda: self.shell.run("cat /run/count").out.strip(), bool))
-        assert self.shell.run("test -e /run/failed").code == 1, "the writer saw an error"
-        said = self.shell.succeed(
-            f"echo 3 > /proc/sys/vm/drop_caches; dd if={self.device} bs=512 count={count} 2>/dev/null | "
-            "awk '{if ($1+0 != NR-1) bad++} END {print NR, bad+0}'", within_s=60 + count / 500)
-        assert said == f"{count} 0"
-        return count
-
-
 @pytest.mark.case("STO-054")
 def test_a_claim_that_does_not_exist_is_waited_for(space: Space, cluster: Cluster) -> None:
     """
     Preconditions: a VM that runs.
     Steps: PUT addvolume of a claim that does not exist; create the claim.
-    Expected: the volume is Pending for FailedPvcNotFound, "PVC late not found", there is no pod, the guest runs on; then
-        it becomes Ready.
+    Expected: the volume is Pending for FailedPvcNotFound, "PVC late not found", there is no pod, the guest runs on;
+        then it becomes Ready.
     """
     running, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
     assert space.act_on_vm("vm", "addvolume", hotplug.options("late")).code == 202
@@ -327,7 +308,8 @@ def test_a_vm_is_deleted_while_a_disk_is_on_its_way(node_volumes: NodeVolumes, s
     """
     Preconditions: a VM that runs; a claim on its node.
     Steps: PUT addvolume, delete the VM as soon as the volume is attached to the node; boot another VM with the claim.
-    Expected: VMI and pods are gone within a minute, the claim's folder is mounted nowhere; the other guest has the disk.
+    Expected: VMI and pods are gone within a minute, the claim's folder is mounted nowhere; the other guest has the
+        disk.
     """
     here = cluster.workers[-1]
     volume = node_volumes.make(space, here, "data")

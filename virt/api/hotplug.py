@@ -1,9 +1,9 @@
 """Hot-plugged volumes: which they are, how they come into a spec and leave it, and how far each one is. Pure.
 
 A claim with ``hotpluggable`` is never a volume of the launcher's pod. A pod beside it, the attachment pod, mounts all
-such claims on the node; the node's handler brings them into the launcher. ``status.volumeStatus`` tells how far that is:
-the controller writes the phases up to AttachedToNode and Detaching, the handler those that follow. KubeVirt: section
-"Hotplug" of its user guide, pkg/virt-controller/watch/vmi/volume-hotplug.go.
+such claims on the node; the node's handler brings them into the launcher. ``status.volumeStatus`` tells how far that
+is: the controller writes the phases up to AttachedToNode and Detaching, the handler those that follow. KubeVirt:
+section "Hotplug" of its user guide, pkg/virt-controller/watch/vmi/volume-hotplug.go.
 """
 
 from collections.abc import Mapping

@@ -82,8 +82,8 @@ def _own(vmi: v1.VirtualMachineInstance) -> None:
     owner = next((owner.name for owner in vmi.metadata.owner_references if owner.kind == _OWNER), "")
     if owner:
         raise bad_request(
-            f"VirtualMachineInstance {vmi.metadata.namespace}/{vmi.metadata.name} is owned by a VM: change the volumes of "
-            f"VirtualMachine {owner}, and its guest follows")
+            f"VirtualMachineInstance {vmi.metadata.namespace}/{vmi.metadata.name} is owned by a VM: change the volumes "
+            f"of VirtualMachine {owner}, and its guest follows")
 
 
 def _refuse(kind: Kind[Any], name: str, why: str) -> None:

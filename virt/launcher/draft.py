@@ -27,8 +27,8 @@ _ARGV = (sys.executable, "-m", "virt.launcher.drafting")
 
 class Order(msgspec.Struct, frozen=True):
     """``files``: what disk containers gave, by volume and role. ``devices``: what device plugins gave, by variable.
-    ``placed``: the domain as libvirt defined it from an earlier draft. ``plug``: a volume whose disk alone is wanted, for
-    a guest that runs, and ``taken`` the device names that it has."""
+    ``placed``: the domain as libvirt defined it from an earlier draft. ``plug``: a volume whose disk alone is wanted,
+    for a guest that runs, and ``taken`` the device names that it has."""
 
     sync: SyncVmi
     files: Mapping[str, Mapping[str, HeldFile]] = {}
@@ -39,9 +39,9 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Draft(msgspec.Struct, frozen=True, tag=True):
-    """``xml``: of the domain, or of the one disk that was ordered. ``disks``: device names and sizes by volume, in the order of the spec. ``functions``: libvirt's description of
-    each virtual function, by the interface's name. ``tells_places``: the guest is told where libvirt places its
-    devices, so the draft is to be made again with that."""
+    """``xml``: of the domain, or of the one disk that was ordered. ``disks``: device names and sizes by volume, in the
+    order of the spec. ``functions``: libvirt's description of each virtual function, by the interface's name.
+    ``tells_places``: the guest is told where libvirt places its devices, so the draft is to be made again with that."""
 
     xml: str
     disks: tuple[DiskTarget, ...] = ()

@@ -147,8 +147,9 @@ class Guest:
         """Which disks the domain has now. ``plugged``: what is known of those that have just come."""
         targets = words.disk_targets(await self.hypervisor.describe(self.name))
         known = {disk.volume: disk for disk in (*self.status.disks, *plugged)}
-        disks = tuple(msgspec.structs.replace(known.get(volume) or DiskTarget(volume=volume, target=target), target=target)
-                      for volume, target in targets.items())
+        disks = tuple(
+            msgspec.structs.replace(known.get(volume) or DiskTarget(volume=volume, target=target), target=target)
+            for volume, target in targets.items())
         await self._become(msgspec.structs.replace(self.status, disks=disks))
 
     async def learn_volumes(self, given: Sequence[str], troubles: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Disks of a guest that runs: those that are to come are attached, those that are to go it is asked for.
 
-Level-triggered: each request names all hot-plugged volumes that the guest is to have. Letting go of a disk is the guest's
-own affair and takes its time: libvirt tells of it, the handler hears it and asks again.
+Level-triggered: each request names all hot-plugged volumes that the guest is to have. Letting go of a disk is the
+guest's own affair and takes its time: libvirt tells of it, the handler hears it and asks again.
 """
 
 import asyncio

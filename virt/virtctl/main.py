@@ -49,7 +49,7 @@ _FORCE: Final = (
 
 _VOLUME: Final = (
     _NAME, _flag("--volume-name", default="", metavar="CLAIM", help="the claim, after which the volume is called"),
-    _flag("--persist", action="store_true", help="in the virtual machine's template, so that it is there after a restart"),
+    _flag("--persist", action="store_true", help="in the virtual machine's template: it is there after a restart"),
     _DRY_RUN)
 
 VERBS: Final = (

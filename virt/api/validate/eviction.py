@@ -62,7 +62,8 @@ def judge_attachment(
 ) -> Verdict:
     """It goes when its guest does, and not before: who wants it away is answered as for the launcher ``launcher`` that
     owns it."""
-    if launcher is None or vmi is None or pod.status.phase in FINAL_PHASES or pod.metadata.deletion_timestamp is not None:
+    is_going = pod.status.phase in FINAL_PHASES or pod.metadata.deletion_timestamp is not None
+    if launcher is None or vmi is None or is_going:
         return ALLOWED
     if launcher.status.phase in FINAL_PHASES or vmi.status.phase in FINAL_PHASES or not _is_of(launcher, vmi):
         return ALLOWED

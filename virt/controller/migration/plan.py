@@ -41,8 +41,8 @@ _LOOK_S: Final = 5.0
 @dataclass(frozen=True)
 class World:
     """``pod``: the target's; ``source``: the one in which the guest runs; ``others``: migrations of the same VMI;
-    ``attachment``: the pod that mounts for the target what was hot-plugged, once it does; ``may_start``: the limits allow
-    one more; ``missing_claims``: of the VMI."""
+    ``attachment``: the pod that mounts for the target what was hot-plugged, once it does; ``may_start``: the limits
+    allow one more; ``missing_claims``: of the VMI."""
 
     migration: v1.VirtualMachineInstanceMigration
     vmi: v1.VirtualMachineInstance | None

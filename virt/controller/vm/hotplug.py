@@ -1,7 +1,7 @@
 """Volumes that a template has and its running guest has not, or the other way round: what becomes of the VMI. Pure.
 
-The template is what is asked for; the VMI's spec follows, and the node follows that. KubeVirt: the declarative hot-plug of
-pkg/virt-controller/watch/vm (gate DeclarativeHotplugVolumes).
+The template is what is asked for; the VMI's spec follows, and the node follows that. KubeVirt: the declarative hot-plug
+of pkg/virt-controller/watch/vm (gate DeclarativeHotplugVolumes).
 """
 
 from dataclasses import dataclass

@@ -106,7 +106,7 @@ def _open_below(process: Path, uid: str, path: Sequence[str]) -> int:
         with open(os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=here)) as file:  # noqa: PTH123
             if pod_uid(file.read()) != uid:
                 raise FileNotFoundError(errno.ENOENT, "its pid is another process's by now")
-        for part, how in (("root", 0), *((part, os.O_NOFOLLOW) for part in path)):      # "root" is a link of the kernel's
+        for part, how in (("root", 0), *((part, os.O_NOFOLLOW) for part in path)):      # "root" is the kernel's link
             inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | how, dir_fd=here)
             os.close(here)
             here = inner

@@ -121,7 +121,9 @@ class Target:
 
     async def _prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, state: State) -> State:
         if launcher.version < least_version(vmi.spec):
-            raise RequestFailed("Internal", "the launcher of the target is too old for a guest with network functions or hot-plugged disks")
+            raise RequestFailed(
+                "Internal", "the launcher of the target is too old for a guest with network functions or hot-plugged "
+                            "disks")
         if plugged := hotplug.held(vmi):
             await self._volumes.give(launcher, dict.fromkeys(plugged, state.target_attachment_pod_uid))
         pod = await wire(self._networks, vmi, launcher)

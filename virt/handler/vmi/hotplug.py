@@ -1,4 +1,5 @@
-"""Hot-plugged volumes of a guest that runs here: out of the attachment pod, into the launcher, into the guest, and back.
+"""Hot-plugged volumes of a guest that runs here: out of the attachment pod, into the launcher, into the guest, and
+back.
 
 One look at what is asked for and what is there, one step; the launcher's news and the controller's bring the next look.
 A folder of a claim is opened in the attachment pod and passed to the launcher, which keeps it: nothing is mounted, and
@@ -6,7 +7,6 @@ nothing has to be found again after a restart (decision 0093).
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,15 +71,16 @@ class Volumes:
         self._opens = opens
 
     async def step(self, vmi: v1.VirtualMachineInstance, launcher: Launcher) -> float | None:
-        """Seconds until the next look, None when news will tell. Raises RpcError, or OSError for a folder that cannot be
-        opened."""
+        """Seconds until the next look, None when news will tell. Raises RpcError, or OSError for a folder that cannot
+        be opened."""
         if launcher.status is None:
             return None
         due = todo(vmi, launcher.status)
         if not due.give and not due.is_due:
             return None
         if launcher.version < LEAST_VERSION:
-            raise RequestFailed("Internal", "the launcher of this guest is too old for hot-plugged volumes; restart the guest")
+            raise RequestFailed(
+                "Internal", "the launcher of this guest is too old for hot-plugged volumes; restart the guest")
         if due.give:
             await self.give(launcher, due.give)
         request = SyncVolumes(vmi=codec.encode(vmi), facts=self._facts(), volumes=due.wanted)

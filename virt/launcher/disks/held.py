@@ -1,8 +1,8 @@
 """Folders of hot-plugged claims, received as descriptors while the launcher runs.
 
-The handler takes them out of the attachment pod. We keep each descriptor as long as the guest may use the claim; the link
-``<volume>`` in the folder of links leads to it through /proc/<our pid>/fd, so what libvirt is told is a path that is the
-same in every launcher of the guest. Never resolve that link: what readlink says is a path of the other pod.
+The handler takes them out of the attachment pod. We keep each descriptor as long as the guest may use the claim; the
+link ``<volume>`` in the folder of links leads to it through /proc/<our pid>/fd, so what libvirt is told is a path that
+is the same in every launcher of the guest. Never resolve that link: what readlink says is a path of the other pod.
 """
 
 import fcntl

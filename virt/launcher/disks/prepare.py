@@ -30,8 +30,8 @@ class Boot:
 class Disks:
     """``ephemeral``: what lives as long as the pod. ``claims``: mounted claims by volume name. ``plugged``: links to
     hot-plugged ones. ``devices``: where block claims are. ``secrets``: mounted secrets of cloud-init by volume name.
-    ``config``: mounted files of configuration volumes. ``containers``: what disk containers gave, by volume and role. ``tagged``: devices whose tags
-    a config drive tells, once their addresses are known."""
+    ``config``: mounted files of configuration volumes. ``containers``: what disk containers gave, by volume and role.
+    ``tagged``: devices whose tags a config drive tells, once their addresses are known."""
 
     ephemeral: Path = Path(names.EPHEMERAL_DISKS_DIR)
     empty: Path = Path(names.EMPTY_DISKS_DIR)

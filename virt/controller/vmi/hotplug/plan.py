@@ -50,7 +50,8 @@ def plan(world: World) -> tuple[Action, ...]:
 def attachment_for(
     vmi: v1.VirtualMachineInstance, launcher: core.Pod, attachments: Sequence[core.Pod]
 ) -> core.Pod | None:
-    """The one that has all that a guest brings along, for a launcher to which it is to come; None while it is not up."""
+    """The one that has all that a guest brings along, for a launcher to which it is to come; None while it is not
+    up."""
     name = pods.attachment_name(launcher, hotplug.held(vmi))
     return next((pod for pod in attachments if _is_of(pod, launcher) and pod.metadata.name == name and pods.is_up(pod)),
                 None)

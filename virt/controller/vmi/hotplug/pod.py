@@ -1,7 +1,7 @@
 """The attachment pod: mounts hot-plugged claims on the node of a launcher, and does nothing else. Pure.
 
-The node's handler takes the claims' folders out of it, so it is whole when its container runs. It belongs to the launcher's
-pod and goes with it. KubeVirt: RenderHotplugAttachmentPodTemplate in pkg/virt-controller/services.
+The node's handler takes the claims' folders out of it, so it is whole when its container runs. It belongs to the
+launcher's pod and goes with it. KubeVirt: RenderHotplugAttachmentPodTemplate in pkg/virt-controller/services.
 """
 
 import hashlib

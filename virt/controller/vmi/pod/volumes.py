@@ -28,8 +28,8 @@ class PodVolume:
 
 
 def of(spec: v1.VirtualMachineInstanceSpec, claims: Mapping[str, core.PersistentVolumeClaim]) -> tuple[PodVolume, ...]:
-    """``claims``: the PVCs of the VMI by name; all that its start needs have to be there. Those that are hot-plugged are
-    not the launcher's: virt.controller.vmi.hotplug."""
+    """``claims``: the PVCs of the VMI by name; all that its start needs have to be there. Those that are hot-plugged
+    are not the launcher's: virt.controller.vmi.hotplug."""
     spec = hotplug.without(spec)
     return (*_folders(), *_disk_folders(spec), *(made for volume in spec.volumes for made in _from(volume, claims)))
 
