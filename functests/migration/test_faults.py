@@ -124,10 +124,9 @@ def _address(stack: Stack, node: str) -> str:
 @contextmanager
 def _cut(nodes: Nodes, stack: Stack, one: str, other: str) -> Iterator[None]:
     """No packet of ``other``, nor of its pods, reaches ``one`` inside the block, and the other way round."""
-    table = "inet functest-cut"
     ranges = [_address(stack, other), str(stack.node(other)["spec"]["podCIDR"])]
     among = f"{{ {', '.join(ranges)} }}"
-    rules = f"""table {table} {{
+    rules = f"""
         chain arriving {{
             type filter hook prerouting priority -400;
             ip saddr {among} drop
@@ -136,12 +135,9 @@ def _cut(nodes: Nodes, stack: Stack, one: str, other: str) -> Iterator[None]:
             type filter hook postrouting priority 400;
             ip daddr {among} drop
         }}
-    }}"""
-    nodes[one].run(f"echo '{rules}' | nft -f -")
-    try:
+    """
+    with nodes[one].filtered("inet functest-cut", rules):
         yield
-    finally:
-        nodes[one].run(f"nft delete table {table}")
 
 
 @pytest.mark.disruptive

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from functests.libs import build, patience, roles, settings
+from functests.libs import build, patience, roles, settings, undo
 from functests.libs.cluster import Cluster
 from functests.libs.commands import kubectl
 from functests.libs.kube import Space
@@ -145,6 +145,8 @@ def test_the_impersonated_one_counts(space: Space, cluster: Cluster) -> None:
     rbac = "/apis/rbac.authorization.k8s.io/v1"
     subject = {"kind": "ServiceAccount", "name": "actor", "namespace": space.name}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": what}
+    paths = [f"{rbac}/{kind}/{what}" for kind in ("clusterrolebindings", "clusterroles")]
+    notes = [undo.noted(undo.Request(method="DELETE", path=path)) for path in paths]
     try:
         space.rest.post(f"{rbac}/clusterroles", {"metadata": {"name": what}, "rules": rules}).ok()
         binding = {"metadata": {"name": what}, "roleRef": reference, "subjects": [subject]}
@@ -176,8 +178,9 @@ def test_the_impersonated_one_counts(space: Space, cluster: Cluster) -> None:
         lines = [line for line in log_of(space.rest, API, since_s=60).splitlines() if space.name in line]
         assert [line for line in lines if editor in line], lines
     finally:
-        for kind in ("clusterrolebindings", "clusterroles"):
-            space.rest.delete(f"{rbac}/{kind}/{what}")
+        for path, note in zip(paths, notes, strict=True):
+            space.rest.delete(path)
+            note.done()
 
 
 @pytest.mark.case("RBAC-011")

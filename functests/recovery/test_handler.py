@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from functests.libs import build, patience
+from functests.libs import build, patience, undo
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console, ConsoleRefused
 from functests.libs.kube import Space, phases
@@ -25,13 +25,15 @@ pytestmark = pytest.mark.serial
 @contextmanager
 def away(stack: Stack, node: str) -> Iterator[None]:
     """The handler of ``node`` is dead inside the block, and ready again after it."""
-    pod = stack.handler(node)
+    pod, start = stack.handler(node), "systemctl start kubelet"
+    note = undo.noted(undo.Script(node=node, script=start))
     stack.nodes[node].run("systemctl stop kubelet")
     try:
         stack.kill(pod)
         yield
     finally:
-        stack.nodes[node].run("systemctl start kubelet")
+        stack.nodes[node].run(start)
+        note.done()
         stack.wait_restarted(pod)
 
 
