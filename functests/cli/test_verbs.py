@@ -112,13 +112,13 @@ def test_force_and_grace_go_together(space: Space, cluster: Cluster) -> None:
         done = virtctl("stop", "vm", *flags)
         assert (done.code, done.stdout.strip()) == (0, "VM vm was scheduled to stop"), done
         patience.eventually(
-            "the VMI ended", lambda: space.get_vmi("vm"), lambda seen: seen is None or is_final(seen), within_s=40
+            "the VMI ended", lambda: space.get_vmi("vm"), lambda seen: seen is None or is_final(seen)
         )
         return time.monotonic() - began
 
     took = stopped("--force", "--grace-period", "0")
     assert took <= 10, f"a forced stop took {took:.1f} s"
-    space.wait_vmi_gone("vm", within_s=30)
+    space.wait_vmi_gone("vm", within_s=patience.promised(30))
     assert space.act_on_vm("vm", "start").code == 202
     space.wait_running("vm", not_uid=vmi["metadata"]["uid"])
     took = stopped()

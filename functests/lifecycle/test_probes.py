@@ -62,7 +62,7 @@ def test_readiness_follows_what_the_guest_answers(space: Space, cluster: Cluster
         assert status == "True" or reasons == {"ContainersNotReady"}, reasons
         patience.eventually(
             f"the endpoint's readiness is {status}", lambda: _endpoints(space), lambda seen: seen == [status == "True"],
-            within_s=10,
+            within_s=patience.promised(10),
         )  # fmt: skip
 
     on, off = {
@@ -110,12 +110,12 @@ def test_a_guest_that_stops_answering_is_replaced(space: Space, cluster: Cluster
     shell.succeed("killall witness")
     patience.eventually(
         "the VMI ended", lambda: space.get_vmi("vm"),
-        lambda seen: seen is None or seen["metadata"]["uid"] != uid or is_final(seen), within_s=30,
+        lambda seen: seen is None or seen["metadata"]["uid"] != uid or is_final(seen), within_s=patience.promised(30),
     )  # fmt: skip
     took = time.monotonic() - began
     # Two periods pass between three failures; after the third the launcher has to be told, and the guest shuts down.
     assert 5 <= took <= 9 + 4 + 6, f"it ended {took:.1f} s after the port was closed"
-    space.wait_running("vm", not_uid=uid, within_s=60 + patience.boots(1))
+    space.wait_running("vm", not_uid=uid, within_s=patience.promised(60))
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
 
 
@@ -203,13 +203,13 @@ def test_an_agent_that_answers_is_ready(space: Space, cluster: Cluster) -> None:
     made = compute["readinessProbe"]
     assert made["exec"]["command"][0].endswith("/virt-probe"), made
     assert (made["initialDelaySeconds"], made["timeoutSeconds"]) == (12, 4), made
-    space.wait_condition("vm", "Ready", "True", within_s=30 + patience.boots(1))
+    space.wait_condition("vm", "Ready", "True", within_s=patience.promised(30))
     shell.succeed("agent stop")
     space.wait_condition("vm", "Ready", "False", within_s=15 + 4 * PERIOD_S)
     patience.eventually(
         "an event says why",
         lambda: [(event["type"], event["reason"]) for event in space.events("vm", "VirtualMachineInstance")],
-        lambda seen: ("Warning", "GuestAgentPingFailed") in seen, within_s=10,
+        lambda seen: ("Warning", "GuestAgentPingFailed") in seen, within_s=patience.promised(10),
     )  # fmt: skip
     shell.succeed("agent start")
     ready = space.wait_condition("vm", "Ready", "True", within_s=15 + 4 * PERIOD_S)
@@ -246,5 +246,5 @@ def test_an_agent_that_is_silent_ends_its_guest(space: Space, cluster: Cluster) 
     space.wait_condition("vm", "Paused", "")
     assert boot_id(shell) == boot
     shell.succeed("agent stop")
-    ended = space.wait_vmi("vm", is_final, "ended", within_s=30, may_end=True)
+    ended = space.wait_vmi("vm", is_final, "ended", within_s=patience.promised(30), may_end=True)
     assert ended["metadata"]["uid"] == vmi["metadata"]["uid"]

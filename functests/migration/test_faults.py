@@ -25,7 +25,7 @@ def _guest(space: Space, cluster: Cluster, *, is_busy: bool = True) -> Witness:
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"))
     witness = Witness(shell)
     if is_busy:
-        shell.succeed(moves.DIRTY, within_s=30)
+        shell.succeed(moves.DIRTY)
     return witness
 
 
@@ -192,7 +192,7 @@ def test_the_targets_node_stands_still(
     _, shell = space.boot(build.with_disk(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"), "data", source))
     witness = Witness(shell)
     records.begin(shell)
-    shell.succeed(moves.DIRTY, within_s=30)
+    shell.succeed(moves.DIRTY)
     before = moves.home(space, nodes, "vm")
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Running")
@@ -200,7 +200,7 @@ def test_the_targets_node_stands_still(
     target = next(
         pod for pod in space.pods(space.vmi("vm")) if pod["metadata"]["name"] == told["targetPod"])
     with nodes[told["targetNode"]].frozen():
-        moves.reach(space, "move", "Failed", within_s=180)
+        moves.reach(space, "move", "Failed", within_s=patience.promised(180))
         assert moves.home(space, nodes, "vm") == before
     patience.eventually(
         "what arrived is gone", lambda: nodes[told["targetNode"]].processes(target["metadata"]["uid"]),

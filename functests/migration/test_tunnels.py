@@ -60,7 +60,7 @@ def test_one_that_gets_on_no_more_is_aborted(
         settings.wait_applied(space.rest)
         _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"))
         witness = Witness(shell)
-        shell.succeed(moves.DIRTY, within_s=30)
+        shell.succeed(moves.DIRTY)
         before = moves.home(space, nodes, "vm")
         moves.migrate(space, "vm")
         moves.reach(space, "move", "Running")

@@ -154,7 +154,7 @@ def test_the_impersonated_one_counts(space: Space, cluster: Cluster) -> None:
         start = subresource_path(VM, space.name, "vm", "start")
         patience.eventually(
             "the account may impersonate", lambda: actor.as_user(viewer).get(kubevirt_path(VM, space.name, "vm")).code,
-            lambda code: code == 200, within_s=20,
+            lambda code: code == 200, within_s=patience.promised(20),
         )  # fmt: skip
         for who, rest in (("viewer", actor.as_user(viewer)), ("account", actor), ("nobody", actor.as_user(nobody))):
             refused = rest.put(start)
@@ -221,7 +221,7 @@ def test_roles_are_bound_by_hand_when_the_object_says_so(space: Space, stack: St
 
     with settings.changed(stack.rest, {"configuration": {"roleAggregationStrategy": "Manual"}}):
         patience.eventually(
-            "an admin may not list VMs", lambda: admin.get(listing).code, lambda code: code == 403, within_s=30
+            "an admin may not list VMs", lambda: admin.get(listing).code, lambda code: code == 403
         )
         assert {name: aggregation(name) for name in ("admin", "edit", "view")} == dict.fromkeys(
             ("admin", "edit", "view"), "false"
@@ -231,5 +231,5 @@ def test_roles_are_bound_by_hand_when_the_object_says_so(space: Space, stack: St
         refused = settings.tried(stack.rest, {"configuration": {"developerConfiguration": gate}})
         assert refused.code == 422, refused.text
     patience.eventually(
-        "an admin may list VMs again", lambda: admin.get(listing).code, lambda code: code == 200, within_s=30
+        "an admin may list VMs again", lambda: admin.get(listing).code, lambda code: code == 200
     )

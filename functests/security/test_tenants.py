@@ -36,7 +36,7 @@ def _namespace(admin: Rest) -> Iterator[Space]:
                 admin.delete(kubevirt_path(plural, name, item["metadata"]["name"]))
         patience.eventually(
             f"no guest is left in {name}", lambda: admin.get(kubevirt_path(VMI, name)).ok()["items"],
-            lambda left: not left, within_s=60 + patience.boots(1),
+            lambda left: not left, within_s=patience.promised(60),
         )  # fmt: skip
         admin.delete(f"/api/v1/namespaces/{name}")
 
