@@ -1,9 +1,14 @@
 """What the controller does before the first functional test: the run gets its name, leftovers of others go.
 
+A run that a limit of time ends (SIGTERM) ends as by Ctrl-C, so that its verdict is written; what it has no time to take
+away the next one does.
+
 Called by the root conftest only: runs of pytest inside of a test have a cluster neither to name nor to clear.
 """
 
+import signal
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -11,6 +16,7 @@ import pytest
 from functests.libs import runs
 
 FOLDER = "functests"
+CUT_SHORT = pytest.StashKey[bool]()         # of the config: who ended the run will not wait for long
 
 
 def is_wanted(arguments: list[str], root: Path, start: Path) -> bool:
@@ -36,6 +42,11 @@ class Opening:
         self._known: runs.Runs | None = None
         self._name = ""
         self._begin()
+        self._before = signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._config.stash[CUT_SHORT] = True
+        raise KeyboardInterrupt("ended by SIGTERM")
 
     def _begin(self) -> None:
         """Workers are started with this process's environment, so before them. Without a cluster there is no run."""
@@ -69,5 +80,6 @@ class Opening:
             terminal.write_line(f"functests: {line}")
 
     def pytest_unconfigure(self) -> None:
+        signal.signal(signal.SIGTERM, self._before)
         if self._known is not None:
             self._known.end(self._name)

@@ -10,7 +10,7 @@ import pytest
 
 from functests.libs import activity, retries
 from functests.libs.slots import SLOTS
-from functests.scheduling import arguments, machine, plan, run, selection, view, xdist_compat
+from functests.scheduling import arguments, machine, opening, plan, run, selection, view, xdist_compat
 from functests.verdict import outcome
 from functests.verdict.plugin import hand_over
 
@@ -157,7 +157,8 @@ class Controller:
         """A run whose account does not hold has failed, whatever its tests say."""
         if self.view is not None:
             self.view.stop()
-        hand_over(self.config, leaks=swept(self.run.folder / run.POOL))
+        if not self.config.stash.get(opening.CUT_SHORT, False):
+            hand_over(self.config, leaks=swept(self.run.folder / run.POOL))
         self.run.finish()
         if self.run.faults() and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

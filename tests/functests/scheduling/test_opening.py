@@ -1,6 +1,10 @@
 """The controller of a functional run opens it: once, before the first test, and whatever the cluster says."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,7 @@ import pytest
 from functests.libs import runs
 from functests.scheduling import leftovers, opening
 from tests.functests.scheduling.conftest import CONFTEST, Inner
+from virt.base import waiting
 
 OPENING = f"""{CONFTEST}
 def pytest_configure(config):
@@ -77,3 +82,32 @@ def test_a_cluster_that_does_not_answer_costs_one_line(
     result = inner.run("functests", "-p", "no:xdist")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["functests: could not look for what gone runs have left: ConnectionError: no route*"])
+
+
+CUT_SHORT = f"""{OPENING}
+    from functests.verdict import plugin
+    from functests.verdict.sampler import Sampler
+    Sampler.start = lambda self: None          # no cluster here
+    plugin.register(config)
+"""
+
+
+@pytest.mark.runs_processes
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
+def test_a_run_that_a_limit_of_time_ends_has_a_verdict(
+    inner: Inner, workers: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    inner.write(it="import time\ndef test_good(): pass\ndef test_slow(told):\n    time.sleep(600)")
+    inner.pytester.makeconftest(CUT_SHORT)
+    plugins = ["-p", "no:cacheprovider", "-p", "xdist.plugin"]
+    argv = [sys.executable, "-m", "pytest", "functests", *plugins, *workers]
+    with subprocess.Popen(argv, cwd=inner.pytester.path, stdout=subprocess.PIPE, text=True) as run:
+        story = inner.pytester.path / "story"
+        waiting.wait_for(story.exists, bool, deadline_s=60)
+        run.send_signal(signal.SIGTERM)
+        said, _ = run.communicate(timeout=60)
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, said
+    verdict = json.loads((inner.pytester.path / "artifacts" / "verdict.json").read_text())
+    assert [test["outcome"] for test in verdict["tests"]][:1] == ["passed"], verdict["tests"]
+    assert [note for note in verdict["notes"] if "stopped early" in note], verdict["notes"]
