@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from functests.verdict.fingerprint import fingerprint, headline
 from functests.verdict.records import BOOTED, BORROWED, CRASHED, FAILED, LEAKED, LOST, PASSED, SKIPPED, Orphan, Test
 
-
 RETRIED = "retried"             # user property of a test's last report: why it, or something in it, was tried again
 ASKED_AGAIN = "asked again: "   # so begins a cause for which the test itself was not run again
 
