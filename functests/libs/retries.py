@@ -34,11 +34,12 @@ def noted() -> list[str]:
 def again(what: str, act: Callable[[], T], *, of: tuple[type[Exception], ...] = (), within_s: float = 60.0) -> T:
     """``act``, once more each second while it raises Unanswered or one ``of`` these; after ``within_s`` it passes."""
     faults: list[Exception] = []
+    expected: tuple[type[Exception], ...] = (Unanswered, *of)
 
     def tried() -> list[T]:
         try:
             return [act()]
-        except (Unanswered, *of) as fault:
+        except expected as fault:
             faults.append(fault)
             note(f"{what}: {first_line(fault)}")
             return []
