@@ -1,13 +1,12 @@
 """pytest hooks only. Fixtures are in functests/fixtures, helpers in functests/libs."""
 
-import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from functests.libs import patience, turns
+from functests.libs import alarm, patience, turns
 from functests.libs.failure import FAILURE
 from functests.scheduling import opening
 from functests.verdict import plugin as verdict
@@ -53,16 +52,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell the fixtures that the test failed, so that evidence is collected before anything is taken away.
-
-    The test's clock stands still meanwhile: its alarm would end pytest itself here, and with it the run.
-    """
-    left_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)
-    try:
+    """Tell the fixtures that the test failed, so that evidence is collected before anything is taken away."""
+    with alarm.held():
         report = yield
-    finally:
-        if left_s:
-            signal.setitimer(signal.ITIMER_REAL, left_s)
     if report.failed and call.when in ("setup", "call"):
         item.stash[FAILURE] = str(report.longrepr)
     return report

@@ -1,7 +1,6 @@
 """What a run that is gone has left is removed in order, what lives beside is left alone, what stays is told."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pytest
@@ -46,16 +45,6 @@ class FakeWorld:
         if what in self.stubborn:
             raise RuntimeError(f"{what} is refused")
         self.did.append(what)
-
-
-@pytest.fixture
-def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
-    monkeypatch.setattr(runs, "_held", [])
-    monkeypatch.delenv(runs.VARIABLE, raising=False)
-    made = Runs(tmp_path)
-    yield made
-    for handle in runs._held:
-        handle.close()
 
 
 def _killed(known: Runs, *steps: undo.Step) -> str:
