@@ -4,7 +4,7 @@ The client library is imported when first used, because it takes half a second a
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from virt.base import waiting
 T = TypeVar("T")
 
 FIELD_MANAGER = "cluster-up"
+NAMESPACE = "kubevirt"      # of the stack
 _ASK_S = 20.0               # a server that is down refuses at once; one that stands still with its machine is not
 _WRITE_S = 30.0
 _AWAY_S = 120.0             # a control plane on a slow machine answers again within it
@@ -58,6 +59,11 @@ def condition(found: Mapping[str, Any], kind: str) -> str:
     """Status of a condition of an object: "True", "False", "Unknown", or "" where there is none."""
     conditions = found.get("status", {}).get("conditions") or []
     return next((str(one["status"]) for one in conditions if one["type"] == kind), "")
+
+
+def phase_of(kubevirts: Sequence[Mapping[str, Any]]) -> str:
+    """Phase of the KubeVirt object, of all that there are; "" where there is none yet."""
+    return str(kubevirts[0].get("status", {}).get("phase", "")) if kubevirts else ""
 
 
 def seconds_of(time: str) -> float:
@@ -146,6 +152,10 @@ class Kube:
 
     def pods(self, namespace: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+        return found
+
+    def kubevirts(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/apis/kubevirt.io/v1/namespaces/{NAMESPACE}/kubevirts")["items"]
         return found
 
     def apply(self, documents: Iterable[Mapping[str, Any]]) -> None:

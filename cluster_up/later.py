@@ -28,10 +28,9 @@ _END_S = 15.0
 
 def missing(state: State) -> list[str]:
     """Names of the images that the cluster does not have yet, or not the best of; in the order they are made in."""
-    registry = f"localhost:{state.registry_port}"
     return [
         name for group in guests.LATER for name in group
-        if state.guest_images.get(name, {}).get("reference") != guests.reference(name, registry, best=True)
+        if state.guest_images.get(name, {}).get("reference") != guests.reference(name, state.registry, best=True)
     ]  # fmt: skip
 
 
@@ -64,7 +63,7 @@ def make(state: State, log: Callable[[str], None]) -> None:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     wanted = missing(state)
-    context = guests.Context(registry=f"localhost:{state.registry_port}", log=log)
+    context = guests.Context(registry=state.registry, log=log)
     failures: list[ClusterError] = []
     for group in guests.LATER:
         names = [name for name in group if name in wanted]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from cluster_up import docker, paths
 from cluster_up.errors import ClusterError
-from cluster_up.kube import Kube
+from cluster_up.kube import NAMESPACE, Kube
 from cluster_up.providers.api import Provider
 from cluster_up.providers.kind import registry_host
 from cluster_up.state import State
 
-_NAMESPACES = ("kubevirt", "kube-system", "local-path-storage")
+_NAMESPACES = (NAMESPACE, "kube-system", "local-path-storage")
 
 
 def collect(state: State, provider: Provider, kube: Kube, folder: Path) -> Path:

@@ -6,11 +6,10 @@ from typing import Any
 import msgspec
 
 from cluster_up.images import registry
-from cluster_up.kube import Kube, KubeError, condition
+from cluster_up.kube import Kube, KubeError, condition, phase_of
 from cluster_up.providers.api import NodeView, Provider
 from cluster_up.state import State
 
-_NAMESPACE = "kubevirt"
 # Somebody sits there and waits: all of it is to take ten seconds at most. Who must not be misled by a machine that
 # stands still for a moment asks again, as the functional tests do.
 _ASK_S = 6.0
@@ -95,12 +94,11 @@ def look(state: State, provider: Provider) -> Status:
     phase = _phase(kube) if api_up else ""
     if "deploy" in state.applied and phase != "Deployed":
         faults.append(f"KubeVirt is {phase or 'not there'}")
-    return Status(state, tuple(nodes), f"localhost:{state.registry_port}", phase, tuple(faults))
+    return Status(state, tuple(nodes), state.registry, phase, tuple(faults))
 
 
 def _phase(kube: Kube) -> str:
     try:
-        found = kube.get(f"/apis/kubevirt.io/v1/namespaces/{_NAMESPACE}/kubevirts")["items"]
+        return phase_of(kube.kubevirts())
     except KubeError:
         return ""
-    return str(found[0].get("status", {}).get("phase", "")) if found else ""

@@ -8,7 +8,6 @@ are skipped.
 import base64
 from collections.abc import Sequence
 
-import msgspec
 import yaml
 
 from cluster_up.actions.step import Run, Step
@@ -56,7 +55,7 @@ def _perform(run: Run) -> None:
     said = [run.provider.run(node.name, script(node, there)) for node in there]
     can = all(_WORKS in each for each in said)
     run.report.detail(f"bridge {BRIDGE} on every worker" if can else "no VXLAN in this kernel: no network spans nodes")
-    run.remember(capabilities=msgspec.structs.replace(run.state.capabilities, segments=can))
+    run.learn(segments=can)
     run.mark_applied("segments", _identity(run))
 
 
