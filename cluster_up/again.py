@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from cluster_up.exec import Log
 from cluster_up.errors import ClusterError
 from virt.base import waiting
 
@@ -11,7 +12,7 @@ T = TypeVar("T")
 
 def again(
     attempt: Callable[[], T], passes: Callable[[ClusterError], bool], *, deadline_s: float, every_s: float,
-    log: Callable[[str], None] = lambda line: None,
+    log: Log = lambda line: None,
 ) -> T:
     """What ``attempt`` returns, which must do no harm when it is made twice. An error that ``passes`` is told to
     ``log`` and waited out; when that has lasted for ``deadline_s`` it is raised, any other at once."""

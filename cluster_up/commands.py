@@ -2,12 +2,12 @@
 
 import shutil
 import time
-from collections.abc import Callable
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import msgspec
 
+from cluster_up.exec import Log
 from cluster_up import doctor as doctors
 from cluster_up import engine, later, leftovers, lock, paths, progress
 from cluster_up import logs as collecting
@@ -99,7 +99,7 @@ def down(name: str) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _take_away(name: str, provider: Provider, log: Callable[[str], None]) -> None:
+def _take_away(name: str, provider: Provider, log: Log) -> None:
     """The nodes; cards of this machine that they have come back. Their network namespaces give them back when they end,
     so nodes that were killed are no other case."""
     try:

@@ -6,11 +6,10 @@ dockerd is started here, with a wrapper before runc that asks for what the machi
 
 import json
 import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cluster_up.exec import Log
 from cluster_up import exec as host
 from cluster_up import paths
 from cluster_up.errors import EngineError, EngineHung
@@ -97,7 +96,7 @@ def _fault_of_a_young_one() -> EngineError | None:
         return error
 
 
-def start(log: Callable[[str], None]) -> None:
+def start(log: Log) -> None:
     """Start Docker and wait until it answers. Raises EngineError when an unfit one runs, or none can be started."""
     try:
         found = info()
@@ -130,12 +129,12 @@ def start_own(folder: Path, *, has_systemd: bool, arguments: tuple[str, ...] = (
     wrapper = None
     if needs_wrapper():
         wrapper = folder / "capbnd"
-        runc = shutil.which("runc", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        runc = host.found("runc")
         if runc is None:
             raise EngineError("runc is not installed", hint="install the package runc")
         wrapper.write_text((RECIPES / "engine" / "capbnd").read_text().replace("@RUNC@", runc))
         wrapper.chmod(0o755)
     config = folder / "daemon.json"
     config.write_text(json.dumps(daemon_config(wrapper=wrapper, has_systemd=has_systemd), indent=2) + "\n")
-    program = shutil.which("dockerd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or "dockerd"
+    program = host.found("dockerd") or "dockerd"
     return host.start_daemon([program, "--config-file", config, *arguments], log=folder / "dockerd.log")

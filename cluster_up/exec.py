@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -23,6 +24,7 @@ from virt.base.processes import Kept, hidden, signal_group
 
 KEPT_BYTES = 4 * 1024 * 1024     # of each stream: the first half and the last half survive
 TERM_GRACE_S = 3.0
+Log = Callable[[str], None]      # takes a line for people
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)        # loaded here: the child of a fork may not
 
@@ -65,7 +67,7 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     check: bool = True,
-    on_line: Callable[[str], None] | None = None,
+    on_line: Log | None = None,
     secrets: Sequence[str] = (),
 ) -> Result:
     """Run a program to its end and return its output. ``argv`` is never read by a shell.
@@ -147,12 +149,17 @@ def start_daemon(argv: Sequence[str | Path], *, log: Path) -> int:
         raise RunError(Result(command, str(Path.cwd()), 127, "", str(error), 0.0)) from error
 
 
+def found(program: str) -> str | None:
+    """Path of a program in PATH, or where Debian puts what only root uses; None where it is not installed."""
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
 def attach(argv: Sequence[str | Path]) -> int:
     """Run a program on this process's own terminal, for as long as the person likes; returns its exit code."""
     return subprocess.call([str(word) for word in argv])
 
 
-def _fill(kept: Kept, stream: IO[bytes], on_line: Callable[[str], None] | None) -> None:
+def _fill(kept: Kept, stream: IO[bytes], on_line: Log | None) -> None:
     for line in stream:
         if on_line is not None:
             on_line(line.decode(errors="replace").rstrip())

@@ -6,7 +6,7 @@ The client library is imported when first used, because it takes half a second a
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -164,7 +164,7 @@ class Kube:
         Applying twice changes nothing, so an API server that is away or busy is waited for.
         """
         for document in documents:
-            again(lambda wanted=document: self._apply(wanted), _is_away, deadline_s=_AWAY_S, every_s=1.0)  # type: ignore[misc]
+            again(partial(self._apply, document), _is_away, deadline_s=_AWAY_S, every_s=1.0)
             if document["kind"] == "CustomResourceDefinition":
                 self._wait_served(document)
 

@@ -4,16 +4,17 @@ That is whole guest images, and ``tiny`` with its own kernel, which then takes t
 The process holds the cluster's lock only for the moment in which it writes what it made into the state.
 """
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from cluster_up.exec import Log
 from cluster_up import exec as host
 from cluster_up import lock, paths
 from cluster_up import state as states
@@ -49,14 +50,15 @@ def stop(name: str) -> None:
     pid = _running(name)
     if pid is None:
         return
-    os.kill(pid, signal.SIGTERM)
-    try:
-        waiting.wait_for(lambda: _running(name), lambda left: left is None, deadline_s=_END_S, what="the builder's end")
-    except waiting.WaitTimeout:
-        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):       # it may end by itself at any moment
+        os.kill(pid, signal.SIGTERM)
+        try:
+            waiting.wait_for(lambda: _running(name), lambda left: left is None, deadline_s=_END_S, what="its end")
+        except waiting.WaitTimeout:
+            os.kill(pid, signal.SIGKILL)
 
 
-def make(state: State, log: Callable[[str], None]) -> None:
+def make(state: State, log: Log) -> None:
     """Make and push what is missing. A cluster that is gone by then is left alone. SIGTERM ends it cleanly.
 
     Raises the first group's ClusterError when all have been tried.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cluster_up import cards, docker
 from cluster_up.actions.step import Run, Step
 from cluster_up.errors import StepFailed
+from cluster_up.exec import Log
 from cluster_up.hostcards import model, moving
 from cluster_up.state import LentCard
 
@@ -66,7 +67,7 @@ def _perform(run: Run) -> None:
         moving.lend(card, _pid(card.node), shell)
 
 
-def give_back(lent: Sequence[LentCard], shell: moving.Script, log: moving.Log) -> None:
+def give_back(lent: Sequence[LentCard], shell: moving.Script, log: Log) -> None:
     """Cards are here again, as they were, whether their node runs, was killed, or is gone. Raises StepFailed."""
     for card in lent:
         log(f"{card.name} comes back from {card.node}")

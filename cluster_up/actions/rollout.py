@@ -145,11 +145,11 @@ def _perform(run: Run) -> None:
             what="KubeVirt to be Deployed",
         )  # fmt: skip
     except (waiting.WaitTimeout, waiting.WaitStopped) as error:
-        left = lost(run.kube.nodes(), _pods(run), began, time.time())
-        if left:
-            where = "; ".join(f"node {node} is not ready, and has {pod}" for node, pod in left)
+        seen = unless_away(lambda: _look(run, began), _NOTHING)
+        if seen.lost:
+            where = "; ".join(f"node {node} is not ready, and has {pod}" for node, pod in seen.lost)
             raise StepFailed(f"{error}\n{where}", hint=_LOST_HINT) from error
-        logs = [f"--- {pod} {container}\n{_tail(run, pod, container)}" for pod, container in _look(run, began).crashed]
+        logs = [f"--- {pod} {container}\n{_tail(run, pod, container)}" for pod, container in seen.crashed]
         raise StepFailed("\n".join([str(error), *logs])) from error
 
 

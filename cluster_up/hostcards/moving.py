@@ -16,8 +16,6 @@ from virt.base import waiting
 
 _BACK_S = 60.0                 # namespaces are cleared up in the background
 Script = Callable[[str], str]
-Log = Callable[[str], None]
-
 
 def here(card: LentCard, sysfs: Path = SYSFS) -> str:
     """The name under which this machine has the card now; "" while another namespace has it."""

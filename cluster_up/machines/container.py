@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cluster_up.exec import Log
 from cluster_up import docker
 from cluster_up import exec as host
 from cluster_up.errors import StepFailed
@@ -20,8 +21,6 @@ from cluster_up.machines.model import ROLE, Machine
 from cluster_up.machines.script import framed, read
 from cluster_up.providers.api import NodeView
 from virt.base import waiting
-
-Log = Callable[[str], None]
 
 LABEL = "virt-harness.machine"         # of a machine's container: its cluster's name
 _PACKAGES = ("iproute2", "qemu-system-x86", "socat")

@@ -1,7 +1,8 @@
 """The provider of a cluster: nodes of kind, and beside them the machines that its state names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from cluster_up.exec import Log
 from cluster_up import docker, engine, kvm, paths
 from cluster_up import state as states
 from cluster_up.config.types import Config
@@ -44,7 +45,7 @@ def missing_machines(config: Config) -> list[model.Machine]:
     return [machine for machine in wanted if machine.name not in running]
 
 
-def provider_of(state: State, log: Callable[[str], None] = lambda line: None) -> WithMachines:
+def provider_of(state: State, log: Log = lambda line: None) -> WithMachines:
     nodes = KindProvider(state.name, log)
     hosts = Containers(state.name, nodes.network, nodes.folder, kvm=kvm.is_usable, baked=_bases, log=log)
     membership = Membership(state.name, nodes, hosts, lambda: Kube(nodes.kubeconfig), log)

@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster_up.exec import Log
 from cluster_up import docker
 from cluster_up.images import store
 from cluster_up.images.guests import container, debian_guest, tiny
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
