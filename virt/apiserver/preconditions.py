@@ -46,9 +46,7 @@ def soft_reboot(vmi: v1.VirtualMachineInstance) -> None:
     running(vmi)
     if conditions.is_true(vmi.status.conditions, "Paused"):
         raise _conflict(vmi, "VMI is paused")
-    features = vmi.spec.domain.features
-    has_acpi = features is None or features.acpi is None or features.acpi.enabled is not False
-    if not has_acpi and not conditions.is_true(vmi.status.conditions, "AgentConnected"):
+    if not vmi.spec.domain.has_acpi and not conditions.is_true(vmi.status.conditions, "AgentConnected"):
         raise _conflict(vmi, "VMI neither have the agent connected nor the ACPI feature enabled")
 
 

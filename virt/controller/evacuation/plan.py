@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from virt.api import conditions, core, names, v1
+from virt.api import conditions, core, names, phases, v1
 from virt.api.validate.eviction import DESCHEDULER, EXTERNAL, IF_POSSIBLE, LIVE_MIGRATE, NONE
 from virt.base.clock import parse_time
 from virt.controller.migration.plan import FAILED, FINAL
@@ -103,5 +103,4 @@ def left_of_pause_s(migrations: Sequence[v1.VirtualMachineInstanceMigration], no
 
 
 def _ended_at(migration: v1.VirtualMachineInstanceMigration) -> str:
-    return next((entry.phase_transition_timestamp or "" for entry
-                 in reversed(migration.status.phase_transition_timestamps) if entry.phase in FINAL), "")
+    return phases.entered_at(migration.status.phase_transition_timestamps, *FINAL)

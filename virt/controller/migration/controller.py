@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from virt.api import core, names, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import VMIM
+from virt.api.migrationstate import ABORTED
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import writes
 from virt.controller.migration import hostmodel, plan, queue, status
@@ -148,17 +149,11 @@ class MigrationReconciler:
     # --- the outcome ---
 
     async def _store(self, old: Migration, new: Migration) -> Migration | None:
+        """As stored afterwards; None when it is gone."""
         patch = writes.between(old, new, "status")
         if patch is None:
             return old
-        meta = old.metadata
-        try:
-            stored = await self._client.patch(
-                VMIM, meta.name, patch, namespace=meta.namespace, subresource="status")
-        except NotFoundError:
-            return None                     # it went meanwhile; the watch will say so
-        self._migrations.learn(stored)
-        return stored
+        return await writes.patched(self._client, self._migrations, old, patch, subresource="status")
 
     def _tell(self, world: World, outcome: Plan) -> None:
         migration = world.migration
@@ -176,7 +171,7 @@ class MigrationReconciler:
                 if world.vmi is not None else "the guest has moved")
         if outcome.phase == FAILED:
             state = world.state
-            if migration.metadata.deletion_timestamp is not None and outcome.why == plan.ABORTED:
+            if migration.metadata.deletion_timestamp is not None and outcome.why == ABORTED:
                 self._recorder.event(migration, "Normal", "SuccessfulAbortMigration", "Migration has been aborted.")
             else:
                 about = f" to node {state.target_node}" if state is not None and state.target_node else ""

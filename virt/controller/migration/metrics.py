@@ -10,7 +10,7 @@ from typing import Final
 from prometheus_client import Histogram, Metric
 from prometheus_client.registry import Collector
 
-from virt.api import v1
+from virt.api import phases, v1
 from virt.base.clock import parse_time
 from virt.controller.migration.plan import FAILED, FINAL, PENDING, SCHEDULING, SUCCEEDED
 
@@ -30,8 +30,7 @@ def phase_times() -> Histogram:
 def age_at(migration: Migration, phase: str) -> float | None:
     """Seconds from the creation until ``phase``; None when it did not get there."""
     created = migration.metadata.creation_timestamp
-    entered = next((entry.phase_transition_timestamp for entry in reversed(migration.status.phase_transition_timestamps)
-                    if entry.phase == phase), None)
+    entered = phases.entered_at(migration.status.phase_transition_timestamps, phase)
     return (parse_time(entered) - parse_time(created)).total_seconds() if created and entered else None
 
 

@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from virt.api import codec, conditions, names, v1
 from virt.api.kinds import VMI
+from virt.api.migrationstate import State, failed
 from virt.api.volumechange import settled
 from virt.base import log
 from virt.base.clock import Clock, rfc3339
 from virt.base.errors import VirtError
 from virt.handler.launchers.launcher import Launcher
-from virt.handler.migration.plan import State, TargetPlan, TargetSeen, TargetStep, failed, target
+from virt.handler.migration.plan import TargetPlan, TargetSeen, TargetStep, target
 from virt.handler.migration.ports import TargetPorts
 from virt.handler.migration.settings import in_clear, least_version
 from virt.handler.vmi.migratable import copied_volumes
