@@ -17,9 +17,10 @@ from yarl import URL
 from virt.api import codec, conditions, kinds, names, v1
 from virt.api.status import Status, failure
 from virt.apiserver.preconditions import NOT_RUNNING
-from virt.apiserver.refusal import RefusedError, bad_request, internal, unavailable
+from virt.apiserver.refusal import bad_request, internal, unavailable
 from virt.kube import upgrades
 from virt.kube.client import Client, Selector
+from virt.kube.http import RefusedError
 
 DIAL_S: Final = 3.0           # to a port of the cluster's own network; an address that is gone does not answer at all
 ANSWER_S: Final = 30.0

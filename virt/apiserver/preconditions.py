@@ -1,7 +1,8 @@
 """What a VMI's state has to be for an action on it. Pure: each function returns nothing or raises RefusedError."""
 
 from virt.api import conditions, core, kinds, v1
-from virt.apiserver.refusal import RefusedError, bad_request, conflict, forbidden
+from virt.apiserver.refusal import bad_request, conflict, forbidden
+from virt.kube.http import RefusedError
 
 NOT_RUNNING = "VMI is not running"
 

@@ -5,7 +5,7 @@ Objects are read from the API server each time, never from a cache: a client may
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -25,8 +25,9 @@ from virt.api.subresources import (
 )
 from virt.apiserver import parsing, preconditions, relay, runstate
 from virt.apiserver.nodes import DIAL_S, Nodes
-from virt.apiserver.refusal import RefusedError, conflict, internal, not_implemented, of_api_error
+from virt.apiserver.refusal import conflict, internal, not_implemented, of_api_error
 from virt.kube.client import ApiError, Client, JsonPatch
+from virt.kube.http import RefusedError
 
 T = TypeVar("T")
 
@@ -169,8 +170,7 @@ class Subresources:
     async def _machine(self, request: web.Request) -> tuple[v1.VirtualMachine, v1.VirtualMachineInstance | None]:
         namespace, name = parsing.place(request)
         vm = await self._found(kinds.VM, namespace, name)
-        vmi: v1.VirtualMachineInstance | None = await self._maybe(kinds.VMI, namespace, name)
-        return vm, vmi
+        return vm, await self._maybe(kinds.VMI, namespace, name)
 
     async def _instance(self, request: web.Request) -> v1.VirtualMachineInstance:
         return await self._found(kinds.VMI, *parsing.place(request))
@@ -179,8 +179,7 @@ class Subresources:
         owners = [owner.name for owner in vmi.metadata.owner_references if owner.kind == _OWNER]
         if not owners:
             return None
-        vm: v1.VirtualMachine | None = await self._maybe(kinds.VM, vmi.metadata.namespace, owners[0])
-        return vm
+        return await self._maybe(kinds.VM, vmi.metadata.namespace, owners[0])
 
     async def _found(self, kind: Kind[T], namespace: str | None, name: str) -> T:
         try:
@@ -188,7 +187,7 @@ class Subresources:
         except ApiError as error:
             raise of_api_error(error, kind, name) from error
 
-    async def _maybe(self, kind: Kind[Any], namespace: str | None, name: str) -> Any:
+    async def _maybe(self, kind: Kind[T], namespace: str | None, name: str) -> T | None:
         try:
             return await self._found(kind, namespace, name)
         except RefusedError as error:

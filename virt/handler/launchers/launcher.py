@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from virt.api import v1
 from virt.handler.launchers.process import Process
-from virt.rpc.errors import ConnectionLost
+from virt.rpc.errors import ConnectionLost, RequestFailed
+from virt.rpc.framing import close_all
 from virt.rpc.messages import (
     DiskError,
     DomainEvent,
@@ -103,6 +104,26 @@ class Launcher:
         if isinstance(reply.answer, DomainStatus):
             self.status = reply.answer
         return reply
+
+    async def open(self, request: Request, *, deadline_s: float) -> socket.socket:
+        """The connected stream socket with which a request is answered; it does not block.
+
+        Raises as :meth:`call`, and RequestFailed for an answer with anything else.
+        """
+        _, fds = await self.call(request, deadline_s=deadline_s)
+        if len(fds) != 1:
+            close_all(fds)
+            raise RequestFailed("Internal", f"the launcher gave {len(fds)} sockets instead of one")
+        try:
+            opened = socket.socket(fileno=fds[0])
+        except OSError as error:
+            close_all(fds)
+            raise RequestFailed("Internal", f"the launcher gave something that is no socket: {error}") from error
+        if opened.family is not socket.AF_UNIX or opened.type is not socket.SOCK_STREAM:
+            opened.close()
+            raise RequestFailed("Internal", "the launcher gave something that is no stream socket")
+        opened.setblocking(False)
+        return opened
 
     async def call_with_sockets(self, request: Request, sockets: Sequence[socket.socket], *, deadline_s: float) -> None:
         """A call that brings the launcher its DHCP sockets, unless it has them already; they stay the caller's."""

@@ -1,6 +1,5 @@
 """The node that the guest comes to: network, disks and sockets first, then the moment at which the guest is ours."""
 
-import os
 import socket
 from collections.abc import Callable
 
@@ -132,7 +131,7 @@ class Target:
         ports = (LIBVIRT_PORT, MEMORY_PORT, *((DISK_PORT,) if copied_volumes(vmi) else ()))
 
         async def opening(port: int) -> socket.socket:
-            return await _opened(launcher, port)
+            return await launcher.open(OpenMigrationPort(port=port), deadline_s=OPEN_DEADLINE_S)
 
         numbers = await self._ports.listen(
             vmi.metadata.uid, state.migration_uid, ports, opening, in_clear=in_clear(state.migration_configuration))
@@ -198,22 +197,3 @@ class Target:
 
 def status_node(status: v1.VirtualMachineInstanceStatus) -> str:
     return status.migration_state.target_node if status.migration_state is not None else ""
-
-
-async def _opened(launcher: Launcher, port: int) -> socket.socket:
-    """Raises RpcError, or OSError for what is no stream socket."""
-    _, fds = await launcher.call(OpenMigrationPort(port=port), deadline_s=OPEN_DEADLINE_S)
-    if len(fds) != 1:
-        for fd in fds:
-            os.close(fd)
-        raise RequestFailed("Internal", f"the launcher gave {len(fds)} sockets for port {port}")
-    try:
-        opened = socket.socket(fileno=fds[0])
-    except OSError:
-        os.close(fds[0])
-        raise
-    if opened.family is not socket.AF_UNIX or opened.type is not socket.SOCK_STREAM:
-        opened.close()
-        raise RequestFailed("Internal", f"the launcher gave no stream socket for port {port}")
-    opened.setblocking(False)
-    return opened
