@@ -81,10 +81,7 @@ def settings(argv: list[str], env: Mapping[str, str]) -> Settings:
     given = parser.parse_args(argv)
     if not given.node:
         raise SettingMissingError("no node name: NODE_NAME is not set")
-    return Settings(
-        node=given.node, namespace=given.namespace, node_dir=given.node_dir, kubelet_dir=given.kubelet_dir,
-        certs=given.certs, migration_certs=given.migration_certs, ca=given.ca, address=given.address,
-    )
+    return Settings(**vars(given))
 
 
 def told_about(recorder: EventRecorder, node: str) -> Callable[[str], None]:

@@ -6,7 +6,7 @@ from virt.api import admission, jsonpatch, kinds, names, v1
 from virt.api.admission import AdmissionRequest, AdmissionReview
 from virt.api.status import failure
 from virt.api.validate import eviction
-from virt.kube.client import ConflictError, JsonPatch, NotFoundError
+from virt.kube.client import ConflictError, JsonPatch, NotFoundError, find
 from virt.webhooks.review import Context
 
 TOO_MANY_REQUESTS = 429
@@ -16,14 +16,11 @@ _REQUESTED_BY, _DESCHEDULER = "requested-by", "sigs.k8s.io/descheduler"
 
 
 async def pod_eviction(request: AdmissionRequest, context: Context) -> AdmissionReview:
-    try:
-        pod = await context.client.get(kinds.POD, request.name, request.namespace)
-    except NotFoundError:
-        return admission.allowed(request.uid)           # kube-apiserver says so itself
-    if not eviction.is_launcher(pod):
+    pod = await find(context.client, kinds.POD, request.name, request.namespace)
+    if pod is None or not eviction.is_launcher(pod):    # of a missing one kube-apiserver tells itself
         return admission.allowed(request.uid)
     for _ in range(_TRIES):
-        vmi = await _vmi(context, request.namespace, eviction.vmi_name(pod))
+        vmi = await find(context.client, kinds.VMI, eviction.vmi_name(pod), request.namespace)
         verdict = eviction.judge(pod, vmi, context.config().eviction_strategy)
         if not verdict.refusal:
             return admission.allowed(request.uid)
@@ -53,13 +50,6 @@ def source(request: AdmissionRequest) -> str:
     annotations = meta.get("annotations") if isinstance(meta, dict) else None
     asked_by = annotations.get(_REQUESTED_BY) if isinstance(annotations, dict) else None
     return eviction.DESCHEDULER if asked_by == _DESCHEDULER else ""
-
-
-async def _vmi(context: Context, namespace: str, name: str) -> v1.VirtualMachineInstance | None:
-    try:
-        return await context.client.get(kinds.VMI, name, namespace)
-    except NotFoundError:
-        return None
 
 
 async def _mark(context: Context, vmi: v1.VirtualMachineInstance, asked_by: str) -> None:

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
-import structlog
 
+from virt.base import log
 from virt.handler.devices.proto import deviceplugin_pb2 as pb
 from virt.handler.devices.proto import deviceplugin_pb2_grpc as pb_grpc
 from virt.handler.devices.resources import DOMAIN, Device, DeviceGoneError, Given, Offer
@@ -23,7 +23,7 @@ WATCH_PERIOD_S = 1.0
 REGISTER_DEADLINE_S = 10.0
 _LONGEST_NAME = 48
 
-_log = structlog.get_logger()
+_logger = log.get("virt.handler.devices")
 _FileId = tuple[int, int, int]
 
 
@@ -86,7 +86,7 @@ class Plugin:
             try:
                 await self._serve_one_kubelet()
             except (grpc.RpcError, OSError) as error:
-                _log.warning("device plugin not registered", resource=self.offer.full_name, error=str(error))
+                _logger.warning("device plugin not registered", resource=self.offer.full_name, error=str(error))
             await asyncio.sleep(WATCH_PERIOD_S)
 
     async def _serve_one_kubelet(self) -> None:
@@ -102,10 +102,10 @@ class Plugin:
         own = _file_id(self._endpoint)
         try:
             await self._register()
-            _log.info("device plugin registered", resource=self.offer.full_name)
+            _logger.info("device plugin registered", resource=self.offer.full_name)
             while _file_id(self._kubelet) == kubelet and _file_id(self._endpoint) == own:
                 await asyncio.sleep(WATCH_PERIOD_S)
-            _log.info("kubelet restarted", resource=self.offer.full_name)
+            _logger.info("kubelet restarted", resource=self.offer.full_name)
         finally:
             stop.set()
             self._wake()

@@ -24,7 +24,7 @@ _DEFAULTS = {socket.AF_INET: "0.0.0.0/0", socket.AF_INET6: "::/0"}
 def read_link(name: str) -> PodLink | None:
     """A card with its global addresses and its routes in the main table; None when there is none of that name."""
     with IPRoute() as netlink:
-        index = _index(netlink, name)
+        index = index_of(netlink, name)
         if index is None:
             return None
         link = next(iter(netlink.get_links(index)))
@@ -59,7 +59,7 @@ def make(wiring: Wiring) -> None:
         bridge = _ensure_bridge(netlink, wiring)
         if wiring.renamed is not None:
             _attach_card(netlink, wiring.renamed, bridge)
-        if _index(netlink, wiring.tap) is None:
+        if index_of(netlink, wiring.tap) is None:
             make_tap(wiring.tap, owner=LAUNCHER_UID, queues=wiring.queues)
         netlink.link("set", index=_existing(netlink, wiring.tap), mtu=wiring.mtu, master=bridge, state="up")
     if wiring.forwards:
@@ -74,14 +74,14 @@ def make(wiring: Wiring) -> None:
 
 
 def _rename(netlink: IPRoute, renamed: RenamedLink, mtu: int) -> None:
-    index = _index(netlink, renamed.name)
+    index = index_of(netlink, renamed.name)
     if index is None:
         index = _existing(netlink, renamed.placeholder)
         netlink.link("set", index=index, state="down")      # a card that is up keeps its name
         netlink.link("set", index=index, ifname=renamed.name)
     netlink.flush_addr(index=index)
     netlink.link("set", index=index, address=renamed.mac)
-    placeholder = _index(netlink, renamed.placeholder)
+    placeholder = index_of(netlink, renamed.placeholder)
     if placeholder is None:
         try:
             netlink.link("add", ifname=renamed.placeholder, kind="dummy", address=renamed.placeholder_mac)
@@ -94,7 +94,7 @@ def _rename(netlink: IPRoute, renamed: RenamedLink, mtu: int) -> None:
 
 
 def _ensure_bridge(netlink: IPRoute, wiring: Wiring) -> int:
-    if _index(netlink, wiring.bridge) is None:
+    if index_of(netlink, wiring.bridge) is None:
         # An address given at the start stays: else the bridge takes the lowest of its ports'.
         netlink.link("add", ifname=wiring.bridge, kind="bridge", address=wiring.bridge_mac, br_mcast_snooping=0)
     index = _existing(netlink, wiring.bridge)
@@ -118,12 +118,13 @@ def _ensure_addresses(netlink: IPRoute, index: int, addresses: tuple[str, ...]) 
         netlink.addr("replace", index=index, address=host, prefixlen=int(prefix), **extra)
 
 
-def _index(netlink: IPRoute, name: str) -> int | None:
+def index_of(netlink: IPRoute, name: str) -> int | None:
+    """None when there is no link of that name."""
     return next(iter(netlink.link_lookup(ifname=name)), None)
 
 
 def _existing(netlink: IPRoute, name: str) -> int:
-    index = _index(netlink, name)
+    index = index_of(netlink, name)
     if index is None:
         raise OSError(f"the network card {name} is gone from the pod")
     return index

@@ -5,24 +5,21 @@ starts, so that nothing is left to do here.
 """
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import Protocol
 
 from virt.api.kinds import NETWORK_ATTACHMENT
 from virt.base import log
 from virt.base.errors import VirtError
-from virt.base.exec import run
 from virt.handler.net import bridges
 from virt.handler.net.attachment import AttachmentError, Card, attachment, card
 from virt.handler.net.model import GuestNic
-from virt.handler.net.netns import on_node
+from virt.handler.net.netns import load_rules, on_node
 from virt.handler.net.nftables import own_mac_only
 from virt.handler.net.plan import guest_tap, pod_link_name
 from virt.kube.client import Client, NotFoundError
 
 SWEEP_S = 5.0
-NFT_DEADLINE_S = 20.0
 
 _logger = log.get("virt.handler.net")
 
@@ -72,9 +69,7 @@ class SecondaryNetworks:
                 self._used.set()
                 await self._node.prepare(wanted)
                 if wanted.attachment.spoof_check:
-                    namespace = f"--net=/proc/{os.getpid()}/fd/{netns_fd}"
-                    rules = own_mac_only(guest_tap(wanted.name), wanted.mac)
-                    await run(["nsenter", namespace, "nft", "-f", "-"], input=rules, deadline_s=NFT_DEADLINE_S)
+                    await load_rules(netns_fd, own_mac_only(guest_tap(wanted.name), wanted.mac))
                 await self._node.hand_over(wanted, netns_fd)
             _logger.info("card attached", pod=pod_uid, interface=nic.name, bridge=wanted.attachment.bridge)
 
