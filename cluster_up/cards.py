@@ -26,7 +26,7 @@ class Card:
 
 
 def present(sysfs: Path = SYSFS) -> tuple[Card, ...]:
-    """By PCI address. A card that another network namespace has shows without a name."""
+    """All such cards, sorted by PCI address. One that is in another network namespace has no name here."""
     found = []
     for file in sorted((sysfs / "bus" / "pci" / "devices").glob("*/sriov_totalvfs")):
         folder = file.parent

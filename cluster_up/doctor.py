@@ -175,7 +175,7 @@ _QUICK: tuple[Callable[[], Check], ...] = (_cpus, _memory, _disk, _open_files, _
 
 
 def quick() -> list[Check]:
-    """Those that ``up`` asks before it creates anything."""
+    """The checks that ``up`` makes before it creates anything."""
     return [check() for check in _QUICK]
 
 

@@ -37,7 +37,7 @@ class KubeError(ClusterError):
 
     @property
     def passes(self) -> bool:
-        """Whether the server was away or busy, so that the same request may do a moment later."""
+        """Whether the server was away or busy, so that the same request may succeed a moment later."""
         return self.code in (0, _BUSY) or self.code >= 500
 
 
@@ -203,7 +203,7 @@ class Kube:
         )  # fmt: skip
 
     def _kinds(self, root: str) -> set[str]:
-        """Those listed at ``root`` now; none where there is no such list."""
+        """Kinds that the API lists at ``root`` now; none where it has no such list."""
         try:
             return {resource["kind"] for resource in self.get(root)["resources"]}
         except KubeError as error:

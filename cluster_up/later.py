@@ -1,7 +1,7 @@
-"""What a first login does not need: made by a process of its own after ``up``, ended by ``down``.
+"""Guest images that a first login does not need: built after ``up`` by a background process, which ``down`` ends.
 
-That is whole guest images, and ``tiny`` with its own kernel, which then takes the place of ``tiny`` with Debian's.
-The process holds the cluster's lock only for the moment in which it writes what it made into the state.
+These are further guests, and ``tiny`` with its own kernel, which then replaces ``tiny`` with Debian's kernel.
+It holds the cluster's lock only while it writes the new references into the state.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _END_S = 15.0
 
 
 def missing(state: State) -> list[str]:
-    """Names of the images that the cluster does not have yet, or not the best of; in the order they are made in."""
+    """Images that the cluster lacks, or has only in their quick form; in the order in which they are built."""
     return [
         name for group in guests.LATER for name in group
         if state.guest_images.get(name, {}).get("reference") != guests.reference(name, state.registry, best=True)
@@ -36,7 +36,7 @@ def missing(state: State) -> list[str]:
 
 
 def start(state: State) -> bool:
-    """Start the process unless it runs or has nothing to do; says whether it was started."""
+    """Start the process unless it runs or has nothing to do; returns whether it was started."""
     if not missing(state) or _running(state.name):
         return False
     argv = [sys.executable, "-m", "cluster_up", "guests", "--name", state.name]

@@ -9,7 +9,7 @@ def _is_done(run: Run) -> bool:
 
 
 def _is_current(run: Run, name: str) -> bool:
-    """Also when the best image is there and the cache no longer has what it was made of."""
+    """True also for the best image when the cache no longer has what it was made of."""
     found = str(run.state.guest_images.get(name, {}).get("reference", ""))
     wanted = [guests.reference(name, run.state.registry, best=best) for best in (False, True)]
     return found in wanted and not store.faults(found.partition("/")[2])

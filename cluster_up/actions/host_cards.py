@@ -78,7 +78,7 @@ def give_back(lent: Sequence[LentCard], shell: moving.Script, log: Log) -> None:
 
 
 def _pid(node: str) -> int:
-    """Of the node's first process as the machine sees it; 0 for a node that is not running."""
+    """Pid of the node's first process on this machine; 0 for a node that does not run."""
     found = docker.inspect("container", node)
     return int(found["State"]["Pid"]) if found else 0
 

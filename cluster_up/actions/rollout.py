@@ -114,7 +114,7 @@ def _look(run: Run, began: float) -> _Seen:
 
 
 def _images(run: Run) -> dict[str, str]:
-    """Of the services, by name."""
+    """Reference of each service's image, by the service's name."""
     return {one.name: run.state.component_images.get(one.name, "") for one in components.SERVICES}
 
 

@@ -107,7 +107,7 @@ class Containers:
         return host.attach(["docker", "exec", "--interactive", "--tty", name, ON_MACHINE, "-t"])
 
     def _usage(self, name: str) -> str:
-        """Of processors and memory, as the engine tells it."""
+        """Use of processors and memory, in the engine's words."""
         form = "{{.CPUPerc}} of a processor, {{.MemUsage}} of memory"
         argv = ["docker", "stats", "--no-stream", "--format", form, name]
         return host.run(argv, deadline_s=docker.QUICK_S, check=False).stdout.strip()

@@ -37,7 +37,7 @@ def _wanted(cluster: str, known: Sequence[Machine]) -> list[model.Machine]:
 
 
 def missing_machines(config: Config) -> list[model.Machine]:
-    """Those that ``up`` would start. Where no engine answers, none runs."""
+    """The machines that ``up`` would start: all of them where no engine answers."""
     wanted = _wanted(config.name, machines_of(config))
     if not wanted or engine.fault() is not None:
         return wanted

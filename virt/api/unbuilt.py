@@ -148,7 +148,7 @@ def migration_spec(path: str, spec: v1.VirtualMachineInstanceMigrationSpec) -> I
 
 
 def kubevirt_spec(path: str, spec: v1.KubeVirtSpec) -> Iterator[StatusCause]:
-    """For warnings."""
+    """Texts for warnings."""
     return _refusals(path, spec, KUBEVIRT_SPEC)
 
 

@@ -68,7 +68,7 @@ def application(backend: Backend) -> web.Application:
 
 
 def middlewares(guard: Guard) -> tuple[Any, Any]:
-    """For the application's constructor: errors as Status objects, then the guard."""
+    """Middlewares for the application: errors become Status objects; then the guard."""
 
     @web.middleware
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:

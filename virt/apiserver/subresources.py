@@ -133,7 +133,7 @@ class Subresources:
         return await self._acted(vmi, "reset")
 
     async def freeze(self, request: web.Request) -> web.StreamResponse:
-        """Also thaws: the last part of the path is the handler's."""
+        """Freezes or thaws, as the last part of the path says."""
         vmi = await self._instance(request)
         preconditions.running(vmi)
         action = parsing.last_part(request)

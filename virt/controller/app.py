@@ -105,7 +105,7 @@ class Controllers:
         return clusterconfig.effective(next(iter(self._kubevirts.store), None))
 
     def _migration_settings(self, vmi: v1.VirtualMachineInstance) -> tuple[str, Migrations]:
-        """For a migration of ``vmi``: the name of its policy, "" for none, and what is in force with it."""
+        """Name of the policy that applies to a migration of ``vmi`` ("" for none), and the settings in force."""
         namespace = self._namespaces.store.get(vmi.metadata.namespace)
         labels = namespace.metadata.labels if namespace is not None else {}
         found = policy.chosen(self._policies.store, labels, vmi.metadata.labels)

@@ -19,7 +19,7 @@ from virt.api.status import Status
 from virt.base import log
 from virt.base.errors import VirtError
 
-DRAIN_S = 5.0                 # until kube-proxy on every node knows that a pod leaves, requests to its Service come
+DRAIN_S = 5.0                 # requests still come until kube-proxy on every node knows that the pod is leaving
 LOOK_S = 5.0                  # how often the mounted files are looked at; the kubelet itself needs up to a minute
 
 _logger = log.get("virt.kube.http")
@@ -83,7 +83,7 @@ def key_pair(folder: str | Path) -> tuple[Path, Path]:
 
 
 def stamp(files: Iterable[Path]) -> tuple[int, ...]:
-    """Another one when one of the files has changed. Raises OSError."""
+    """A value that changes when one of the files does. Raises OSError."""
     return tuple(file.stat().st_mtime_ns for file in files)
 
 
@@ -107,7 +107,7 @@ def status_response(status: Status) -> web.Response:
 
 
 def common_name(certificate: Mapping[str, Any] | None) -> str:
-    """Of a certificate as ssl's getpeercert() tells it; "" without one."""
+    """The common name of a certificate as ssl's getpeercert() tells it; "" without one."""
     for rdn in (certificate or {}).get("subject", ()):
         for key, value in rdn:
             if key == "commonName":

@@ -113,7 +113,7 @@ class Guest:
 
     @property
     def exit_code(self) -> int:
-        """Of the launcher: 0 when the guest ended as somebody wanted it to."""
+        """The launcher's exit status: 0 when the guest ended as somebody wanted it to."""
         return 0 if self.status.state == DomainState.SHUTOFF and self.status.reason in _CLEAN_ENDS else 1
 
     def keep_paused(self, is_kept: bool) -> None:

@@ -1,4 +1,4 @@
-"""The connection to this node's virt-handler: dialled again for ever: handlers are updated under running guests."""
+"""The connection to this node's virt-handler, dialled again when it ends: handlers are updated under running guests."""
 
 import asyncio
 import socket
@@ -40,7 +40,7 @@ class HandlerLink:
         return self._peer is not None
 
     async def run(self) -> None:
-        """For ever."""
+        """Dial again and again, until cancelled."""
         loop = asyncio.get_running_loop()
         pause_s, said = _FIRST_PAUSE_S, ""
         while True:

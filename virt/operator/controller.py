@@ -40,7 +40,7 @@ GenerationKey = tuple[str, str, str, str]
 
 
 class _GoneError(Exception):
-    """The KubeVirt object is there no more."""
+    """The KubeVirt object is gone."""
 
 
 class Installer:

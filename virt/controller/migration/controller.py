@@ -179,7 +179,7 @@ class MigrationReconciler:
                     migration, "Warning", "FailedMigration", f"The migration{about} failed: {outcome.why}")
 
     def _tell_of_cpus(self, world: World) -> None:
-        """Of a guest with the CPU of its node: more than room is missing where no other node has such a one."""
+        """Tell of a host-model guest for whose CPU no other node is fit: more than room is missing."""
         vmi, pod = world.vmi, world.pod
         if vmi is None or pod is None or not hostmodel.has_host_model(vmi):
             return
@@ -207,7 +207,7 @@ class MigrationReconciler:
             await writes.delete(self._client, VMIM, other)
 
     def _superfluous(self, migration: Migration) -> Sequence[Migration]:
-        """Those that nobody needs: all of a VMI that is gone, else but the last few."""
+        """Migrations that nobody needs: all those of a VMI that is gone, else all but the last few."""
         namespace, vmi_name = migration.metadata.namespace, migration.spec.vmi_name
         of_vmi = self._migrations.store.by_index(MIGRATIONS_BY_VMI, key_for(namespace, vmi_name))
         over = sorted(

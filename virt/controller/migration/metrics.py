@@ -21,7 +21,7 @@ Migration = v1.VirtualMachineInstanceMigration
 
 
 def phase_times() -> Histogram:
-    """To be made once in a process: the library keeps it by its name."""
+    """Make it once in a process: the library keeps it by its name."""
     return Histogram(
         "kubevirt_vmi_migration_phase_transition_time_from_creation_seconds",
         "From the creation of a migration until it enters a phase.", ("phase",), buckets=_BUCKETS)
@@ -57,7 +57,7 @@ def families(
 
 
 def _times(vmis: Iterable[v1.VirtualMachineInstance], names: dict[str, str]) -> Iterator[Metric]:
-    """Of each VMI's last migration."""
+    """Start and end of each VMI's last migration."""
     start, end = (
         Metric(f"kubevirt_vmi_migration_{word}_time_seconds", f"When the last migration of a VMI {what}.", "gauge")
         for word, what in (("start", "began"), ("end", "ended")))

@@ -256,7 +256,7 @@ def _lost_target(world: World, phase: Phase, now: datetime) -> str:
 
 
 def _leftovers(world: World) -> tuple[Action, ...]:
-    """Of a migration that is over."""
+    """What is left to do for a migration that is over."""
     actions: list[Action] = []
     vmi, pod = world.vmi, world.pod
     if world.migration.status.phase == FAILED:
@@ -281,7 +281,7 @@ def _is_unschedulable(pod: core.Pod) -> bool:
 def _seconds(
     migration: v1.VirtualMachineInstanceMigration, vmi: v1.VirtualMachineInstance, annotation: str, default: int
 ) -> int:
-    """Of the migration's annotation, or the VMI's; what is no number counts as none."""
+    """Seconds in the migration's annotation, or the VMI's; a value that is no number counts as none."""
     for meta in (migration.metadata, vmi.metadata):
         text = meta.annotations.get(annotation, "")
         if text.isascii() and text.isdecimal():

@@ -1,4 +1,4 @@
-"""Offers the devices of some kinds (USB, mediated) that the KubeVirt CR permits, as they come and go.
+"""Offers the USB and mediated devices that the KubeVirt CR permits, as they come and go.
 
 A look every few seconds, or at once when the CR is another one. Where nothing is permitted, nothing is looked at.
 PCI functions, which have to be set up too, have a service of their own (:mod:`virt.handler.pci.service`).

@@ -27,7 +27,7 @@ LIVE_STATES = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTDOWN)
 
 
 class Launcher:
-    """Of one pod. Lives from its first connection until its process has ended, across connections.
+    """The launcher of one pod, from its first connection until its process has ended; it may connect again meanwhile.
 
     ``vmi`` is the VMI as last seen: events are about it, also when it is gone already. ``wired`` is None until this
     handler has wired the pod.

@@ -87,7 +87,7 @@ class Launchers:
         launcher.process.close()
 
     def vmi_changed(self, _: v1.VirtualMachineInstance | None, after: v1.VirtualMachineInstance | None) -> None:
-        """To be told by the informer of VMIs: those that wait for their VMI are looked at again, at once."""
+        """Handler for the VMIs' informer: connections that wait for their VMI are looked at again at once."""
         for uid in after.status.active_pods if after is not None else ():
             waiting = self._waiting.get(uid)
             if waiting is not None and not waiting.done():

@@ -31,7 +31,7 @@ _logger = log.get("virt.handler.migration")
 
 @dataclass
 class _Joined:
-    """Of one migration. ``accepting``: what waits for connections; ``connections``: what serves them."""
+    """The tasks of one migration: those that accept connections, and those that serve them."""
 
     accepting: list[asyncio.Task[None]] = field(default_factory=list)
     connections: set[asyncio.Task[None]] = field(default_factory=set)

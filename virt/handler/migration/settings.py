@@ -8,7 +8,7 @@ _MIGRATION_VERSION, _DEVICES_VERSION = 2, 3
 
 
 def least_version(spec: v1.VirtualMachineInstanceSpec) -> int:
-    """Of the protocol that both launchers have to speak."""
+    """Least version of the protocol that both launchers have to speak."""
     return _DEVICES_VERSION if passthrough.has_any(spec) else _MIGRATION_VERSION
 
 

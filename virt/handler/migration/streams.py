@@ -47,7 +47,7 @@ async def secured(sock: socket.socket, context: ssl.SSLContext, *, is_server: bo
 
 
 def common_name_of(sock: socket.socket) -> str:
-    """Of the certificate that the other side has shown."""
+    """Common name in the certificate that the other side has shown."""
     assert isinstance(sock, ssl.SSLSocket)
     return common_name(sock.getpeercert())
 

@@ -77,7 +77,7 @@ class PodNetworks:
         self._file(pod_uid).unlink(missing_ok=True)
 
     def forget_all_but(self, pod_uids: frozenset[str]) -> None:
-        """For the start: pods that ended while no handler was there."""
+        """Called at the start: pods may have ended while no handler was there."""
         with contextlib.suppress(FileNotFoundError):
             for file in self._memory.iterdir():
                 if file.stem not in pod_uids:

@@ -48,7 +48,7 @@ class NodeBridges:
 
 
 class SecondaryNetworks:
-    """Of one node."""
+    """Gives pods of this node their cards, and removes bridges that nobody uses."""
 
     def __init__(self, client: Client, node: Bridges, *, sweep_s: float = SWEEP_S) -> None:
         self._client = client
@@ -82,7 +82,7 @@ class SecondaryNetworks:
                 await asyncio.sleep(self._sweep_s)
 
     async def _swept(self) -> bool:
-        """Whether there is to look again."""
+        """One sweep; whether another one is due."""
         async with self._lock:
             try:
                 return await self._node.sweep() > 0

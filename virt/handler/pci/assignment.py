@@ -1,4 +1,4 @@
-"""SR-IOV interfaces of a VMI -> which of its pod's functions each gets, and how the card is to treat it. Pure."""
+"""Which of its pod's functions each SR-IOV interface of a VMI gets, and how the card is to treat it. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -104,7 +104,7 @@ class PciDevices:
 
     @property
     def _is_wanted(self) -> bool:
-        """Also when nothing is asked for any more, and a guest still has what was."""
+        """True also while a guest still has a function of a configuration that is gone."""
         return bool(self._pools.resource_list or self._permitted().pci_host_devices or self._lent.addresses)
 
     async def look(self) -> None:

@@ -53,11 +53,11 @@ class Sysfs:
         return tuple(device for _, device in found.values())
 
     def group_number(self, group: str) -> DeviceNumber | None:
-        """Of /dev/vfio/<group>; None while no device of the group is on vfio-pci."""
+        """Numbers of /dev/vfio/<group>; None while no device of the group is on vfio-pci."""
         return sysfiles.number(f"{self._class}/vfio/{group}/dev")
 
     def control_number(self) -> DeviceNumber | None:
-        """Of /dev/vfio/vfio; None where VFIO is not loaded."""
+        """Numbers of /dev/vfio/vfio; None where VFIO is not loaded."""
         return sysfiles.number(f"{self._class}/misc/vfio/dev")
 
     def set_count(self, address: str, count: int) -> None:

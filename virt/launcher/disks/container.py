@@ -57,7 +57,7 @@ class ContainerFiles:
     _connections: list[socket.socket] = field(default_factory=list)
 
     async def files(self, volume: str) -> dict[str, HeldFile]:
-        """By role ("disk", or "kernel" and "initrd"). Waits for the helper; raises DiskError."""
+        """The volume's files by role: "disk", or "kernel" and "initrd". Waits for the helper; raises DiskError."""
         if volume not in self._held:
             path = names.container_disk_socket(volume)
 

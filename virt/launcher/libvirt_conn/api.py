@@ -151,7 +151,7 @@ class Hypervisor(Protocol):
         ...
 
     async def progress(self, domain: str) -> JobProgress | None:
-        """Of the migration under way; None when there is none, or none yet."""
+        """Progress of the migration under way; None when there is none, or none yet."""
         ...
 
     async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
