@@ -1,6 +1,6 @@
-"""Network cards of this machine go to the workers that borrow them, and come back when nobody is to have them any more.
+"""Network cards of this machine go to the workers that borrow them, and come back when no worker is to have them.
 
-Nothing to do, and nothing looked at, where the configuration names none and none is lent.
+Where the configuration names none and none is lent, there is nothing to do and nothing is looked at.
 """
 
 import json
@@ -38,7 +38,7 @@ def _wanted(run: Run) -> tuple[LentCard, ...]:
 
 
 def _has_it(run: Run, card: LentCard) -> bool:
-    """Whether the node has the card: a node that was started anew has lost it."""
+    """Whether the node has the card: a node that was restarted has lost it."""
     return run.provider.run(card.node, f"[ ! -e '{_HELD.format(card)}' ] || echo here").strip() == "here"
 
 

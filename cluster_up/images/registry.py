@@ -80,7 +80,7 @@ def _answers(port: int, path: str, *words: str) -> bool:
 
 
 def start(name: str, network: str, port: int, log: Log) -> None:
-    """Make network and container anew; images that were pushed before are in the cache still.
+    """Create the network, and the container anew; images that were pushed before are still in the cache.
 
     Raises ForeignCluster when one of their names is taken by somebody else's, StepFailed when the port is taken.
     """

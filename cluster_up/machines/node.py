@@ -1,4 +1,4 @@
-"""A machine becomes a node of the cluster, and stops being one. Both may be done again at any point."""
+"""How a machine becomes a node of the cluster, and stops being one. Both may be repeated at any point."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -87,7 +87,7 @@ class Membership:
                 raise
 
     def _await_api(self) -> None:
-        """The other nodes may have been started a moment ago."""
+        """Wait for the API server: the other nodes may have just been started."""
         api = self._api()
         waiting.wait_for(api.is_ready, bool, deadline_s=_API_S, every_s=1.0, what="the API server")
 

@@ -1,6 +1,6 @@
 """The configuration in force: spec.configuration of the KubeVirt CR with every default filled in.
 
-What users write is in ``virt.api.v1``; code reads this. Components build it anew whenever the CR changes. Settings that
+What users write is in ``virt.api.v1``; code reads this. Components rebuild it whenever the CR changes. Settings that
 have no effect so far are not here but in ``virt.api.unbuilt``.
 """
 

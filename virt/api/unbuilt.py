@@ -1,7 +1,7 @@
 """The one table of what the API knows and this release does not do yet.
 
 Validation refuses every object that sets such a field, so that nothing is silently ignored. Whoever builds a feature
-removes its row; ``python -m virt.api.unbuilt`` writes docs/unsupported-fields.md anew, and a test holds it fresh.
+removes its row; ``python -m virt.api.unbuilt`` writes docs/unsupported-fields.md again, and a test keeps it fresh.
 """
 
 from collections.abc import Iterator

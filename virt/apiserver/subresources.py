@@ -150,7 +150,7 @@ class Subresources:
         raise not_implemented(parsing.last_part(request))
 
     async def cancel_evacuation(self, request: web.Request) -> web.StreamResponse:
-        """The VMI need not leave its node any more. A migration that was made for it goes on."""
+        """The VMI need not leave its node after all. A migration that was made for it goes on."""
         options = await parsing.options(request, EvacuateCancelOptions)
         vmi = await self._instance(request)
         marked = vmi.status.evacuation_node_name

@@ -62,7 +62,7 @@ class FrontDoor:
         _logger.info("front proxy known", names=sorted(self._proxy.allowed_names), has_ca=bool(self._proxy.ca))
 
     async def follow(self) -> None:
-        """Load the own certificate again whenever its files change. Runs for ever."""
+        """Load our own certificate again whenever its files change. Runs until cancelled."""
         while True:
             await asyncio.sleep(http.LOOK_S)
             try:

@@ -48,7 +48,7 @@ class Certificates:
         self._load()
 
     async def follow(self) -> None:
-        """Load the files again whenever they change; connections that exist keep what they have. Runs for ever."""
+        """Load the files again whenever they change; existing connections keep what they have. Runs until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
             try:
@@ -144,7 +144,7 @@ async def serve(
     is_leaving = False
 
     async def part(_: web.Request, response: web.StreamResponse) -> None:
-        # The client's next request goes elsewhere, and is not on its way here when the connection is closed at the end.
+        # The client sends its next request elsewhere, so none is lost when the connection is closed at the end.
         if is_leaving:
             response.force_close()
             response.headers.setdefault("Connection", "close")      # that of an upgrade stays

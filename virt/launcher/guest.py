@@ -212,7 +212,7 @@ class Guest:
         deadline = loop.time() + grace_s
         while not self.ended.is_set() and (left := deadline - loop.time()) > 0:
             with contextlib.suppress(TimeoutError):
-                # The press too: it needs an answer of QEMU's, and one that is stuck gives none for ever.
+                # The press is limited too: it waits for QEMU's answer, and a stuck QEMU never gives one.
                 async with asyncio.timeout(min(left, POWER_BUTTON_EVERY_S)):
                     try:
                         if by_button:
@@ -226,7 +226,7 @@ class Guest:
 
 
 def _without_agent(status: DomainStatus) -> DomainStatus:
-    """What an agent told is of no worth once it is gone."""
+    """What an agent told is worth nothing once it is gone."""
     return msgspec.structs.replace(
         status, agent_connected=False, frozen=False,
         agent_version="", agent_commands=(), guest_os={}, guest_interfaces=(),

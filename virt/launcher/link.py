@@ -14,7 +14,7 @@ _logger = log.get("virt.launcher.link")
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 1.0          # people wait for it: their actions go through the new handler
 _ANSWERS_S = 2.0
-_GOOD_AFTER_S = 10.0            # a connection that lived so long starts the pauses anew
+_GOOD_AFTER_S = 10.0            # a connection that lived so long resets the pauses
 
 
 class HandlerLink:

@@ -33,7 +33,7 @@ _logger = log.get("virt.launcher.main")
 
 @dataclass(frozen=True)
 class Settings:
-    """``pod_uid``: libvirt's host uuid, "" for one by chance. ``start_timeout_s``: for the first SyncVmi."""
+    """``pod_uid``: libvirt's host uuid, "" for a random one. ``start_timeout_s``: until the first SyncVmi."""
 
     pod_uid: str = ""
     start_timeout_s: float = 300.0
@@ -43,7 +43,7 @@ class Settings:
     def from_environment(cls) -> "Settings":
         return cls(
             pod_uid=os.environ.get("POD_UID", ""),
-            # Some of it by chance: launchers of a node that lost its handler do not all end at once.
+            # Partly random, so that the launchers of a node without a handler do not all end at once.
             start_timeout_s=float(os.environ.get("VIRT_LAUNCHER_START_TIMEOUT_S", 240 + random.uniform(0, 120))),
             handler_socket=os.environ.get("VIRT_LAUNCHER_HANDLER_SOCKET", names.LAUNCHER_HANDLER_SOCKET),
         )

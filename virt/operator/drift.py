@@ -72,7 +72,7 @@ def repair(existing: Json, wanted: Wanted) -> list[Operation]:
 
 
 def _outdated(existing: Json, wanted: Wanted) -> set[tuple[str, str]]:
-    """Labels and annotations that a customisation brought which is there no more, and the note of them."""
+    """Labels and annotations of a customisation that is gone, and the note about them."""
     ours = wanted.document["metadata"]
     told = {*customize.noted(existing), ("annotations", customize.NOTE)}
     return {

@@ -198,7 +198,7 @@ class Migrate(Message, frozen=True, kw_only=True):
 
 
 class CancelMigration(Message, frozen=True, kw_only=True):
-    """Answer: Done, also when there is none (any more). The guest stays here unless it has left already."""
+    """Answer: Done, also when there is none. The guest stays here unless it has left already."""
 
     uid: str
     reason: str = ""
@@ -233,7 +233,7 @@ class GuestInterface(msgspec.Struct, frozen=True, kw_only=True):
 class DiskTarget(msgspec.Struct, frozen=True, kw_only=True):
     """Which device name ("vda") a volume got and how large the guest sees it, in bytes (0: unknown).
 
-    ``short_of``: what its claim had asked for, where its file was made smaller because there was no more room.
+    ``short_of``: what its claim had asked for, where its file was made smaller for lack of room.
     """
 
     volume: str

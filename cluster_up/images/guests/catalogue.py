@@ -84,7 +84,7 @@ LATER = (("debian",), EARLY)          # the best of each, in this order; a group
 
 
 def reference(name: str, registry: str, *, best: bool = False) -> str:
-    """What a VM names as its image. Raises KeyError for an image that there is not."""
+    """What a VM names as its image. Raises KeyError for an unknown image."""
     return f"{registry}/{_in_registry(name, _recipe(name, best=best))}"
 
 

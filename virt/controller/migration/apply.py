@@ -98,7 +98,7 @@ class Writer:
         return todo
 
     def _has_userfaultfd(self) -> bool:
-        """Whether a node offers it: a pod that asked in vain would wait for ever."""
+        """Whether any node offers it: else the pod would wait for ever."""
         return any(names.USERFAULTFD_RESOURCE in node.status.allocatable for node in self._caches.nodes.store)
 
     async def _delete(self, world: World, why: str) -> None:

@@ -192,7 +192,7 @@ class MigrationReconciler:
     async def _finish(self, migration: Migration) -> None:
         """Clean up after one that is over: its finalizer, and the oldest of those that are over."""
         if migration.status.phase not in FINAL or not plan.is_clean(self._world(migration)):
-            return                          # the next pass: what is left is on its way
+            return                          # a later pass does it
         meta = migration.metadata
         if names.MIGRATION_FINALIZER in meta.finalizers:
             patch = writes.between(migration, status.released(migration), "metadata")

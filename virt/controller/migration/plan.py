@@ -74,7 +74,7 @@ class CreateTarget:
 
 @dataclass(frozen=True)
 class DeleteTarget:
-    """The pod is of no use (any more); ``why`` tells people of a reason that nothing else tells."""
+    """The pod is not needed; ``why`` is for people, where nothing else tells the reason."""
 
     why: str = ""
 
@@ -240,7 +240,7 @@ def _within(world: World, phase: Phase, now: datetime, why: str) -> Plan:
 
 
 def _lost_target(world: World, phase: Phase, now: datetime) -> str:
-    """Why a migration that the nodes lead can come to nothing: its target's launcher is gone.
+    """Why a migration that the nodes lead cannot succeed: its target's launcher is gone.
 
     Once it runs, the source is the first to know, and alone knows whether the guest has left.
     """

@@ -42,7 +42,7 @@ class Kind(Protocol):
 
 class PermittedDevices:
     """``permitted`` is what the KubeVirt CR permits now; ``changed`` is called when :attr:`offered` is another;
-    ``tell`` gets what people should know about the node, each thing once as long as it holds."""
+    ``tell`` gets what people should know about the node, each thing once while it lasts."""
 
     def __init__(
         self, kinds: Sequence[Kind], kubelet_dir: Path, *, permitted: Callable[[], v1.PermittedHostDevices],

@@ -1,6 +1,6 @@
 """One gRPC server per resource, registered with the kubelet for as long as the node offers it.
 
-The kubelet forgets its plugins when it restarts: it empties the folder and makes its socket anew. So the plugin looks
+The kubelet forgets its plugins when it restarts: it empties the folder and makes a new socket. So the plugin looks
 once a second whether the kubelet's socket is another file or its own is gone, and then starts over.
 https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/
 """
@@ -111,7 +111,7 @@ class Plugin:
             self._wake()
             await server.stop(grace=1)
             if own is not None and _file_id(self._endpoint) == own:
-                self._endpoint.unlink(missing_ok=True)      # a resource that is offered no more leaves nothing
+                self._endpoint.unlink(missing_ok=True)      # a resource that is no longer offered leaves nothing
 
     async def _register(self) -> None:
         async with grpc.aio.insecure_channel(f"unix:{self._kubelet}") as channel:
@@ -166,7 +166,7 @@ class _Servicer(pb_grpc.DevicePluginServicer):  # type: ignore[misc]  # generate
 
 
 def _file_id(path: Path) -> _FileId | None:
-    """Who a file is: numbers that change when it is made anew, None when it is not there."""
+    """Identity of a file: numbers that differ when it is made again; None when it does not exist."""
     try:
         found = path.stat()
     except FileNotFoundError:

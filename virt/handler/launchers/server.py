@@ -159,7 +159,7 @@ class Launchers:
             return None
 
     def _launcher(self, vmi: v1.VirtualMachineInstance, process: Process) -> Launcher:
-        """The record of this process: the one that there is when it only dials again."""
+        """The record of this process: the existing one when the process only dials again."""
         known = self._launchers.get(process.pod_uid)
         if known is not None and known.process.pid == process.pid and known.process.is_alive:
             process.close()

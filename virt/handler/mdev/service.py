@@ -24,8 +24,8 @@ _logger = log.get("virt.handler.devices")
 
 
 class MediatedMaker:
-    """``asked``: what the KubeVirt CR says now; ``tell`` gets what people should know, each thing once as long as it
-    holds."""
+    """``asked``: what the KubeVirt CR says now; ``tell`` gets what people should know, each thing once while it
+    lasts."""
 
     def __init__(
         self, client: Client, node: str, kubelet_dir: Path, *, asked: Callable[[], v1.MediatedDevicesConfiguration],

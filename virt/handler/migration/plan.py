@@ -15,7 +15,7 @@ from virt.rpc.messages import DomainState, DomainStatus, MigrationPhase, Migrati
 
 _REPLACED = "another migration has taken its place"
 _ALIVE = (DomainState.RUNNING, DomainState.SHUTDOWN, DomainState.PAUSED)
-# Paused for these reasons, a guest is not on its way: somebody, or a disk, has stopped it.
+# Paused for one of these reasons, a guest has arrived: somebody, or a disk, has stopped it.
 _STOPPED_HERE = ("User", "IOError", "Watchdog", "Snapshot", "APIError")
 
 
@@ -26,7 +26,7 @@ class SourceStep(enum.Enum):
     NOTHING = "nothing"
     START = "start"
     CANCEL = "cancel"
-    CUT = "cut"                    # the connections: nobody waits for the other side any more
+    CUT = "cut"                    # the connections: waiting for the other side is pointless
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ async def dialled(host: str, port: int) -> socket.socket:
 
 
 async def secured(sock: socket.socket, context: ssl.SSLContext, *, is_server: bool) -> ssl.SSLSocket:
-    """``sock`` with TLS, in its place: ``sock`` itself is of no use any more. Raises OSError."""
+    """``sock`` with TLS, to be used in its place. Raises OSError."""
     made = context.wrap_socket(sock, server_side=is_server, do_handshake_on_connect=False)
     loop = asyncio.get_running_loop()
     try:

@@ -114,7 +114,7 @@ class Target:
         return DONE
 
     def gone(self, vmi: v1.VirtualMachineInstance) -> None:
-        """It is no longer on its way here, without having come."""
+        """The guest will not come here after all."""
         self._ports.cut(vmi.metadata.uid)
 
     async def _prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, state: State) -> State:

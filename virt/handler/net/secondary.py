@@ -74,7 +74,7 @@ class SecondaryNetworks:
             _logger.info("card attached", pod=pod_uid, interface=nic.name, bridge=wanted.attachment.bridge)
 
     async def run(self) -> None:
-        """Take away bridges that were made here once no pod is on them any more, until cancelled."""
+        """Remove bridges that were made here once no pod uses them; until cancelled."""
         while True:
             await self._used.wait()
             self._used.clear()

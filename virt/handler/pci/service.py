@@ -1,8 +1,8 @@
 """Keeps the node's PCI devices as they are asked for, and gives guests their own.
 
-A look every few seconds, or at once when something is new: sysfs is read, physical functions get their virtual ones,
-those get vfio-pci, what nobody has any more is reset, and the device plugins learn what there is. Where nothing is
-asked for, nothing is looked at.
+Every few seconds, or at once when something is new, sysfs is read, physical functions get their virtual ones, those are
+bound to vfio-pci, functions that no pod has are reset, and the device plugins learn what there is. Where nothing is
+asked for, nothing is read.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class Node:
 
 class PciDevices:
     """``permitted`` is what the KubeVirt CR permits now; ``changed`` is called when :attr:`offered` is another;
-    ``tell`` gets what people should know about the node, each thing once as long as it holds."""
+    ``tell`` gets what people should know about the node, each thing once while it lasts."""
 
     def __init__(
         self, client: Client, node: Node, *, permitted: Callable[[], v1.PermittedHostDevices],

@@ -98,7 +98,7 @@ def _identity(folder: str) -> _Identity:
 
 
 def _fixed(folder: Path) -> PciDevice:
-    """What a device is as long as it is there."""
+    """What does not change while a device is there."""
     return PciDevice(
         address=folder.name,
         vendor=(folder / "vendor").read_text().strip().removeprefix("0x"),
@@ -111,7 +111,7 @@ def _fixed(folder: Path) -> PciDevice:
 
 
 def _now(folder: str, device: PciDevice) -> PciDevice:
-    """``device`` with what changes: who drives it, its virtual functions, its network cards."""
+    """``device`` with what may change: its driver, group, virtual functions and network cards."""
     driver, group = sysfiles.link(f"{folder}/driver"), sysfiles.link(f"{folder}/iommu_group")
     virtual = _virtual(Path(folder)) if device.most_virtual else ()
     cards = _cards(Path(folder, "net")) if driver and driver != VFIO_DRIVER and not device.is_bridge else ()

@@ -1,7 +1,7 @@
 """What virt-api asks of a node: consoles, screens, and actions on guests.
 
-HTTPS on names.HANDLER_PORT. Both sides show certificates of the kubevirt CA, and the client's must be the one that
-virt-api has: certificates of the same CA for other purposes are of no use here.
+HTTPS on names.HANDLER_PORT. Both sides show certificates of the kubevirt CA. The client's must be virt-api's: other
+certificates of the same CA are refused.
 """
 
 import asyncio
@@ -127,7 +127,8 @@ class Tunnel:
         try:
             is_whole = await self._sessions.run(f"{vmi.metadata.uid} {kind}", session, preserve=preserve)
         except SessionBusyError:
-            raise RefusedError(failure(503, f"a {kind} session of {launcher.key} is active and asked to be kept")) from None
+            raise RefusedError(
+                failure(503, f"a {kind} session of {launcher.key} is active and asked to be kept")) from None
         if not ws.prepared:
             raise RefusedError(failure(503, f"another {kind} session of {launcher.key} took over"))
         logger.info("session ended", taken_over=not is_whole)

@@ -21,7 +21,7 @@ class Poll:
         self._learned = learned
 
     async def run(self) -> None:
-        """Ask until cancelled, which is when the agent is gone. A silent one may answer later: its guest may be paused."""
+        """Ask until cancelled, when the agent is gone. A silent one may answer later: its guest may be paused."""
         pause_s, said = FIRST_PAUSE_S, ""
         while True:
             try:

@@ -48,7 +48,7 @@ class DiskFailed:
 
 @dataclass(frozen=True)
 class DeviceGone:
-    """The guest has let go of a device, and the domain has it no more. ``alias``: "ua-sriov-fast"."""
+    """The guest has let go of a device, and the domain has lost it. ``alias``: "ua-sriov-fast"."""
 
     domain: str
     alias: str
@@ -163,7 +163,7 @@ class Hypervisor(Protocol):
         ...
 
     async def abort_migration(self, domain: str) -> None:
-        """Raises NotRunning when there is none (any more)."""
+        """Raises NotRunning when there is none."""
         ...
 
     async def close(self) -> None: ...

@@ -10,7 +10,7 @@ from virt.launcher.libvirt_conn import Hypervisor, HypervisorLost, Notice
 from virt.rpc.messages import LIBVIRT_PORT, DomainState
 
 LOOK_S = 1.0                    # events are lost when libvirt's daemon is replaced
-# Why a domain is paused as long as its guest is on its way; paused by a person, it has arrived.
+# Why a domain is paused while its guest is coming; paused by a person, it has arrived.
 _ON_ITS_WAY = ("Migration", "StartingUp", "Unknown", "FromSnapshot")
 # In post-copy it runs here while the other side still has memory that it needs.
 _BY_HALVES = ("Postcopy", "PostcopyFailed")
