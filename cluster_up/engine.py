@@ -22,14 +22,14 @@ _OLDEST = 20
 _CAPABILITIES = 41                # of Linux 5.9 and later: CAP_CHECKPOINT_RESTORE is number 40
 
 
-def lacks_capabilities(status: str, count: int = _CAPABILITIES) -> bool:
+def lacks_capabilities(status: str) -> bool:
     """Whether the bounding set in the text of /proc/self/status lacks any capability.
 
     >>> lacks_capabilities("CapBnd:\\t000001fffeffffff")
     True
     """
     line = next(line for line in status.splitlines() if line.startswith("CapBnd:"))
-    everything = (1 << count) - 1
+    everything = (1 << _CAPABILITIES) - 1
     return int(line.split()[1], 16) & everything != everything
 
 
@@ -123,8 +123,8 @@ def start(log: Log) -> None:
         raise EngineError(str(error), hint=f"its log: {paths.engine_folder() / 'dockerd.log'}") from error
 
 
-def start_own(folder: Path, *, has_systemd: bool, arguments: tuple[str, ...] = ()) -> int:
-    """Start dockerd with a configuration and log in ``folder``; returns its process id at once."""
+def start_own(folder: Path, *, has_systemd: bool) -> None:
+    """Start dockerd with a configuration and log in ``folder``; does not wait for it."""
     folder.mkdir(parents=True, exist_ok=True)
     wrapper = None
     if needs_wrapper():
@@ -137,4 +137,4 @@ def start_own(folder: Path, *, has_systemd: bool, arguments: tuple[str, ...] = (
     config = folder / "daemon.json"
     config.write_text(json.dumps(daemon_config(wrapper=wrapper, has_systemd=has_systemd), indent=2) + "\n")
     program = host.found("dockerd") or "dockerd"
-    return host.start_daemon([program, "--config-file", config, *arguments], log=folder / "dockerd.log")
+    host.start_daemon([program, "--config-file", config], log=folder / "dockerd.log")

@@ -14,7 +14,7 @@ from cluster_up import docker
 from cluster_up import exec as host
 from cluster_up.images import debian, scratch
 from cluster_up.images.guests import cpio, kernel
-from cluster_up.images.recipe import RECIPES, content, digest, is_made, made
+from cluster_up.images.recipe import RECIPES, content, digest, made
 
 _RECIPE = RECIPES / "machine"
 _VERSION = "1"            # raise it when this module makes something else from the same recipe files
@@ -37,10 +37,6 @@ def identity(node_image: str, baked: Sequence[str]) -> str:
         _VERSION, node_image, *baked, debian.identity(_SUITE, _KERNEL, "extract"), _SIZE, *_MODULES, *_UNUSED,
         *content(_RECIPE / "files", _RECIPE / "init", _RECIPE / "disk.sh"),
     )  # fmt: skip
-
-
-def is_there(node_image: str, baked: Sequence[str]) -> bool:
-    return is_made(_THING, identity(node_image, baked))
 
 
 def files(node_image: str, baked: Sequence[str], log: Log) -> Path:

@@ -44,10 +44,6 @@ class Machine:
         return _mac(self.number, card)
 
 
-def machines(cluster: str, count: int, *, memory_mib: int, cpus: int, cards: int) -> tuple[Machine, ...]:
-    return tuple(Machine(cluster, number, memory_mib, cpus, cards) for number in range(1, count + 1))
-
-
 def _mac(number: int, card: int) -> str:
     """QEMU's range, away from the 52:54:00:12:34:56 that everybody takes."""
     return f"52:54:00:76:{number:02x}:{card:02x}"

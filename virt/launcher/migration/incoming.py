@@ -1,7 +1,6 @@
 """The guest arrives: libvirt makes its domain when the other side asks for it, and it is ours once it may run."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from virt.api import names
@@ -63,6 +62,6 @@ class Incoming:
                 pass
 
 
-def target_socket(port: int, socket_path: Callable[[int], str] = names.migration_socket) -> Path:
+def target_socket(port: int) -> Path:
     """Where in a target what belongs to ``port`` listens."""
-    return Path(names.LIBVIRT_SOCKET) if port == LIBVIRT_PORT else Path(socket_path(port))
+    return Path(names.LIBVIRT_SOCKET) if port == LIBVIRT_PORT else Path(names.migration_socket(port))
