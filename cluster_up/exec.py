@@ -87,16 +87,7 @@ def run(
         return Result(command, where, code, stdout, stderr, time.monotonic() - started)
 
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            start_new_session=True,      # a group of its own, so that its children end with it
-            preexec_fn=_die_with_parent,
-        )
+        process = _started(command, reads=input is not None, cwd=cwd, env=env or {})
     except OSError as error:
         raise RunError(result(127, stderr=str(error)), secrets=secrets) from error
 
@@ -112,12 +103,7 @@ def run(
         thread.start()
     timed_out = False
     try:
-        process.wait(timeout=deadline_s)
-        for thread in threads:           # a grandchild may hold the output open; the deadline is for it too
-            thread.join(max(0.0, deadline_s - (time.monotonic() - started)))
-            timed_out = timed_out or thread.is_alive()
-    except subprocess.TimeoutExpired:
-        timed_out = True
+        timed_out = not _ends(process, threads, started + deadline_s)
     finally:
         if timed_out or process.poll() is None:
             _end(process)
@@ -127,6 +113,33 @@ def run(
     if timed_out or (check and done.code != 0):
         raise RunError(done, timed_out=timed_out, secrets=secrets)
     return done
+
+
+def _started(
+    command: Sequence[str], *, reads: bool, cwd: Path | None, env: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Raises OSError when it cannot be started."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env={**os.environ, **env},
+        start_new_session=True,      # a group of its own, so that its children end with it
+        preexec_fn=_die_with_parent,
+    )
+
+
+def _ends(process: subprocess.Popen[bytes], threads: Sequence[threading.Thread], deadline: float) -> bool:
+    """Whether it and its output end before ``deadline`` (monotonic): a grandchild may hold the output open."""
+    try:
+        process.wait(timeout=max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _die_with_parent() -> None:
