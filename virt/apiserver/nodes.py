@@ -72,7 +72,7 @@ class Stream:
 class Handlers:
     """The real :class:`Nodes`. ``tls`` gives the context of the moment: ``virt.apiserver.tls.HandlerDoor``.
 
-    A handler that is away is tried again for ``away_s``: guests outlive it, and so shall what people do with them.
+    A handler that is away is retried for ``away_s``: guests outlive it, and what people ask of them should too.
     """
 
     def __init__(

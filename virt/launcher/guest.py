@@ -1,6 +1,6 @@
-"""The one guest of a launcher: what state it is in, as events of the hypervisor tell, and how it is brought down.
+"""The one guest of a launcher: its state, which follows the hypervisor's events, and how it is brought down.
 
-Events only say "look": the state that is told is always one that was read (level-triggered).
+An event only means "look": a state that is reported was always read (level-triggered).
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _logger = log.get("virt.launcher.guest")
 
 
 class Guest:
-    """Made when the domain runs. ``tell`` brings an event to the handler, if there is one to hear it."""
+    """Created once the domain runs. ``tell`` sends an event to the handler; False when none is connected."""
 
     def __init__(
         self, hypervisor: Hypervisor, status: DomainStatus, tell: Callable[[Event], Awaitable[bool]]
@@ -72,7 +72,7 @@ class Guest:
         self._look.set()
 
     async def watch(self) -> None:
-        """Read the state whenever something happened and tell what changed; returns when the guest is off."""
+        """Read the state after each event and report changes; returns when the guest is off."""
         while not self.ended.is_set():
             await self._look.wait()
             self._look.clear()

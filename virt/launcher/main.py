@@ -1,7 +1,7 @@
 """The launcher's life: libvirt up, handler greeted, one guest, its end, its own end.
 
 Exit status: 0 when the guest ended as somebody wanted, or was never asked for before SIGTERM; 1 for a guest that
-crashed, a daemon that died, or a start that nobody asked for in time.
+crashed, a daemon that died, or when nobody asked for a guest in time.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _alive() -> Iterator[None]:
-    """The lock that tells the log reader that the launcher lives; the kernel gives it up with us, however we end."""
+    """Hold the lock by which the log reader knows that the launcher lives; the kernel drops it however we end."""
     path = Path(names.LAUNCHER_ALIVE_LOCK)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -131,7 +131,7 @@ async def _start_deadline(manager: Manager, timeout_s: float) -> None:
 
 
 class FailsFast(VirtError):
-    """A test wants to see what becomes of a pod whose launcher ends."""
+    """A test wants to see what happens to a pod whose launcher ends."""
 
     reference = "launcher-connection"
     hint = f"take the annotation {names.FAIL_FAST_ANNOTATION} from the VMI"

@@ -1,4 +1,4 @@
-"""What is done about a VMI whose node is to be left. Pure.
+"""What to do about a VMI whose node is being evacuated. Pure.
 
 A node is to be left when somebody asked to evict the VMI's pod (the webhook marks the VMI then) or when the node has
 the drain taint. KubeVirt: pkg/virt-controller/watch/drain/evacuation.
@@ -87,7 +87,7 @@ def pause_s(migrations: Sequence[v1.VirtualMachineInstanceMigration], node: str,
 
 
 def left_of_pause_s(migrations: Sequence[v1.VirtualMachineInstanceMigration], now: datetime) -> float:
-    """The same, of ``migrations`` that are made for one purpose."""
+    """Seconds left of the pause that failures among ``migrations``, all made for one purpose, have earned."""
     ended = sorted(
         (migration for migration in migrations if migration.status.phase in FINAL), key=_ended_at, reverse=True)
     failures = 0

@@ -1,4 +1,4 @@
-"""The migration and its VMI as they should be stored after a pass. Pure."""
+"""The migration and its VMI as a pass leaves them. Pure."""
 
 from msgspec.structs import replace
 

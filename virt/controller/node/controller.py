@@ -1,4 +1,4 @@
-"""The loop of nodes: one whose handler has gone silent gets no new VMs, and its VMIs are looked at again."""
+"""The loop of nodes: a node whose handler has gone silent gets no new VMs, and its VMIs are looked at again."""
 
 from typing import Final
 

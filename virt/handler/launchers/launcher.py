@@ -1,4 +1,4 @@
-"""What the handler knows of one launcher: its connection, its domain's last told state, its network."""
+"""What the handler knows about one launcher: its connection, the last reported state of its domain, its network."""
 
 import socket
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ class Launcher:
 
     @property
     def has_live_guest(self) -> bool:
-        """Whether there is a guest that could be asked something now."""
+        """Whether there is a guest that can be asked something now."""
         return self.is_connected and self.status is not None and self.status.state in LIVE_STATES
 
     @property
@@ -71,7 +71,7 @@ class Launcher:
 
     @property
     def has_ended(self) -> bool:
-        """It is dead, and everything that it said has been heard."""
+        """Its process has ended, and everything that it sent has been read."""
         return self.is_dead and not self.is_connected
 
     def connected(self, peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""The node that the guest leaves: begins the migration, joins its sockets with the target's, tells how it goes."""
+"""The node that the guest leaves: starts the migration, joins its sockets with the target's, reports progress."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""The node that the guest comes to: network, disks and sockets first, then the moment at which the guest is ours."""
+"""The node that the guest comes to: prepares network, disks and sockets, then takes the guest over."""
 
 import socket
 from collections.abc import Callable

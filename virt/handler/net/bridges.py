@@ -1,7 +1,7 @@
 """The node's side of secondary networks: bridges, and the cards that join pods to them, by netlink.
 
-To be called inside the node's network namespace (``netns.on_node``). A card is a veth pair. It appears in its pod by
-the last step of all, so a handler that died before starts again with a pod that has none; both ends go with the pod.
+To be called inside the node's network namespace (``netns.on_node``). A card is a veth pair. It appears in its pod in
+the very last step, so a handler that died before finds a pod without it and starts over; both ends go with the pod.
 """
 
 import re
@@ -13,7 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from virt.handler.net.attachment import AttachmentError, Card
 from virt.handler.net.links import index_of, seal
 
-# What a bridge that was made here is marked with. Others are an administrator's, and stay.
+# The mark on bridges that were made here. Others are an administrator's, and stay.
 MARK: Final = "virt-handler"
 _DEFAULT_MTU: Final = 1500
 _WAITING = re.compile(r"vpod[0-9a-f]{11}")
@@ -41,8 +41,8 @@ def prepare(card: Card) -> None:
 
 
 def hand_over(card: Card, pod_netns: int) -> None:
-    """The card goes into the pod, where it is down until its binding takes it: no frame of the guest's MAC may come
-    from here while the guest still runs elsewhere. Raises AttachmentError."""
+    """Move the card into the pod, where it stays down until its binding takes it: no frame with the guest's MAC may
+    leave from here while the guest still runs elsewhere. Raises AttachmentError."""
     with IPRoute() as netlink:
         try:
             netlink.link("set", index=index_of(netlink, _waiting(card)), net_ns_fd=pod_netns, ifname=card.name)
@@ -93,5 +93,5 @@ def _bridge(netlink: IPRoute, name: str, mtu: int) -> int:
 
 
 def _waiting(card: Card) -> str:
-    """What the pod's end is called until the pod has it."""
+    """Name of the pod's end until the pod has it."""
     return f"vpod{card.peer.removeprefix('veth')}"

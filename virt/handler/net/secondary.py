@@ -1,7 +1,7 @@
 """Secondary networks of pods: reads what a network's definition asks for, and gives the pod its card.
 
-This is what multus and the CNI plugin ``bridge`` do where they run. There the pod has its card before the launcher
-starts, so that nothing is left to do here.
+Where multus and the CNI plugin ``bridge`` run, they do this: the pod has its card before the launcher starts, and
+nothing is left to do here.
 """
 
 import asyncio

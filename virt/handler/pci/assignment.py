@@ -24,7 +24,7 @@ class FunctionError(VirtError):
 
 @dataclass(frozen=True)
 class Wish:
-    """``resource``: whose devices belong to the interface's network."""
+    """How an interface wants its function. ``resource``: the one whose devices are in the interface's network."""
 
     interface: str
     resource: str

@@ -16,7 +16,7 @@ from virt.api.kinds import NETWORK_ATTACHMENT
 from virt.base import log
 from virt.base.errors import VirtError
 from virt.handler.devices import files
-from virt.handler.devices.looking import Looking
+from virt.handler.devices.poller import Poller
 from virt.handler.devices.permitted import Holders, holders
 from virt.handler.devices.resources import CharacterDevice
 from virt.handler.launchers.launcher import Launcher
@@ -85,7 +85,7 @@ class PciDevices:
         self._tell = tell
         self._pools = Config()
         self._told: frozenset[str] = frozenset()
-        self.looking = Looking(self.look, lambda: self._is_wanted)
+        self.poller = Poller(self.look, lambda: self._is_wanted)
         self._setting = asyncio.Lock()          # of functions: one that is being given is not reset
         self._lent = Lent(node.node_dir)
         self.offered: tuple[PassedThrough, ...] = ()
@@ -97,10 +97,10 @@ class PciDevices:
         except pools.SriovConfigError as error:
             self._tell(str(error))
             return
-        self.looking.again()
+        self.poller.poll_now()
 
     def reconsider(self) -> None:
-        self.looking.again()
+        self.poller.poll_now()
 
     @property
     def _is_wanted(self) -> bool:
@@ -167,7 +167,7 @@ class PciDevices:
     async def _arranged(
         self, config: Config, troubles: set[str]
     ) -> tuple[Sequence[PciDevice], frozenset[str] | None]:
-        """The devices, after all has been done that the configuration asks for, and the functions that pods have."""
+        """Do what the configuration asks for; returns the devices after that, and the functions that pods have."""
         found, used = await asyncio.to_thread(self._seen, troubles)
         if used is None:
             return found, None
@@ -217,7 +217,7 @@ class PciDevices:
     async def _reset(
         self, card: PciDevice, found: Sequence[PciDevice], used: frozenset[str] | None
     ) -> dict[int, FunctionState]:
-        """Functions that no pod has become as they were before the first one had them; returns how all are now."""
+        """Give functions that no pod has their original settings; returns the settings of all functions of the card."""
         states = dict(await self._node.cards.read(card.card))
         if used is None:
             return states
@@ -233,7 +233,7 @@ class PciDevices:
         return states
 
     async def _give(self, each: Assignment, card: PciDevice, states: dict[int, FunctionState]) -> None:
-        """``states`` of all functions of the card; the one that is given is another afterwards."""
+        """Set a function up for its guest. ``states``: of all functions of the card, brought up to date."""
         number = card.virtual.index(each.address)
         other = twin(each.state, number, states)
         if other is not None:

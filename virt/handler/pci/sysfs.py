@@ -17,7 +17,7 @@ from virt.handler.sysfiles import NODE_SYSFS, DeviceNumber
 
 
 class PciError(VirtError):
-    """The kernel does not do with a PCI device what is asked."""
+    """The kernel refuses what was asked of a PCI device."""
 
     reference = "pci-device"
     hint = "look at the node's kernel log (dmesg), and whether the driver vfio-pci is loaded there"

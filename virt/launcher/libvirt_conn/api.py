@@ -110,7 +110,7 @@ class Hypervisor(Protocol):
         ...
 
     async def press_power_button(self, domain: str) -> None:
-        """ACPI; what the guest makes of it is its own affair."""
+        """By ACPI; whether the guest obeys is its own affair."""
         ...
 
     async def destroy(self, domain: str) -> None:
@@ -155,7 +155,7 @@ class Hypervisor(Protocol):
         ...
 
     async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
-        """For the migration under way."""
+        """How long the guest may stand still when the migration under way switches over."""
         ...
 
     async def start_post_copy(self, domain: str) -> None:
