@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from cluster_up.exec import Log
 from cluster_up.errors import ClusterError
+from cluster_up.exec import Log
 from virt.base import waiting
 
 T = TypeVar("T")

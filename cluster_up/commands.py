@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from cluster_up.exec import Log
 from cluster_up import doctor as doctors
-from cluster_up import exec as host
 from cluster_up import engine, later, leftovers, lock, paths, progress
+from cluster_up import exec as host
 from cluster_up import logs as collecting
 from cluster_up import state as states
 from cluster_up import status as statuses
@@ -20,6 +19,7 @@ from cluster_up.actions import host_cards, plan
 from cluster_up.actions.step import Run
 from cluster_up.config.types import Config
 from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster, NoCluster, StepFailed
+from cluster_up.exec import Log
 from cluster_up.images import registry
 from cluster_up.kube import Kube
 from cluster_up.machines import room

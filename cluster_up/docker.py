@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster_up.exec import Log
 from cluster_up import exec as host
+from cluster_up.exec import Log
 
 _BUILDER = {"DOCKER_BUILDKIT": "0", "BUILDKIT_PROGRESS": "plain"}
 QUICK_S = 180.0             # it only ends what hangs: a slow disk takes a minute to remove a node

@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cluster_up.exec import Log
 from cluster_up import exec as host
 from cluster_up import paths
 from cluster_up.errors import EngineError, EngineHung
+from cluster_up.exec import Log
 from cluster_up.images.recipe import RECIPES
 from virt.base import waiting
 

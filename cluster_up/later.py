@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from cluster_up.exec import Log
 from cluster_up import exec as host
 from cluster_up import lock, paths
 from cluster_up import state as states
 from cluster_up.errors import Busy, ClusterError
+from cluster_up.exec import Log
 from cluster_up.images import guests
 from cluster_up.state import State
 from virt.base import waiting

@@ -95,7 +95,8 @@ SETTINGS: Mapping[str, _Setting] = {
     "service_cidr": _Setting("an IPv4 network such as '10.96.0.0/16', from /8 to /24", _cidr(24)),
     "registry_port": _Setting("a port from 1 to 65535, or 0 for a free one", _whole(0, 65535)),
     "machines": _Setting(f"a whole number from 0 to {MOST_MACHINES}", _whole(0, MOST_MACHINES)),
-    "machine_memory": _Setting(f"an amount of at least {LEAST_MACHINE_MIB}Mi such as '4Gi'", _memory(LEAST_MACHINE_MIB)),
+    "machine_memory": _Setting(
+        f"an amount of at least {LEAST_MACHINE_MIB}Mi such as '4Gi'", _memory(LEAST_MACHINE_MIB)),
     "machine_cpus": _Setting("a whole number from 1 to 16", _whole(1, 16)),
     "machine_cards": _Setting(f"a whole number from 0 to {MOST_CARDS}", _whole(0, MOST_CARDS)),
     "cards": _Setting("names of network cards with commas, 'unused' for all that this machine does not need, or "

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster_up.exec import Log
 from cluster_up import docker
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import debian, scratch
 from cluster_up.images.recipe import content, digest, made
 

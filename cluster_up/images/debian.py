@@ -4,9 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster_up.exec import Log
 from cluster_up import docker
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import scratch
 from cluster_up.images.recipe import digest, made
 

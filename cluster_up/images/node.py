@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from cluster_up.exec import Log
 from cluster_up import docker
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import debian, programs, scratch
 from cluster_up.images.recipe import RECIPES, content, digest
 

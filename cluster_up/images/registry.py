@@ -9,10 +9,10 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from cluster_up.exec import Log
 from cluster_up import docker
 from cluster_up import exec as host
 from cluster_up.errors import ForeignCluster, StepFailed
+from cluster_up.exec import Log
 from cluster_up.images import programs, scratch, store
 from cluster_up.images.recipe import digest
 from cluster_up.providers.kind import registry_host

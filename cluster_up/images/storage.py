@@ -4,8 +4,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from cluster_up.exec import Log
 from cluster_up import docker
+from cluster_up.exec import Log
 from cluster_up.images import debian, programs, scratch
 from cluster_up.images.recipe import digest
 

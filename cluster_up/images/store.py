@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster_up.exec import Log
 from cluster_up import docker, paths
+from cluster_up.exec import Log
 
 _ALGORITHM = "sha256:"
 

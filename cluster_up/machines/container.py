@@ -8,10 +8,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cluster_up.exec import Log
 from cluster_up import docker
 from cluster_up import exec as host
 from cluster_up.errors import StepFailed
+from cluster_up.exec import Log
 from cluster_up.images import debian
 from cluster_up.images.recipe import RECIPES
 from cluster_up.kube import seconds_of

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from cluster_up.exec import Log
 from cluster_up import docker
 from cluster_up.errors import StepFailed
+from cluster_up.exec import Log
 from cluster_up.kube import KubeError
 from cluster_up.machines import joining
 from cluster_up.machines.model import Machine

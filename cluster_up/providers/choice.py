@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from cluster_up.exec import Log
 from cluster_up import docker, engine, kvm, paths
 from cluster_up import state as states
 from cluster_up.config.types import Config
+from cluster_up.exec import Log
 from cluster_up.images import components
 from cluster_up.kube import Kube
 from cluster_up.machines import model

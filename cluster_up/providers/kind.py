@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from cluster_up.exec import Log
 from cluster_up import docker, paths
 from cluster_up import exec as host
 from cluster_up.config.types import Config
+from cluster_up.exec import Log
 from cluster_up.images import programs
 from cluster_up.kube import seconds_of
 from cluster_up.providers.api import Existence, NodeView

@@ -5,10 +5,10 @@ Webhooks are added to it by ``virt.cli.api``. Every error leaves as a Status obj
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from virt.api import codec, names
 from virt.api.status import failure
@@ -67,7 +67,7 @@ def application(backend: Backend) -> web.Application:
     return app
 
 
-def middlewares(guard: Guard) -> tuple[Any, Any]:
+def middlewares(guard: Guard) -> tuple[Middleware, Middleware]:
     """Middlewares for the application: errors become Status objects; then the guard."""
 
     @web.middleware

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
-from virt.api import clusterconfig, core, names, passthrough, v1
+from virt.api import clusterconfig, names, passthrough, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import (
     DISRUPTION_BUDGET,
@@ -132,13 +133,13 @@ class Controllers:
             for controller in self._controllers:
                 group.create_task(controller.run(), name=controller.name)
 
-    def _informers(self) -> Mapping[str, Informer[core.Pod]]:
+    def _informers(self) -> Mapping[str, Informer[Any]]:
         caches = self.caches
         found = (
             self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes, caches.quotas,
             self._migrations, self._policies, self._namespaces, self._budgets,
         )
-        return {informer.kind.plural: informer for informer in found}  # type: ignore[misc]
+        return {informer.kind.plural: informer for informer in found}
 
     def _machines(self, reconciler: MachineReconciler) -> Controller:
         controller = Controller("vm", reconciler.reconcile, workers=WORKERS)

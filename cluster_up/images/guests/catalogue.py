@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster_up.exec import Log
 from cluster_up import docker
+from cluster_up.exec import Log
 from cluster_up.images import store
 from cluster_up.images.guests import container, debian_guest, tiny
 

@@ -6,8 +6,8 @@ over SSH only keys count, those that cloud-init brings. Minutes of work: nothing
 
 from pathlib import Path
 
-from cluster_up.exec import Log
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import debian, scratch
 from cluster_up.images.guests import disk
 from cluster_up.images.recipe import EPOCH, RECIPES, content, digest, made

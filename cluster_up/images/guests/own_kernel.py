@@ -6,8 +6,8 @@ own, which is gone afterwards; the machine needs neither.
 
 from pathlib import Path
 
-from cluster_up.exec import Log
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import debian, scratch
 from cluster_up.images.guests import elf
 from cluster_up.images.recipe import RECIPES, content, digest, is_made, made

@@ -1,7 +1,6 @@
 """The loop over VMIs whose node is to be left."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from msgspec.structs import replace
 

@@ -12,8 +12,8 @@ from virt.api import v1
 from virt.api.kinds import NODE
 from virt.base import log
 from virt.base.errors import VirtError
-from virt.handler.devices.poller import Poller
 from virt.handler.devices.permitted import holders
+from virt.handler.devices.poller import Poller
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.mdev import making, sysfs
 from virt.handler.pci import allocations

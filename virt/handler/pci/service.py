@@ -16,8 +16,8 @@ from virt.api.kinds import NETWORK_ATTACHMENT
 from virt.base import log
 from virt.base.errors import VirtError
 from virt.handler.devices import files
-from virt.handler.devices.poller import Poller
 from virt.handler.devices.permitted import Holders, holders
+from virt.handler.devices.poller import Poller
 from virt.handler.devices.resources import CharacterDevice
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.process import pods_with_processes

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from virt.api import core, v1
 from virt.api.core.attachment import RESOURCE_ANNOTATION
-from virt.handler.net.model import FunctionState
 from virt.handler.net.addresses import local_mac
+from virt.handler.net.model import FunctionState
 from virt.handler.pci.assignment import FunctionError, Wish, assigned, references, twin, wish
 
 
