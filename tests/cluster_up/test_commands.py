@@ -103,7 +103,12 @@ def test_the_first_vm_boots_the_clusters_own_image_and_is_shown(monkeypatch: pyt
     applied: list[Mapping[str, Any]] = []
     shown: list[Sequence[str | Path]] = []
     monkeypatch.setattr(Kube, "apply", lambda self, documents: applied.extend(documents))
-    monkeypatch.setattr(host, "attach", lambda argv: shown.append(argv) or 7)
+
+    def attach(argv: Sequence[str | Path]) -> int:
+        shown.append(argv)
+        return 7
+
+    monkeypatch.setattr(host, "attach", attach)
     states.write(State(name="t", kubeconfig="/k", guest_images={"tiny": {"reference": "localhost:5000/guest:1"}}))
     assert commands.first_vm("t") == 7
     (vm,) = applied

@@ -154,7 +154,9 @@ class Subresources:
         options = await parsing.options(request, EvacuateCancelOptions)
         vmi = await self._instance(request)
         marked = vmi.status.evacuation_node_name
-        node = await self._maybe(kinds.NODE, None, marked) if marked else None
+        node = None
+        if marked:
+            node = await self._maybe(kinds.NODE, None, marked)
         taint = self._config().migrations.node_drain_taint_key
         if preconditions.cancel_evacuation(vmi, node, options.evacuation_node_name, taint):
             patch = JsonPatch((jsonpatch.test(_EVACUATION, marked), jsonpatch.remove(_EVACUATION)))
