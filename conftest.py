@@ -1,13 +1,15 @@
 """pytest hooks only. Fixtures are in functests/fixtures, helpers in functests/libs."""
 
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from functests.libs import turns
+from functests.libs import patience, turns
 from functests.libs.failure import FAILURE
+from functests.scheduling import opening
 from functests.verdict import plugin as verdict
 
 pytest_plugins = ["functests.scheduling.plugin"]
@@ -22,6 +24,7 @@ def _is_functional(item: pytest.Item) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     verdict.register(config)
+    opening.register(config)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,6 +42,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     alone = any(item.get_closest_marker(name) for name in ("serial", "disruptive"))
     with turns.turn(alone=alone):
+        given = item.get_closest_marker("timeout")
+        if given is not None and given.args:
+            # Here and not at collection: the first tests measure how long a boot takes.
+            item.add_marker(pytest.mark.timeout(patience.limit(given.args[0])), append=False)
         return (yield)
 
 
@@ -46,8 +53,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell the fixtures that the test failed, so that evidence is collected before anything is taken away."""
-    report = yield
+    """Tell the fixtures that the test failed, so that evidence is collected before anything is taken away.
+
+    The test's clock stands still meanwhile: its alarm would end pytest itself here, and with it the run.
+    """
+    left_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        report = yield
+    finally:
+        if left_s:
+            signal.setitimer(signal.ITIMER_REAL, left_s)
     if report.failed and call.when in ("setup", "call"):
         item.stash[FAILURE] = str(report.longrepr)
     return report

@@ -14,6 +14,10 @@ from virt.kube.http import RefusedError
 _FAILED_TEST = "the server rejected our request due to an error in our request"
 
 
+class LostRaceError(RefusedError):
+    """Somebody else wrote while this was decided, so that it is worth deciding again."""
+
+
 def bad_request(message: str) -> RefusedError:
     return RefusedError(status.failure(400, message))
 

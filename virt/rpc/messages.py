@@ -145,6 +145,22 @@ class Unfreeze(Message, frozen=True, kw_only=True):
     """Answer: Done."""
 
 
+class GiveVolumes(Message, frozen=True, kw_only=True):
+    """Folders of hot-plugged claims, which the launcher keeps for its guest. File descriptors: one for each of
+    ``volumes``, in order; one that it has already changes nothing. Answer: Done."""
+
+    volumes: tuple[str, ...]
+
+
+class SyncVolumes(Message, frozen=True, kw_only=True):
+    """Make the guest that runs have just these of the volumes that were given: others leave it, and are let go of once
+    they have. ``vmi`` and ``facts`` as of :class:`SyncVmi`. Answer: :class:`DomainStatus`."""
+
+    vmi: bytes
+    facts: HostFacts
+    volumes: tuple[str, ...] = ()
+
+
 # --- requests about a migration ---
 
 LIBVIRT_PORT, MEMORY_PORT, DISK_PORT = 0, 49152, 49153      # what runs between the two launchers, as the API names it
@@ -206,7 +222,7 @@ class CancelMigration(Message, frozen=True, kw_only=True):
 
 Request = (
     SyncVmi | Shutdown | Destroy | Pause | Unpause | Reset | SoftReboot | OpenSerial | OpenVnc | Screenshot | GuestInfo
-    | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
+    | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration | GiveVolumes | SyncVolumes
 )
 
 
@@ -288,6 +304,8 @@ class DomainStatus(Message, frozen=True, kw_only=True):
     frozen: bool = False
     migration: MigrationReport | None = None
     functions_missing: dict[str, str] = msgspec.field(default_factory=dict)      # SR-IOV interface: why it has no card
+    given: tuple[str, ...] = ()                   # hot-plugged volumes whose claims the launcher has
+    volumes_troubled: dict[str, str] = msgspec.field(default_factory=dict)       # of them: why it does not come, or go
 
 
 class Done(Message, frozen=True, kw_only=True):
@@ -342,4 +360,4 @@ class DiskError(Message, frozen=True, kw_only=True):
 
 Event = Hello | DomainEvent | GuestPanicked | GuestAgentSilent | DiskError
 Answer = DomainStatus | Done | Data | Failed
-PROTOCOL_VERSION = 3          # 2: migration; 3: of guests with virtual functions too
+PROTOCOL_VERSION = 4          # 2: migration; 3: of guests with virtual functions too; 4: hot-plugged volumes

@@ -13,6 +13,7 @@ from virt.controller.migration import hostmodel, plan, queue, status
 from virt.controller.migration.apply import Writer
 from virt.controller.migration.metrics import age_at
 from virt.controller.migration.plan import FAILED, FINAL, PENDING, SUCCEEDED, Plan, World
+from virt.controller.vmi import hotplug
 from virt.controller.vmi.controller import PODS_BY_OWNER, Caches
 from virt.controller.vmi.plan import World as InstanceWorld
 from virt.controller.vmi.pod import volumes
@@ -106,10 +107,12 @@ class MigrationReconciler:
             MIGRATIONS_BY_VMI, key_for(meta.namespace, migration.spec.vmi_name))
         return World(
             migration=migration, vmi=vmi, pod=pod, source=source,
+            attachment=None if vmi is None or pod is None else hotplug.attachment_for(
+                vmi, pod, self._caches.attachments(vmi)),
             others=tuple(other for other in of_vmi if other.metadata.uid != meta.uid),
             may_start=migration.status.phase == PENDING and meta.uid in self._startable(),
             missing_claims=() if vmi is None else tuple(
-                name for name in volumes.claim_names(vmi.spec)
+                name for name in volumes.needed_claims(vmi.spec)
                 if self._caches.claims.store.find(meta.namespace, name) is None),
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from virt.api import conditions, core, migrationstate, names, phases, v1, volumechange
+from virt.api import conditions, core, hotplug, migrationstate, names, phases, v1, volumechange
 from virt.api.migrationstate import ABORTED
 from virt.base.clock import parse_time
 from virt.controller.vmi.plan import has_ended, is_final, is_over, is_up
@@ -41,12 +41,14 @@ _LOOK_S: Final = 5.0
 @dataclass(frozen=True)
 class World:
     """``pod``: the target's; ``source``: the one in which the guest runs; ``others``: migrations of the same VMI;
-    ``may_start``: the limits allow one more; ``missing_claims``: of the VMI."""
+    ``attachment``: the pod that mounts for the target what was hot-plugged, once it does; ``may_start``: the limits
+    allow one more; ``missing_claims``: of the VMI."""
 
     migration: v1.VirtualMachineInstanceMigration
     vmi: v1.VirtualMachineInstance | None
     pod: core.Pod | None = None
     source: core.Pod | None = None
+    attachment: core.Pod | None = None
     others: Sequence[v1.VirtualMachineInstanceMigration] = ()
     may_start: bool = True
     missing_claims: Sequence[str] = ()
@@ -60,6 +62,11 @@ class World:
         """The VMI's, if it is this migration's."""
         state = self.vmi.status.migration_state if self.vmi is not None else None
         return state if state is not None and state.migration_uid == self.uid else None
+
+    @property
+    def lacks_disks(self) -> bool:
+        """The guest has hot-plugged disks, and they are not at the target yet."""
+        return self.attachment is None and self.vmi is not None and bool(hotplug.held(self.vmi))
 
     @property
     def is_leaving(self) -> bool:
@@ -180,7 +187,7 @@ def _scheduling(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> 
         return Plan(FAILED, why=f"the target's pod {pod.metadata.name} has ended")
     if pod.spec.node_name and pod.spec.node_name == vmi.status.node_name:
         return Plan(FAILED, why=f"the target's pod came to node {pod.spec.node_name}, where the guest is already")
-    if is_up(pod):
+    if is_up(pod) and not world.lacks_disks:
         return Plan(SCHEDULED)
     unschedulable = _is_unschedulable(pod)
     annotation, default = (
@@ -195,7 +202,7 @@ def _scheduling(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> 
     return Plan(SCHEDULING, is_unschedulable=unschedulable, again_s=max(0.5, min(_LOOK_S, limit_s - age_s)))
 
 
-def _scheduled(world: World, vmi: v1.VirtualMachineInstance, _now: datetime) -> Plan:
+def _scheduled(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> Plan:
     if world.state is not None:
         return Plan(PREPARING)
     if world.pod is None or has_ended(world.pod):
@@ -204,6 +211,10 @@ def _scheduled(world: World, vmi: v1.VirtualMachineInstance, _now: datetime) -> 
         return Plan(FAILED, why="the guest does not run any more")
     if not volumes.claims_by_name(vmi.spec).items() <= volumes.mounted(world.pod).items():
         return Plan(FAILED, why=f"the VMI's claims were changed since its pod {world.pod.metadata.name} was made")
+    if world.lacks_disks:                   # one more has come meanwhile
+        if _phase_age_s(world.migration, SCHEDULED, now) >= PREPARE_S:
+            return Plan(FAILED, why=f"the guest's hot-plugged disks were not at the target within {PREPARE_S} s")
+        return Plan(SCHEDULED, again_s=_LOOK_S)
     return Plan(SCHEDULED, (HandOver(),))
 
 
