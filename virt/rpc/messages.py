@@ -145,6 +145,21 @@ class Unfreeze(Message, frozen=True, kw_only=True):
     """Answer: Done."""
 
 
+class SetVcpus(Message, frozen=True, kw_only=True):
+    """Give the guest that many processors; one that has as many, or more, keeps them. Answer: DomainStatus."""
+
+    count: int
+
+
+class SetMemory(Message, frozen=True, kw_only=True):
+    """Offer the guest that much memory, ``at_boot`` of which it was started with and ``ceiling`` the most it may ever
+    have; bytes. What it has taken of it is told as :attr:`DomainStatus.memory_added`. Answer: DomainStatus."""
+
+    size: int
+    at_boot: int
+    ceiling: int
+
+
 # --- requests about a migration ---
 
 LIBVIRT_PORT, MEMORY_PORT, DISK_PORT = 0, 49152, 49153      # what runs between the two launchers, as the API names it
@@ -206,7 +221,7 @@ class CancelMigration(Message, frozen=True, kw_only=True):
 
 Request = (
     SyncVmi | Shutdown | Destroy | Pause | Unpause | Reset | SoftReboot | OpenSerial | OpenVnc | Screenshot | GuestInfo
-    | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
+    | Freeze | Unfreeze | SetVcpus | SetMemory | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
 )
 
 
@@ -288,6 +303,7 @@ class DomainStatus(Message, frozen=True, kw_only=True):
     frozen: bool = False
     migration: MigrationReport | None = None
     functions_missing: dict[str, str] = msgspec.field(default_factory=dict)      # SR-IOV interface: why it has no card
+    memory_added: int | None = None               # bytes, taken since the boot; None: nothing was ever offered
 
 
 class Done(Message, frozen=True, kw_only=True):
@@ -342,4 +358,4 @@ class DiskError(Message, frozen=True, kw_only=True):
 
 Event = Hello | DomainEvent | GuestPanicked | GuestAgentSilent | DiskError
 Answer = DomainStatus | Done | Data | Failed
-PROTOCOL_VERSION = 3          # 2: migration; 3: of guests with virtual functions too
+PROTOCOL_VERSION = 4          # 2: migration; 3: of guests with virtual functions too; 4: processors and memory added

@@ -41,7 +41,8 @@ _LOOK_S: Final = 5.0
 @dataclass(frozen=True)
 class World:
     """``pod``: the target's; ``source``: the one in which the guest runs; ``others``: migrations of the same VMI;
-    ``may_start``: the limits allow one more; ``missing_claims``: of the VMI."""
+    ``may_start``: the limits allow one more; ``missing_claims``: of the VMI; ``lacks``: what the target's pod has too
+    little of for what the guest is to have there."""
 
     migration: v1.VirtualMachineInstanceMigration
     vmi: v1.VirtualMachineInstance | None
@@ -50,6 +51,7 @@ class World:
     others: Sequence[v1.VirtualMachineInstanceMigration] = ()
     may_start: bool = True
     missing_claims: Sequence[str] = ()
+    lacks: str = ""
 
     @property
     def uid(self) -> str:
@@ -203,6 +205,9 @@ def _scheduled(world: World, vmi: v1.VirtualMachineInstance, _now: datetime) -> 
         return Plan(FAILED, why="the guest does not run any more")
     if not volumes.claims_by_name(vmi.spec).items() <= volumes.mounted(world.pod).items():
         return Plan(FAILED, why=f"the VMI's claims were changed since its pod {world.pod.metadata.name} was made")
+    if world.lacks:
+        return Plan(FAILED, why=f"the guest was to have more since its pod {world.pod.metadata.name} was made: "
+                                f"{world.lacks}")
     return Plan(SCHEDULED, (HandOver(),))
 
 

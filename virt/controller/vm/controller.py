@@ -10,10 +10,10 @@ from virt.api.clusterconfig import ClusterConfig
 from virt.api.kinds import VM
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import owners, writes
-from virt.controller.vm import claimchange, plan, status
+from virt.controller.vm import liveupdate, plan, status
 from virt.controller.vm.apply import InstanceWriter, Outcome
 from virt.controller.vm.plan import World
-from virt.controller.vm.revisions import Revisions, needs_restart, same_template
+from virt.controller.vm.revisions import Revisions
 from virt.controller.vmi.controller import Caches
 from virt.controller.vmi.pod import volumes
 from virt.kube.client import Client, NotFoundError
@@ -21,7 +21,6 @@ from virt.kube.controller import Result
 from virt.kube.events import EventRecorder
 from virt.kube.objects import key_for
 
-LIVE_UPDATE = "LiveUpdate"        # the rollout strategy under which a running guest may be changed
 VMS_BY_CLAIM = "claim"            # index of VMs: namespace/name of a PVC of the template
 
 
@@ -65,12 +64,11 @@ class MachineReconciler:
             return _after_change(outcome)
         reason, world = await self._compare(world)
         after = after_actions(world, outcome, rfc3339(now))
-        changed = claimchange.change(
-            stored, after.vmi, world.claims, now=rfc3339(now),
-            is_live=not reason and self._config().rollout_strategy == LIVE_UPDATE)
+        changed = liveupdate.update(
+            stored, after.vmi, world.claims, self._config(), restart=reason, now=rfc3339(now))
         new = status.updated(
             after, chosen, outcome.fault or changed.fault, now=now, chance=self._chance(),
-            restart_required=reason or changed.restart, moved=changed.moved)
+            restart_required=changed.restart, moved=changed.moved)
         await self._store(stored, replace(stored, status=new))
         if changed.vmi is not None and after.vmi is not None:
             # Only now: a guest that ends on its way to other claims must not start from them by itself.
@@ -119,9 +117,9 @@ class MachineReconciler:
         if vmi.metadata.annotations.get(names.VM_GENERATION_ANNOTATION) == str(vm.metadata.generation):
             return "", world
         then = await self._revisions.started_with(vmi)
-        if same_template(then, vm.spec, vmi.spec):
+        if liveupdate.same_template(then, vm.spec, vmi.spec):
             return "", World(vm, await self._instances.note_generation(vm, vmi), world.claims)
-        return needs_restart(then, vm.spec), world
+        return liveupdate.needs_restart(then, vm.spec), world
 
     async def _store(self, old: v1.VirtualMachine, new: v1.VirtualMachine) -> None:
         patch = writes.between(old, new, "status")

@@ -1,15 +1,12 @@
-"""Whether a VM still is what its running VMI was made from, by the revision stored at its start."""
+"""What a VM was like when its running VMI was made: read from the revision that was stored then."""
 
 from collections import OrderedDict
 from typing import Final
 
 import msgspec
-from msgspec.structs import replace
 
 from virt.api import codec, v1
 from virt.api.kinds import CONTROLLER_REVISION
-from virt.api.volumechange import claims, with_claims
-from virt.controller.vm.claimchange import NOT_LIVE
 from virt.kube.client import Client, NotFoundError
 
 _KEPT: Final = 1024
@@ -39,23 +36,3 @@ class Revisions:
             return codec.from_json(dict(revision.data).get("spec"), v1.VirtualMachineSpec)
         except (NotFoundError, msgspec.ValidationError):
             return None
-
-
-def needs_restart(then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec) -> str:
-    """Why the present template needs a restart, "" when it does not. Claims that changed are looked at elsewhere:
-    virt.controller.vm.claimchange."""
-    if then is None or then.template is None or now.template is None:
-        return ""
-    return "" if with_claims(then.template.spec, claims(now.template.spec)) == now.template.spec else NOT_LIVE
-
-
-def same_template(
-    then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec, live: v1.VirtualMachineInstanceSpec
-) -> bool:
-    """Whether the guest, whose VMI is now ``live``, is what the template describes. Its claims may have been changed
-    since its start."""
-    if then is None or then.template is None or now.template is None:
-        return False
-    asked = claims(now.template.spec)
-    return asked == claims(live) and replace(
-        then.template, spec=with_claims(then.template.spec, asked)) == now.template

@@ -95,7 +95,9 @@ class InstanceReconciler:
         world = dataclasses.replace(world, unheard=self._is_unheard(key, world, now))
         outcome = await self._pods.carry_out(plan.plan(world, now), world, lambda: self._context(world))
         after = replace_pods(world, outcome)
-        updated = status.updated(after, outcome.fault, rfc3339(now), memory_overhead=self._overhead(outcome, vmi))
+        updated = status.updated(
+            after, outcome.fault, rfc3339(now), memory_overhead=self._overhead(outcome, vmi),
+            launcher_image=self._launcher_image)
         await self._store(vmi, updated)
         if outcome.error is not None:
             raise outcome.error         # the loop tries again, later each time
