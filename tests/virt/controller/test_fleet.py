@@ -32,7 +32,7 @@ def told(rig: Rig) -> tuple[bool, str, int | None]:
 async def later(rig: Rig) -> None:
     """The next look at all guests."""
     await rig.settle()
-    rig.clock.advance(10)
+    rig.clock.passed_s += 10
     known = rig.kube.peek(KUBEVIRT, "kubevirt", "kubevirt")
     assert known is not None
     rig.kube.put(KUBEVIRT, replace(known, metadata=replace(known.metadata, labels={"look": str(rig.clock.now())})))
@@ -86,7 +86,7 @@ async def test_it_is_evicted_where_that_is_all_that_may_be_done() -> None:
         await later(rig)
         await later(rig)
         assert "FailedEvict" in await reasons(rig)
-        rig.clock.advance(60)
+        rig.clock.passed_s += 60
         await later(rig)
         assert [call.name for call in rig.kube.writes if call.verb == "evict"] == [pod.metadata.name]
         assert "SuccessfulEvict" in await reasons(rig)
