@@ -60,8 +60,8 @@ class ClusterConfig:
     """``default_network_interface``: bridge or masquerade. ``rollout_strategy``: LiveUpdate or Stage.
 
     ``max_hotplug_ratio``: how many times its sockets and memory a running guest may come to have; ``max_cpu_sockets``
-    (0: none) and ``max_guest`` in place of that. ``workload_update_methods``: LiveMigrate, Evict; so many are evicted at
-    a time, and then none for the interval."""
+    (0: none) and ``max_guest`` in place of that. ``workload_update_methods``: LiveMigrate, Evict; so many are evicted
+    at a time, and then none for the interval."""
 
     use_emulation: bool = False
     enabled_gates: frozenset[str] = frozenset()

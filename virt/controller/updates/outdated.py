@@ -20,8 +20,8 @@ Migration = v1.VirtualMachineInstanceMigration
 
 @dataclass(frozen=True)
 class World:
-    """``vmis``: that run with an outdated launcher; ``migrations``: of each, by the VMI's uid; ``under_way``: migrations
-    of any VMI that are not over; ``evicted_at``: when the last batch was evicted."""
+    """``vmis``: that run with an outdated launcher; ``migrations``: of each, by the VMI's uid; ``under_way``:
+    migrations of any VMI that are not over; ``evicted_at``: when the last batch was evicted."""
 
     vmis: Sequence[v1.VirtualMachineInstance]
     migrations: Mapping[str, Sequence[Migration]] = field(default_factory=dict)
