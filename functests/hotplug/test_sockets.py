@@ -15,7 +15,8 @@ def _sockets(count: int, **more: int) -> dict[str, object]:
 
 
 def _machine(cluster: Cluster, name: str, count: int, **more: int) -> build.Manifest:
-    return build.vm_of(build.merged(build.kernel_boot_vmi(cluster, name), build.domain_patch(**_sockets(count, **more))))
+    domain = build.domain_patch(**_sockets(count, **more))
+    return build.vm_of(build.merged(build.kernel_boot_vmi(cluster, name), domain))
 
 
 @pytest.mark.needs("two-nodes")

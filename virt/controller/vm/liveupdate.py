@@ -47,19 +47,24 @@ def update(
 ) -> Update:
     """``restart``: why other fields of the template need one, "" when they do not; ``now``: RFC 3339."""
     is_live = not restart and config.rollout_strategy == LIVE_UPDATE
-    moved = claimchange.change(vm, vmi, found, is_live=is_live, now=now)
-    known = moved.vmi or vmi
-    sizes = sizechange.Change()
-    if known is not None and vm.spec.template is not None and known.status.phase == "Running" and (
-        known.metadata.deletion_timestamp is None
-    ):
-        asked = as_admitted(vm.spec.template.spec)
-        if is_live:
-            sizes = sizechange.change(asked, known, config, now)
-        elif not SIZES.holds(asked, known.spec):
-            sizes = sizechange.Change(restart=NOT_LIVE)
+    sizes = _sizes(vm, vmi, config, is_live=is_live, now=now)
+    known = sizes.vmi or vmi
+    moved = claimchange.change(vm, known, found, is_live=is_live and not sizes.restart, now=now)
     return Update(
-        moved.moved, sizes.vmi or moved.vmi, restart or moved.restart or sizes.restart, moved.fault or sizes.fault)
+        moved.moved, moved.vmi or sizes.vmi, restart or sizes.restart or moved.restart, moved.fault or sizes.fault)
+
+
+def _sizes(
+    vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance | None, config: ClusterConfig, *, is_live: bool, now: str
+) -> sizechange.Change:
+    if vmi is None or vm.spec.template is None or vmi.status.phase != "Running":
+        return sizechange.Change()
+    if vmi.metadata.deletion_timestamp is not None:
+        return sizechange.Change()
+    if is_live:
+        return sizechange.change(as_admitted(vm.spec.template.spec), vmi, config, now)
+    holds = SIZES.holds(vm.spec.template.spec, vmi.spec)
+    return sizechange.Change(restart="" if holds else NOT_LIVE)
 
 
 def needs_restart(then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec) -> str:

@@ -37,6 +37,7 @@ def migration(
     return v1.VirtualMachineInstanceMigration(
         metadata=core.ObjectMeta(
             name=f"{phase}{ended}", creation_timestamp=created, labels={names.VOLUME_UPDATE_LABEL: "x"} if ours else {},
+            annotations={names.WORKLOAD_UPDATE_ANNOTATION: ""} if ours else {},
             deletion_timestamp=CHANGED if leaving else None),
         status=v1.VirtualMachineInstanceMigrationStatus(phase=phase, phase_transition_timestamps=(entered,)),
     )
