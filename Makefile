@@ -9,7 +9,7 @@ NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
 
 .DEFAULT_GOAL := help
 .PHONY: bootstrap catalogue check cluster-down cluster-logs cluster-sync cluster-up doctor functest functest-changed
-.PHONY: functest-flake help lint mutations report sriov-core status test unit
+.PHONY: functest-clean functest-flake help lint mutations report sriov-core status test unit
 
 bootstrap: $(READY)  ## make .venv with the pinned packages
 
@@ -48,6 +48,9 @@ functest-flake: $(READY)  ## one test many times: TEST=functests/console/test_co
 
 functest-changed: $(READY)  ## tests that a change touches or affects, five times in random order; BASE=main
 	$(PYTHON) -m functests.scheduling.changed $(if $(BASE),--base $(BASE)) -- $(PARALLEL)
+
+functest-clean: $(READY)  ## remove what killed functional runs left; every run does so before its first test
+	$(PYTHON) -m functests.scheduling.leftovers
 
 sriov-core: $(READY)  ## lane sriov-core with a worker for it, where 8 GiB of memory are free
 	$(PYTHON) -m functests.scheduling.core

@@ -8,6 +8,7 @@ import pytest
 
 from functests.libs import turns
 from functests.libs.failure import FAILURE
+from functests.scheduling import opening
 from functests.verdict import plugin as verdict
 
 pytest_plugins = ["functests.scheduling.plugin"]
@@ -22,6 +23,7 @@ def _is_functional(item: pytest.Item) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     verdict.register(config)
+    opening.register(config)
 
 
 @pytest.hookimpl(tryfirst=True)

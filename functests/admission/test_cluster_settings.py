@@ -41,7 +41,7 @@ def test_a_guest_larger_than_its_limit(space: Space, cluster: Cluster, stack: St
     def judged(by: str) -> None:
         answer = patience.eventually(
             f"admission follows {by}", lambda: space.try_create(manifest, dry_run=True),
-            lambda answer: answer.code == wanted[by], within_s=FOLLOWS_S,
+            lambda answer: answer.code == wanted[by], within_s=patience.promised(FOLLOWS_S),
         )  # fmt: skip
         if by == "Stage":
             assert not refusal.misfit(answer, "spec.domain.memory.guest"), answer.text
@@ -101,7 +101,7 @@ def test_the_cluster_chooses_the_default_network(space: Space, cluster: Cluster,
         for value in ("masquerade", "bridge"):
             stack.rest.patch(settings.path(stack.rest), {"spec": setting(value)}).ok()
             patience.eventually(
-                f"{value} is the default", binding, lambda seen, value=value: seen == {value}, within_s=FOLLOWS_S  # type: ignore[misc]
+                f"{value} is the default", binding, lambda seen, value=value: seen == {value}  # type: ignore[misc]
             )
         another = build.merged(bare, {"metadata": {"name": "another"}})
         assert "interfaces" not in _stored(space, another)["domain"]["devices"]
@@ -136,7 +136,7 @@ def test_new_machines_follow_the_clusters_defaults(space: Space, cluster: Cluste
     with settings.changed(stack.rest, {"configuration": wanted}):
         patience.eventually(
             "a new VMI has the new defaults", lambda: three(new),
-            lambda seen: seen == ("LiveMigrate", model, "200m"), within_s=FOLLOWS_S,
+            lambda seen: seen == ("LiveMigrate", model, "200m"), within_s=patience.promised(FOLLOWS_S),
         )  # fmt: skip
         assert three(own) == ("None", "qemu64", "300m")
         booted, shell = space.boot(new)

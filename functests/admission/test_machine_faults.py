@@ -72,7 +72,7 @@ def test_a_machine_without_memory_says_so(space: Space, cluster: Cluster) -> Non
         found = [entry for entry in vm.get("status", {}).get("conditions", []) if entry["type"] == "Failure"]
         return dict(found[0]) if found else {}
 
-    vm = space.wait_vm("vm", lambda vm: failure(vm).get("status") == "True", "condition Failure", within_s=20)
+    vm = space.wait_vm("vm", lambda vm: failure(vm).get("status") == "True", "condition Failure")
     assert failure(vm)["reason"] == "FailedCreate", failure(vm)
     assert "no memory requested" in failure(vm)["message"], failure(vm)
     events = [event for event in space.events("vm", "VirtualMachine") if event["reason"] == "FailedCreate"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functests.libs import build, commands, guest
+from functests.libs import build, commands, guest, patience
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
 from functests.libs.kube import Space
@@ -49,7 +49,7 @@ def test_the_agents_answers_are_the_guests_own(space: Space, cluster: Cluster) -
     )
     _, shell = space.boot(manifest)
     device = guest.disk(shell, "data-4711")
-    shell.succeed(f"mke2fs -q -t ext4 {device} && mkdir -p /data && mount {device} /data", within_s=30)
+    shell.succeed(f"mke2fs -q -t ext4 {device} && mkdir -p /data && mount {device} /data")
     shell.succeed(_UDEV.format(name=device.rpartition("/")[2]))
     shell.succeed("head -c 5000000 /dev/urandom > /data/file && sync")
     space.wait_condition("vm", "AgentConnected", "True")
@@ -80,7 +80,7 @@ def test_the_agents_answers_are_the_guests_own(space: Space, cluster: Cluster) -
     shell.succeed("mkdir -p /var/run && touch /var/run/utmp")
     began = time.time()
     shell.send("exec login -f root\n")
-    shell.login(within_s=30)
+    shell.login(within_s=patience.boots(1))
     (user,) = _ask(space, "userlist")["items"]
     skew = int(shell.succeed("date +%s")) - time.time()
     assert user["userName"] == "root", user
@@ -97,7 +97,7 @@ def test_the_agents_answers_are_the_guests_own(space: Space, cluster: Cluster) -
     assert [entry["totalBytes"] for entry in by_command] == [system["totalBytes"]], by_command
 
     shell.send("exit\n")
-    shell.login(within_s=30)
+    shell.login(within_s=patience.boots(1))
     assert _ask(space, "userlist")["items"] == []
     shell.succeed("agent stop")
     space.wait_condition("vm", "AgentConnected", "")

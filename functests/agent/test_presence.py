@@ -28,14 +28,14 @@ def test_an_agent_that_comes_and_goes(space: Space, cluster: Cluster) -> None:
 
     def started(*options: str) -> None:
         shell.succeed(f"agent start {' '.join(options)}")
-        space.wait_condition("vm", "AgentConnected", "True", within_s=15)
+        space.wait_condition("vm", "AgentConnected", "True", within_s=patience.promised(15))
 
     def stopped() -> None:
         shell.succeed("agent stop")
-        vmi = space.wait_condition("vm", "AgentConnected", "", within_s=15)
+        vmi = space.wait_condition("vm", "AgentConnected", "", within_s=patience.promised(15))
         assert "guestOSInfo" not in vmi["status"], vmi["status"]["guestOSInfo"]
 
-    space.wait_condition("vm", "AgentConnected", "True", within_s=15)
+    space.wait_condition("vm", "AgentConnected", "True", within_s=patience.promised(15))
     for number in range(3):
         stopped()
         for question in _QUESTIONS:
@@ -50,7 +50,7 @@ def test_an_agent_that_comes_and_goes(space: Space, cluster: Cluster) -> None:
 
     stopped()
     started("-b", "guest-get-users")
-    limited = space.wait_condition("vm", "AgentVersionNotSupported", "True", within_s=15)
+    limited = space.wait_condition("vm", "AgentVersionNotSupported", "True", within_s=patience.promised(15))
     reason = condition(limited, "AgentVersionNotSupported")["reason"]
     assert "basic commands" in reason, reason
     assert "guest-get-users" in reason, reason

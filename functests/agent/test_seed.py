@@ -114,13 +114,13 @@ def test_a_secret_that_comes_late_is_waited_for(space: Space, cluster: Cluster) 
         "the pod complains",
         lambda: [event["message"] for event in space.events(pod, "Pod") if event["reason"] == "FailedMount"],
         lambda seen: bool(seen),
-        within_s=40,
+        within_s=patience.promised(40),
     )
     assert any("not-there-yet" in text for text in complaints), complaints
     assert space.vmi("vm")["status"]["phase"] == "Scheduling"
     text = _text(200)
     _secret(space, "not-there-yet", {"userdata": text})
-    running = space.wait_running("vm", within_s=60 + patience.boots(1))
+    running = space.wait_running("vm", within_s=patience.promised(60))
     assert running["metadata"]["uid"] == vmi["metadata"]["uid"]
     assert _files(space.shell("vm"), "late")["user-data"] == _digest(text)
 

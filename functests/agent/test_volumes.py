@@ -57,7 +57,7 @@ def test_an_edited_config_map_waits_for_the_next_start(space: Space, cluster: Cl
     patience.eventually(
         "the kubelet has brought the new text into the pod",
         lambda: _in_pod(cluster, space, pod, "cat /var/run/kubevirt-private/config/config/key"),
-        lambda text: text == "second", within_s=150, every_s=2,
+        lambda text: text == "second", within_s=patience.promised(150), every_s=2,
     )  # fmt: skip
     assert shell.succeed(whole) == before
     assert space.act_on_vm("vm", "restart").code == 202
@@ -108,12 +108,12 @@ def test_a_config_map_that_is_missing(space: Space, cluster: Cluster) -> None:
     complaints = patience.eventually(
         "the pod complains",
         lambda: [event["message"] for event in space.events(pod, "Pod") if event["reason"] == "FailedMount"],
-        bool, within_s=40,
+        bool, within_s=patience.promised(40),
     )  # fmt: skip
     assert any("absent" in text for text in complaints), complaints
     assert space.vmi("must")["status"]["phase"] == "Scheduling"
     _config_map(space, "absent", {"key": "there now"})
     # The kubelet tries a mount that failed ever more rarely.
-    running = space.wait_running("must", within_s=60 + patience.boots(1))
+    running = space.wait_running("must", within_s=patience.promised(60))
     assert running["metadata"]["uid"] == vmi["metadata"]["uid"]
     assert _files(space.shell("must"), "config", "cfgdata") == {"key": _digest(b"there now")}

@@ -79,7 +79,7 @@ def test_kernel_and_initrd_are_given_back_until_the_next_boot(space: Space, clus
         # The node looks every 15 s, first after 30 s, and what the image's unpacking still has to write cannot go yet.
         patience.eventually(
             f"the files of the {boot} boot are given back", held_kib, lambda held: not any(held.values()),
-            within_s=60 + patience.boots(1),
+            within_s=patience.promised(60),
         )
 
     qemu = pod.qemu.pid

@@ -79,9 +79,9 @@ def _cached(shell: Console, pod: Launcher) -> list[Claim]:
         disk = f"/dev/vd{letter}"
         seen = shell.succeed(f"cat /sys/block/vd{letter}/queue/write_cache")
         direct = {path: past for path, past in files.items() if path.endswith(f"/empty{number}.qcow2")}
-        shell.succeed("dd if=/dev/urandom of=/tmp/data bs=1M count=8 2>/dev/null && sha256sum /tmp/data", within_s=60)
+        shell.succeed("dd if=/dev/urandom of=/tmp/data bs=1M count=8 2>/dev/null && sha256sum /tmp/data")
         shell.succeed(f"dd if=/tmp/data of={disk} bs=1M conv=fsync 2>/dev/null; echo 3 > /proc/sys/vm/drop_caches")
-        read = shell.succeed(f"dd if={disk} bs=1M count=8 2>/dev/null | cmp - /tmp/data && echo same", within_s=60)
+        read = shell.succeed(f"dd if={disk} bs=1M count=8 2>/dev/null | cmp - /tmp/data && echo same")
         found += [
             (f"write cache of the guest with {cache}", seen, named),
             (f"QEMU passes the page cache with {cache}", list(direct.values()), [cache == "none"]),
@@ -127,7 +127,8 @@ def test_a_guest_finds_its_disks_as_they_are_listed(space: Space, cluster: Clust
         ("label of the CD-ROM", 'LABEL="cidata"' in shell.succeed("blkid /dev/sr0"), True),
     ]
     for name in ("vdm", *names.values()):
-        found.append((f"content of {name}", _digest(shell.succeed(f"sha256sum /dev/{name}", within_s=90)), known))
+        seen = _digest(shell.succeed(f"sha256sum /dev/{name}", within_s=patience.promised(30)))
+        found.append((f"content of {name}", seen, known))
     seed = pod.path(_seed_of(pod))
     seed_before = _digest(pod.node.run(f"sha256sum {seed}"))
     for name in ("vdm", "sr0"):

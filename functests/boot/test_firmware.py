@@ -106,11 +106,11 @@ def test_a_missing_kernel_is_named_and_leaves_nothing(space: Space, cluster: Clu
     node = nodes[pod["spec"]["nodeName"]]
 
     space.delete_vmi("vm").ok()
-    space.wait_vmi_gone("vm", within_s=GONE_WITHIN_S)
+    space.wait_vmi_gone("vm", within_s=patience.promised(GONE_WITHIN_S))
     mounts = f"grep -c {pod['metadata']['uid']} /proc/mounts || true"
     left = patience.eventually(
         "no pod and no mount is left", lambda: (len(space.pods(vmi)), node.run(mounts).strip()),
-        lambda seen: seen == (0, "0"), within_s=GONE_WITHIN_S,
+        lambda seen: seen == (0, "0"), within_s=patience.promised(GONE_WITHIN_S),
     )  # fmt: skip
     assert left == (0, "0")
 
@@ -141,9 +141,9 @@ def test_disks_boot_in_their_order(space: Space, cluster: Cluster) -> None:
     word = f"copied={secrets.token_hex(6)}"
     assert "BOOT_IMAGE" in shell.succeed("cat /proc/cmdline")
     assert shell.succeed("cat /sys/block/vda/serial") == "copy"
-    shell.succeed("dd if=/dev/vdb of=/dev/vda bs=1M conv=fsync 2>/dev/null", within_s=60)
+    shell.succeed("dd if=/dev/vdb of=/dev/vda bs=1M conv=fsync 2>/dev/null")
     shell.succeed("mount -t vfat /dev/vda /mnt")
-    shell.succeed(f"sed -i 's/^append /append {word} /' /mnt/syslinux.cfg && umount /mnt && sync", within_s=60)
+    shell.succeed(f"sed -i 's/^append /append {word} /' /mnt/syslinux.cfg && umount /mnt && sync")
 
     space.patch_vm("vm", _ordered(vm, 1, 2)).ok()
     _, shell = _restart(space, running["metadata"]["uid"])

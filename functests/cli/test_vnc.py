@@ -56,7 +56,7 @@ def test_the_screen_on_a_local_port(space: Space, cluster: Cluster, tmp_path: Pa
     argv = [commands.VIRTCTL, "vnc", "vm", "--proxy-only", "-n", space.name]
 
     def port(terminal: Terminal) -> int:
-        line = terminal.wait_for(r"(\{.*\})\r?\n", within_s=20).group(1)
+        line = terminal.wait_for(r"(\{.*\})\r?\n", within_s=patience.promised(20)).group(1)
         return int(json.loads(line)["port"])
 
     with Terminal(argv, commands.environment(cluster)) as proxy:
@@ -66,7 +66,7 @@ def test_the_screen_on_a_local_port(space: Space, cluster: Cluster, tmp_path: Pa
         with socket.create_connection(("127.0.0.1", number), 5) as viewer:
             viewer.settimeout(10)
             assert viewer.recv(len(VERSION)) == VERSION
-        assert proxy.wait_end(within_s=15) == 0, proxy.output
+        assert proxy.wait_end(within_s=patience.promised(15)) == 0, proxy.output
 
     file = tmp_path / "screen.png"
     taken = commands.virtctl(cluster, "vnc", "screenshot", "vm", "-f", str(file), "-n", space.name)
@@ -84,7 +84,7 @@ def test_the_screen_on_a_local_port(space: Space, cluster: Cluster, tmp_path: Pa
     with Terminal(argv, commands.environment(cluster)) as lonely:
         port(lonely)
         began = time.monotonic()
-        assert lonely.wait_end(within_s=75) == 1, lonely.output
+        assert lonely.wait_end(within_s=patience.promised(75)) == 1, lonely.output
         took = time.monotonic() - began
     assert 55 <= took <= 70, f"it waited {took:.0f} s for a viewer"
     assert b"no viewer connected" in lonely.output, lonely.output

@@ -39,7 +39,7 @@ def _ends_with_qemu(console: Console, pod: Launcher, pid: int) -> None:
     patience.eventually(
         "QEMU has ended", lambda: pod.node.try_run(f"test -d /proc/{pid}")[0], lambda code: code != 0, every_s=0.1
     )
-    console.wait_closed(within_s=ENDS_WITHIN_S)
+    console.wait_closed(within_s=patience.promised(ENDS_WITHIN_S))
     assert console.close_code == 1000, f"the console was closed with {console.close_code}"
 
 

@@ -57,11 +57,11 @@ def _echoed(shell: Console, sent: bytes) -> tuple[bytes, str]:
         f"stty raw -echo; echo re''ady-{word}; head -c {len(sent)} > /tmp/in; sha256sum < /tmp/in; cat /tmp/in; "
         f"echo do''ne-{word}; stty sane\n"
     )
-    start = shell.wait_for(f"ready-{word}\r?\n", within_s=20, since=since).end()
+    start = shell.wait_for(f"ready-{word}\r?\n", within_s=patience.promised(20), since=since).end()
     for place in range(0, len(sent), PIECE):
         shell.send(sent[place : place + PIECE])
         shell.send_text_frame("this is not for the guest")
-    end = shell.wait_for(f"done-{word}", within_s=60, since=start).start()
+    end = shell.wait_for(f"done-{word}", within_s=patience.promised(60), since=start).start()
     digest, _, back = shell.behind(start)[: end - start].partition(b"\n")
     return back, digest.decode().split()[0]
 
@@ -170,7 +170,7 @@ def test_a_client_that_does_not_read_costs_nothing(warm_vm: WarmVm, cluster: Clu
     before = _memory_kib(stack, node)
     deaf = open_socket(space.rest, subresource_path(VMI, space.name, "vm", "console"))
     try:
-        shell.wait_closed(within_s=10)
+        shell.wait_closed(within_s=patience.promised(10))
 
         def growth() -> dict[str, int]:
             return {pod: kib - before.get(pod, kib) for pod, kib in _memory_kib(stack, node).items()}

@@ -206,7 +206,7 @@ def test_a_lost_state_file_is_written_anew(cluster: Cluster, nodes: Nodes, stack
             return {key: (was[key], told.get(key)) for key in was if key != "steps" and told.get(key) != was[key]}
 
         # The guest images that are left for later come in the background.
-        patience.eventually("the file is as it was", differ, lambda seen: not seen, within_s=120)
+        patience.eventually("the file is as it was", differ, lambda seen: not seen, within_s=patience.promised(120))
     except BaseException:
         shutil.copy2(kept, file)
         raise

@@ -26,7 +26,8 @@ def no_first_vm(admin: Rest) -> Iterator[None]:
     def away() -> None:
         admin.delete(NAMESPACE)
         patience.eventually(
-            "namespace first-vm is gone", lambda: admin.get(NAMESPACE), lambda seen: seen.code == 404, within_s=120
+            "namespace first-vm is gone", lambda: admin.get(NAMESPACE), lambda seen: seen.code == 404,
+            within_s=patience.promised(120),
         )
 
     away()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from functests.libs import undo
 from functests.libs.nodes import Node
 from functests.libs.rest import VM, VMI, Rest, core_path, kubevirt_path
 
@@ -52,23 +53,29 @@ class Planted:
 
     node: Node
     rest: Rest
-    _made: list[tuple[str, str]] = field(default_factory=list)      # where, how it goes
+    _made: list[tuple[str, str, list[undo.Note]]] = field(default_factory=list)      # where, how it goes
+
+    def _note(self, where: str, how: str, *steps: undo.Step) -> None:
+        self._made.append((where, how, [undo.noted(step) for step in steps]))
 
     def on_node(self) -> list[str]:
         """The kinds that were made."""
         for make, go in ON_NODE.values():
-            self._made.append(("node", go))
+            self._note("node", go, undo.Script(node=self.node.name, script=go))
             self.node.run(make)
         return list(ON_NODE)
 
     def in_api(self) -> list[str]:
         for _, collection, body in _objects():
-            self._made.append(("api", f"{collection}/{body['metadata']['name']}"))
+            path = f"{collection}/{body['metadata']['name']}"
+            self._note("api", path, undo.Request(method="DELETE", path=path, body={"gracePeriodSeconds": 0}))
             self.rest.post(collection, body).ok()
         node = f"/api/v1/nodes/{self.node.name}"
         before = self.rest.get(node).ok()["spec"].get("taints", [])
         taint = {"key": NAME, "effect": "PreferNoSchedule"}
-        self._made.append(("node spec", node))
+        back = {"metadata": {"labels": {NAME: None}}, "spec": {"unschedulable": None}}
+        self._note("node spec", node, undo.Request(method="PATCH", path=node, body=back),
+                   undo.Taint(node=self.node.name, key=NAME, effect=taint["effect"]))
         self.rest.patch(node, {"metadata": {"labels": {NAME: "here"}},
                                "spec": {"unschedulable": True, "taints": [*before, taint]}}).ok()  # fmt: skip
         return [*(kind for kind, _, _ in _objects()), "label", "taint", "cordon"]
@@ -77,7 +84,7 @@ class Planted:
         """Whatever of it cannot be undone is told when all else is."""
         faults = []
         while self._made:
-            where, how = self._made.pop()
+            where, how, notes = self._made.pop()
             if where == "node":
                 code, said = self.node.try_run(how)
                 faults += [f"{how}: {said}"] if code else []
@@ -89,6 +96,8 @@ class Planted:
                           if entry["key"] not in (NAME, "node.kubernetes.io/unschedulable")]  # fmt: skip
                 spec = {"unschedulable": None, "taints": taints or None}
                 self.rest.patch(how, {"metadata": {"labels": {NAME: None}}, "spec": spec}).ok()
+            for note in notes:
+                note.done()
         assert not faults, "\n".join(faults)
 
 

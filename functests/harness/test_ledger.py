@@ -61,4 +61,4 @@ def test_a_leak_of_each_kind_is_named(
         seen = beside.look()
         return [str(item) for item in seen.items if leaks.NAME in str(item) or leaks.OWNER in str(item)]
 
-    patience.eventually("nothing of it is left", left, lambda items: not items, within_s=60)
+    patience.eventually("nothing of it is left", left, lambda items: not items, within_s=patience.promised(60))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from functests.libs import build, warm
+from functests.libs import build, patience, warm
 from functests.libs.cluster import Cluster
 from functests.libs.guestnet import addressed
 from functests.libs.kube import Space
@@ -79,6 +79,6 @@ def test_every_kind_of_change_is_seen(space: Space, cluster: Cluster) -> None:
         typed.send("left-half-typed")
     assert "console:" in warm.looked_again(space, before)
     with space.console(warm.NAME) as typed:
-        typed.login(within_s=60)
+        typed.login(within_s=patience.boots(1))
         typed.send("cat\n")
     assert "no shell answers" in warm.looked_again(space, before)

@@ -45,11 +45,12 @@ class Cluster:
         return str(self.images[name]["reference"])
 
 
-def load(name: str | None = None) -> Cluster:
+def load(name: str | None = None, *, well: bool = True) -> Cluster:
     """The cluster called ``name`` (default: VIRT_CLUSTER_NAME, else the default cluster).
 
     Raises cluster_up's RunError, with its text, when there is none. One of which a part does not answer just now is
-    given a minute: all tests of a worker would pay for a machine that stood still in that moment.
+    given a minute: all tests of a worker would pay for a machine that stood still in that moment. Without ``well`` it
+    may be as ill as it likes, so long as it is there.
     """
     argv = [sys.executable, "-m", "cluster_up", "status", "-o", "json"]
     wanted = name or os.environ.get("VIRT_CLUSTER_NAME")
@@ -59,7 +60,7 @@ def load(name: str | None = None) -> Cluster:
 
     def is_healthy() -> bool:
         last[:] = [host.run(argv, deadline_s=180, check=False)]
-        return last[0].code == 0
+        return last[0].code == 0 or bool(last[0].stdout and not well)
 
     try:
         waiting.wait_for(is_healthy, bool, stop=lambda _: not last[0].stdout, deadline_s=60, every_s=2)

@@ -3,3 +3,5 @@
 import pytest
 
 FAILURE = pytest.StashKey[str]()
+
+EVIDENCE = "FUNCTEST_EVIDENCE"          # 0: a failure leaves no folder

@@ -16,13 +16,18 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from urllib3.exceptions import HTTPError
+
 from functests.libs import cluster as clusters
-from functests.libs import ledger_api, ledger_nodes
+from functests.libs import ledger_api, ledger_nodes, retries
 from functests.libs.ledger import Claim, Debt, Item, Left, Snapshot, judge, sentence
-from functests.libs.nodes import Nodes
+from functests.libs.ledger_nodes import TornOutput
+from functests.libs.nodes import NodeCommandError, Nodes
 from functests.libs.rest import AGENT, Rest, core_path
 from virt.base import waiting
 
+CUT_OFF = (NodeCommandError, TornOutput, HTTPError)
+LOOK_S = 60.0           # for one look, where an engine or the API server does not answer at once
 SETTLE_S = 60.0         # real seconds, so that also a machine that stands still for some has time
 CLOSE_S = 180.0
 
@@ -49,7 +54,8 @@ Look = Callable[[], Snapshot]
 
 @dataclass
 class Book:
-    """``nodes`` and ``api`` look at their side."""
+    """``nodes`` and ``api`` look at their side. ``blind``: why the last look of the run could not be had, "" when it
+    could."""
 
     nodes: Look
     api: Look
@@ -57,16 +63,21 @@ class Book:
     orphans: dict[Item, Orphan] = field(default_factory=dict)
     beside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "ledger"))
     notes: "list[Future[Snapshot]]" = field(default_factory=list)
+    blind: str = ""
     _run: str = field(default_factory=lambda: os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(4))[:8])
     _worker: str = field(default_factory=lambda: os.environ.get("PYTEST_XDIST_WORKER", "main"))
     _pages: int = 0
     _last: Snapshot | None = None
 
     def look(self) -> Snapshot:
-        nodes = self.beside.submit(self.nodes)
-        seen = self.api() + nodes.result()
+        """Both sides. What was cut off is looked at again; raises what it was after LOOK_S."""
+        seen = _looked(self._both)
         self._settle(seen)
         return seen
+
+    def _both(self) -> Snapshot:
+        nodes = self.beside.submit(self.nodes)
+        return self.api() + nodes.result()
 
     def _settle(self, seen: Snapshot) -> None:
         self.debts = {item: debt for item, debt in self.debts.items() if not debt.is_paid(seen)}
@@ -102,7 +113,11 @@ class Book:
         if self.debts or self.orphans:
 
             def left() -> list[Item]:
-                self.look()
+                try:
+                    self._settle(self._both())
+                    self.blind = ""
+                except Exception as error:  # noqa: BLE001 - here it would be an error of the worker's last test
+                    self.blind = retries.first_line(error)
                 return sorted(self.debts)
 
             _wait("what tests have left is gone", left, CLOSE_S, every_s=2.0)
@@ -130,7 +145,7 @@ class Page:
         Nodes are looked at too, since owners show only while their pods live; the look goes on beside the deletion.
         """
         started = time.monotonic()
-        self.book.notes.append(self.book.beside.submit(self.book.nodes))
+        self.book.notes.append(self.book.beside.submit(_looked, self.book.nodes))
         for plural in ("events", "pods"):
             for item in rest.get(core_path(plural, namespace)).ok()["items"]:
                 self.claim.uids.add(str(item.get("involvedObject", item["metadata"]).get("uid", "")))
@@ -163,7 +178,7 @@ class Page:
         started = time.monotonic()
 
         def left() -> list[Item]:
-            seen = self.book.api()
+            seen = _looked(self.book.api)
             return sorted(waited & seen.items - seen.follows)
 
         stayed, history = _wait(f"{self.test} leaves nothing behind", left, SETTLE_S)
@@ -177,6 +192,10 @@ class Page:
                 and owner == self.claim.agent]
         self.claim.namespaces.update(mine)
         return judge(self.before, after, self.claim)
+
+
+def _looked(look: Look) -> Snapshot:
+    return retries.again("the ledger's look", look, of=CUT_OFF, within_s=LOOK_S)
 
 
 def _wait(

@@ -16,6 +16,7 @@ from typing import Any
 import docker
 
 from cluster_up.machines import container
+from functests.libs import undo
 from functests.libs.cluster import Cluster
 from functests.libs.node_shell import Shell, ShellLost, open_shell
 
@@ -59,21 +60,43 @@ class Node:
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """The node is off inside the block: every process of it is killed."""
+        note = undo.noted(undo.Power(node=self.name))
         self._container.kill()
         self._container.wait(timeout=30)
         try:
             yield
         finally:
             self._container.start()
+            note.done()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """No process of the node gets on inside the block; connections to it are taken and not answered."""
+        note = undo.noted(undo.Power(node=self.name))
         self._container.pause()
         try:
             yield
         finally:
             self._container.unpause()
+            note.done()
+
+    def switch_on(self) -> None:
+        """It runs, whether it was stopped, frozen or neither."""
+        self._container.reload()
+        if self._container.status == "paused":
+            self._container.unpause()
+        self._container.start()             # without effect on one that runs
+
+    @contextmanager
+    def filtered(self, table: str, rules: str) -> Iterator[None]:
+        """nft's rules in that table (family and name) are in force inside the block."""
+        note = undo.noted(undo.Script(node=self.name, script=f"! nft list table {table} > /dev/null 2>&1 || nft delete table {table}"))
+        self.run(f"echo {shlex.quote(f'table {table} {{ {rules} }}')} | nft -f -")
+        try:
+            yield
+        finally:
+            self.run(f"nft delete table {table}")
+            note.done()
 
     def addresses(self) -> list[str]:
         """Addresses of this machine on which ports of the node's container are published."""

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from functests.libs import activity
+from functests.libs import activity, retries
+from functests.libs.retries import Unanswered
 from virt.base import waiting
 
 T = TypeVar("T")
@@ -69,17 +70,38 @@ def eventually(
     stop: Callable[[T], bool] | None = None,
     every_s: float = 0.25,
 ) -> T:
-    """Observe until ``ready``; returns what was seen. Fails early when ``stop`` says that it cannot recover."""
+    """Observe until ``ready``; returns what was seen. Fails early when ``stop`` says that it cannot recover.
+
+    A look that the API server could not answer is no look: the next one comes, and the verdict names the cause.
+    """
     deadline_s = within_s if within_s is not None else boots(1)
     with activity.doing(what):
-        return waiting.wait_for(observe, ready, stop=stop, deadline_s=deadline_s, every_s=every_s, what=what)
+        seen = waiting.wait_for(
+            lambda: _looked(what, observe), _if_seen(ready), stop=_if_seen(stop) if stop is not None else None,
+            deadline_s=deadline_s, every_s=every_s, what=what,
+        )  # fmt: skip
+    assert not isinstance(seen, Unanswered)
+    return seen
+
+
+def _looked(what: str, observe: Callable[[], T]) -> T | Unanswered:
+    try:
+        return observe()
+    except Unanswered as fault:
+        retries.note(f"{what}: {retries.first_line(fault)}")
+        return fault
+
+
+def _if_seen(holds: Callable[[T], bool]) -> Callable[[T | Unanswered], bool]:
+    return lambda seen: not isinstance(seen, Unanswered) and holds(seen)
 
 
 def quiet(what: str, observe: Callable[[], T], noise: Callable[[T], bool], *, for_s: float, every_s: float = 1) -> None:
     """Observe for the whole of ``for_s``; fails at once when there is ``noise``. For claims that nothing happens."""
     try:
         with activity.doing(f"quiet: {what}"):
-            seen = waiting.wait_for(observe, noise, deadline_s=for_s, every_s=every_s, what=what)
+            seen = waiting.wait_for(
+                lambda: _looked(what, observe), _if_seen(noise), deadline_s=for_s, every_s=every_s, what=what)
     except waiting.WaitTimeout:
         return
     raise AssertionError(f"{what}: {seen!r}")

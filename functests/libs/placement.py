@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from functests.libs import patience
+from functests.libs import patience, undo
 from functests.libs.rest import Answer, Rest
 
 Taint = dict[str, Any]
@@ -16,27 +16,35 @@ Taint = dict[str, Any]
 @contextmanager
 def cordoned(rest: Rest, node: str) -> Iterator[None]:
     """No pod is scheduled to the node inside the block."""
-    path = f"/api/v1/nodes/{node}"
+    path, back = f"/api/v1/nodes/{node}", {"spec": {"unschedulable": None}}
+    note = undo.noted(undo.Request(method="PATCH", path=path, body=back))
     rest.patch(path, {"spec": {"unschedulable": True}}).ok()
     try:
         yield
     finally:
-        rest.patch(path, {"spec": {"unschedulable": None}}).ok()
+        rest.patch(path, back).ok()
+        note.done()
 
 
 @contextmanager
 def tainted(rest: Rest, node: str, key: str, effect: str) -> Iterator[None]:
     """The node has that taint inside the block."""
     taint = {"key": key, "effect": effect}
-
-    def is_ours(known: Taint) -> bool:
-        return (known["key"], known["effect"]) == (key, effect)
-
+    note = undo.noted(undo.Taint(node=node, key=key, effect=effect))
     _change(rest, node, lambda taints: [*taints, taint])
     try:
         yield
     finally:
-        _change(rest, node, lambda taints: [known for known in taints if not is_ours(known)])
+        untaint(rest, node, key, effect)
+        note.done()
+
+
+def untaint(rest: Rest, node: str, key: str, effect: str) -> None:
+    """The node has that taint no more."""
+    def is_it(known: Taint) -> bool:
+        return (known["key"], known["effect"]) == (key, effect)
+
+    _change(rest, node, lambda taints: [known for known in taints if not is_it(known)])
 
 
 def _change(rest: Rest, node: str, change: Callable[[list[Taint]], list[Taint]]) -> None:

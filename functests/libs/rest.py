@@ -11,6 +11,8 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
+from functests.libs.retries import Unanswered
+
 VM = "virtualmachines"
 VMI = "virtualmachineinstances"
 JSON_PATCH = "application/json-patch+json"
@@ -21,12 +23,14 @@ AGENT = "functests"          # clients of tests: the API server notes the writer
 
 @dataclass(frozen=True)
 class Answer:
-    """``body`` is the decoded JSON, or {} when there is none; ``text`` is what really came."""
+    """``body`` is the decoded JSON, or {} when there is none; ``text`` is what really came, ``asked`` the method and
+    the path."""
 
     code: int
     body: Mapping[str, Any]
     text: str
     headers: Mapping[str, str]
+    asked: str = ""
 
     @property
     def message(self) -> str:
@@ -38,8 +42,12 @@ class Answer:
         return list((self.body.get("details") or {}).get("causes") or [])
 
     def ok(self) -> Mapping[str, Any]:
-        """The body of an answer that must be a success."""
-        assert self.code < 300, f"the API server answered {self.code}: {self.text[:800]}"
+        """The body of an answer that must be a success. Raises Unanswered where the API server could not read."""
+        said = f"the API server answered {self.code}{f' to {self.asked}' if self.asked else ''}: {self.text[:800]}"
+        is_read = self.asked.startswith("GET ") and "/subresources." not in self.asked
+        if is_read and (self.code >= 500 or self.code == 429):
+            raise Unanswered(said)
+        assert self.code < 300, said
         return self.body
 
 
@@ -129,7 +137,8 @@ class Rest:
             decoded = json.loads(text)
         except ValueError:
             decoded = {}
-        return Answer(answer.status, decoded if isinstance(decoded, dict) else {}, text, dict(answer.headers))
+        body_read = decoded if isinstance(decoded, dict) else {}
+        return Answer(answer.status, body_read, text, dict(answer.headers), f"{method} {path}")
 
     def get(self, path: str) -> Answer:
         return self.request("GET", path)

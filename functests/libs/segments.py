@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from functests.libs import patience
+from functests.libs import patience, undo
 from functests.libs.build import Manifest
 from functests.libs.console import Console
 from functests.libs.kube import Space
@@ -22,17 +22,19 @@ _PATH = f"/apis/{GROUP}/v1/namespaces/{{}}/{PLURAL}"
 
 @dataclass
 class Segments:
-    """``made``: names and numbers of the bridges, to be removed when the guests are gone."""
+    """``made``: on which node, the script that takes a bridge away when the guests are gone, and its note."""
 
     workers: Sequence[Node]
-    made: list[tuple[str, int]] = field(default_factory=list)
+    made: list[tuple[Node, str, undo.Note]] = field(default_factory=list)
 
     def make(self) -> str:
         """A new network; returns its bridge's name."""
         number = 1000 + secrets.randbelow(2**24 - 1000)
         bridge = f"ft{number:06x}"
-        self.made.append((bridge, number))
         for node in self.workers:
+            gone = f"segment remove {bridge} {number}"
+            note = undo.noted(undo.Script(node=node.name, script=gone, late=True))
+            self.made.append((node, gone, note))
             node.run(f"segment add {bridge} {number}")
         return bridge
 
@@ -43,9 +45,9 @@ class Segments:
         return bridge
 
     def remove(self) -> None:
-        for bridge, number in self.made:
-            for node in self.workers:
-                node.run(f"segment remove {bridge} {number}")
+        for node, gone, note in self.made:
+            node.run(gone)
+            note.done()
 
 
 def attachment(space: Space, name: str, bridge: str, **config: Any) -> None:

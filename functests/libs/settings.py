@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from functests.libs import patience
+from functests.libs import patience, undo
 from functests.libs.kube import Object, condition
 from functests.libs.rest import JSON_PATCH, Answer, Rest
 
@@ -34,12 +34,19 @@ def changed(rest: Rest, spec: Mapping[str, Any]) -> Iterator[None]:
     For tests marked ``serial``.
     """
     place, before = path(rest), kubevirt(rest)["spec"]
+    note = undo.noted(undo.Settings(spec=before))
     rest.patch(place, {"spec": spec}).ok()
     try:
         yield
     finally:
-        rest.patch(place, [{"op": "replace", "path": "/spec", "value": before}], JSON_PATCH).ok()
-        wait_applied(rest)
+        put_back(rest, before)
+        note.done()
+
+
+def put_back(rest: Rest, spec: Mapping[str, Any]) -> None:
+    """The object has that spec, to the letter, and it is rolled out."""
+    rest.patch(path(rest), [{"op": "replace", "path": "/spec", "value": spec}], JSON_PATCH).ok()
+    wait_applied(rest)
 
 
 def wait_applied(rest: Rest, *, within_s: float | None = None) -> Object:

@@ -8,12 +8,12 @@ import base64
 import secrets
 from dataclasses import dataclass, field
 
-from functests.libs import build
+from functests.libs import build, runs, undo
 from functests.libs.kube import Space
 from functests.libs.nodes import Node, Nodes
 from functests.libs.rest import Rest, core_path
 
-_ROOT = "/var/functest"
+ROOT = "/var/functest"
 _PV = "/api/v1/persistentvolumes"
 
 
@@ -26,6 +26,7 @@ class NodeVolume:
     path: str
     namespace: str
     claim: str
+    note: undo.Note = undo.Note(None)
 
     def run(self, script: str) -> str:
         """A shell script of root, in the folder."""
@@ -61,7 +62,9 @@ class NodeVolumes:
         """The claim and its folder. ``size`` is what the volume says to have, ``room`` ("16m") what there really is,
         "" for as much as the node has."""
         name = f"ft-{claim}-{secrets.token_hex(4)}"
-        volume = NodeVolume(self.nodes[node], name, f"{_ROOT}/{name}", space.name, claim)
+        path = f"{ROOT}/{name}"
+        note = undo.noted(undo.Script(node=node, script=_gone(path), late=True))
+        volume = NodeVolume(self.nodes[node], name, path, space.name, claim, note)
         self.made.append(volume)
         volume.node.run(f"mkdir -p {volume.path}")
         if room:
@@ -74,7 +77,7 @@ class NodeVolumes:
             "hostPath": {"path": volume.path, "type": "Directory"},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [affinity]}},
         }  # fmt: skip
-        self.rest.post(_PV, {"metadata": {"name": name, "labels": {"functest": "true"}}, "spec": spec}).ok()
+        self.rest.post(_PV, {"metadata": {"name": name, "labels": runs.marked()}, "spec": spec}).ok()
         wanted = build.pvc(claim, size=size, storage_class="", mode=mode)
         bound = build.merged(wanted, {"spec": {"volumeName": name}})
         self.rest.post(core_path("persistentvolumeclaims", space.name), bound).ok()
@@ -86,8 +89,14 @@ class NodeVolumes:
         for volume in self.made:
             self.rest.delete(core_path("persistentvolumeclaims", volume.namespace, volume.claim))
             self.rest.delete(f"{_PV}/{volume.name}")
-            script = f"mountpoint -q {volume.path} && umount -l {volume.path}; rm -rf {volume.path}"
-            code, said = volume.node.try_run(script)
-            if code != 0:
+            code, said = volume.node.try_run(_gone(volume.path))
+            if code == 0:
+                volume.note.done()
+            else:
                 wrong.append(f"{volume.node.name}: {volume.path}: {said}")
         assert not wrong, "\n".join(wrong)
+
+
+def _gone(path: str) -> str:
+    """The script after which nothing is at that path of a node."""
+    return f"mountpoint -q {path} && umount -l {path}; rm -rf {path}"

@@ -27,7 +27,7 @@ def test_an_orphaned_instance_goes_on(space: Space, cluster: Cluster, nodes: Nod
     vmi, shell = space.boot(build.merged(build.vm_of(build.kernel_boot_vmi(cluster, "vm")), escaped))
     boot, pod = boot_id(shell), space.pod(vmi)["metadata"]["uid"]
     space.delete_vm("vm", {"propagationPolicy": "Orphan"}).ok()
-    patience.eventually("the VM is gone", lambda: space.get_vm("vm"), lambda vm: vm is None, within_s=40)
+    patience.eventually("the VM is gone", lambda: space.get_vm("vm"), lambda vm: vm is None)
     orphan = space.vmi("vm")
     assert orphan["metadata"]["uid"] == vmi["metadata"]["uid"]
     assert "ownerReferences" not in orphan["metadata"], orphan["metadata"]
@@ -35,9 +35,9 @@ def test_an_orphaned_instance_goes_on(space: Space, cluster: Cluster, nodes: Nod
     assert boot_id(shell) == boot
 
     space.delete_vmi("vm").ok()
-    space.wait_vmi_gone("vm", within_s=40)
+    space.wait_vmi_gone("vm", within_s=patience.promised(40))
     node = nodes[vmi["status"]["nodeName"]]
-    patience.eventually("nothing of the pod runs", lambda: node.processes(pod), lambda left: not left, within_s=20)
+    patience.eventually("nothing of the pod runs", lambda: node.processes(pod), lambda left: not left)
 
 
 @pytest.mark.demand(seconds=50)
@@ -53,14 +53,14 @@ def test_a_foreign_finalizer_keeps_the_vm_only(space: Space, cluster: Cluster) -
     space.boot(build.merged(manifest, {"metadata": {"finalizers": [_FOREIGN]}}))
     try:
         space.delete_vm("vm").ok()
-        space.wait_vmi_gone("vm", within_s=40)
+        space.wait_vmi_gone("vm", within_s=patience.promised(40))
         vm = space.wait_vm("vm", lambda vm: _OWN not in vm["metadata"]["finalizers"], "lost the product's finalizer")
         assert vm["metadata"]["finalizers"] == [_FOREIGN], vm["metadata"]
         patience.quiet("a VMI was made", lambda: space.get_vmi("vm"), lambda seen: seen is not None, for_s=30)
         assert space.vm("vm")["metadata"]["finalizers"] == [_FOREIGN]
     finally:
         space.patch_vm("vm", {"metadata": {"finalizers": None}})
-    patience.eventually("the VM is gone", lambda: space.get_vm("vm"), lambda vm: vm is None, within_s=20)
+    patience.eventually("the VM is gone", lambda: space.get_vm("vm"), lambda vm: vm is None)
     assert space.get_vmi("vm") is None
 
 
@@ -84,7 +84,7 @@ def test_a_namespace_goes_with_its_machines(space: Space, cluster: Cluster, node
     space.rest.delete(f"/api/v1/namespaces/{space.name}").ok()
     patience.eventually(
         "the namespace is gone", lambda: space.rest.get(f"/api/v1/namespaces/{space.name}").code,
-        lambda code: code == 404, within_s=60,
+        lambda code: code == 404, within_s=patience.promised(60),
     )  # fmt: skip
     left = [process for uid, node in uids.items() for process in nodes[node].processes(uid)]
     assert not left, left
@@ -117,11 +117,11 @@ def test_ten_machines_deleted_at_random_moments(space: Space, cluster: Cluster, 
         "VMIs and pods are gone",
         lambda: [name for name in names if space.get_vmi(name)] + space.rest.get(_pods(space)).ok()["items"],
         lambda left: not left,
-        within_s=60,
+        within_s=patience.promised(60),
     )
     patience.eventually(
         "the nodes are clean", lambda: [text for node in nodes for text in _left(node, uids)], lambda left: not left,
-        within_s=20,
+        within_s=patience.promised(20),
     )  # fmt: skip
     for node in cluster.workers:
         _, shell = space.boot(build.on_node(build.kernel_boot_vmi(cluster, f"on-{node}"), node))

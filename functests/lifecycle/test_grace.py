@@ -11,6 +11,7 @@ from functests.libs.cluster import Cluster
 from functests.libs.kube import Space, phases
 from functests.libs.nodes import Nodes
 from functests.libs.rest import VMI, core_path, kubevirt_path
+from functests.libs.stalls import STALLS
 from functests.libs.watch import Watch
 
 STUBBORN = "tiny.powerbutton=0"         # the guest ignores the power button
@@ -33,7 +34,7 @@ def test_a_grace_period_can_be_shortened_only(space: Space, cluster: Cluster) ->
     with Watch(space.rest, kubevirt_path(VMI, space.name)) as watch:
         shorter = space.act_on_vm("vm", "stop", {"gracePeriod": 2})
         assert shorter.code == 202, shorter.text
-        last = watch.wait_for("the VMI is gone", lambda kind, _: kind == "DELETED", within_s=12)
+        last = watch.wait_for("the VMI is gone", lambda kind, _: kind == "DELETED", within_s=patience.promised(12))
     assert phases(last)[-1] == "Failed", phases(last)
 
 
@@ -54,19 +55,20 @@ def test_the_power_button_is_pressed_again(space: Space, cluster: Cluster, nodes
     node, pod = nodes[vmi["status"]["nodeName"]], space.pod(vmi)["metadata"]["uid"]
     since = shell.position
     with Watch(space.rest, kubevirt_path(VMI, space.name)) as watch:
+        STALLS.start()
         began = time.monotonic()
         space.delete_vmi("vm").ok()
         patience.eventually(
             "QEMU has ended", lambda: [each for each in node.processes(pod) if each.is_qemu], lambda left: not left,
-            within_s=30,
+            within_s=patience.promised(30),
         )  # fmt: skip
         took = time.monotonic() - began
-        last = watch.wait_for("the VMI is gone", lambda kind, _: kind == "DELETED", within_s=20)
+        last = watch.wait_for("the VMI is gone", lambda kind, _: kind == "DELETED", within_s=patience.promised(20))
     presses = [float(text) for text in re.findall(r"pressed-at-([0-9.]+)-s", shell.transcript[since:])]
     assert len(presses) in (2, 3), presses
     gaps = [later - earlier for earlier, later in itertools.pairwise(presses)]
     assert all(3 <= gap <= 7 for gap in gaps), presses
-    assert 8 <= took <= 16, f"QEMU ended {took:.1f} s after the deletion"
+    assert 8 <= took <= 16 + STALLS.since(began), f"QEMU ended {took:.1f} s after the deletion"
     assert phases(last)[-1] == "Failed", phases(last)
 
 
@@ -106,14 +108,16 @@ def test_a_guest_without_acpi_and_agent(space: Space, cluster: Cluster) -> None:
     assert refused.code == 409, refused.text
     assert "VMI neither have the agent connected nor the ACPI feature enabled" in refused.message, refused.text
     with Watch(space.rest, kubevirt_path(VMI, space.name)) as watch:
+        STALLS.start()
         began = time.monotonic()
         space.delete_vmi("vm").ok()
         ended = watch.wait_for(
-            "the VMI ended", lambda _, seen: seen["status"].get("phase") in ("Succeeded", "Failed"), within_s=20
+            "the VMI ended", lambda _, seen: seen["status"].get("phase") in ("Succeeded", "Failed"),
+            within_s=patience.promised(20),
         )
         took = time.monotonic() - began
     assert ended["status"]["phase"] == "Succeeded", phases(ended)
-    assert 2 <= took <= 8, f"it ended {took:.1f} s after the deletion"
+    assert 2 <= took <= 8 + STALLS.since(began), f"it ended {took:.1f} s after the deletion"
 
 
 @pytest.mark.demand(seconds=45)

@@ -30,7 +30,7 @@ def test_a_machine_that_cannot_start_can_be_deleted(space: Space, cluster: Clust
     vmi = space.wait_vmi("vm", lambda seen: seen["status"].get("phase") == "Scheduling", "Scheduling")
     with Watch(space.rest, kubevirt_path(VMI, space.name)) as watch:
         space.delete_vmi("vm").ok()
-        last = watch.wait_for("the VMI is gone", lambda kind, _: kind == "DELETED", within_s=20)
+        last = watch.wait_for("the VMI is gone", lambda kind, _: kind == "DELETED", within_s=patience.promised(20))
     assert phases(last)[-1] == "Failed", phases(last)
     assert space.pods(vmi) == []
 
@@ -68,7 +68,7 @@ def test_a_paused_machine_can_be_stopped(space: Space, cluster: Cluster) -> None
     assert set(instance) == set(_COPIED), instance
     answer = space.act_on_vm("vm", "stop")
     assert answer.code == 202, answer.text
-    space.wait_vmi_gone("vm", within_s=20)
+    space.wait_vmi_gone("vm", within_s=patience.promised(20))
     space.wait_vm("vm", lambda vm: vm["status"].get("printableStatus") == "Stopped" and not _told(vm), "knows no VMI")
     patience.quiet("a stale condition came back", lambda: _told(space.vm("vm")), bool, for_s=10)
     again = space.act_on_vm("vm", "stop")
@@ -112,7 +112,7 @@ def test_a_deleted_instance_is_made_anew(space: Space, cluster: Cluster) -> None
     vmi, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
     uuid = shell.succeed("cat /sys/class/dmi/id/product_uuid")
     space.delete_vmi("vm").ok()
-    again = space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=30 + patience.boots(1))
+    again = space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.promised(30))
     assert again["metadata"]["uid"] != vmi["metadata"]["uid"]
     assert space.shell("vm").succeed("cat /sys/class/dmi/id/product_uuid") == uuid
 
@@ -133,7 +133,7 @@ def test_a_deleted_pod_shuts_its_guest_down(space: Space, cluster: Cluster, stra
         {"persistentVolumeClaim": {"claimName": "data"}},
     )  # fmt: skip
     vmi, shell = space.boot(build.vm_of(manifest, strategy))
-    shell.succeed("mke2fs -q -t ext4 /dev/vda && mount /dev/vda /mnt", within_s=30)
+    shell.succeed("mke2fs -q -t ext4 /dev/vda && mount /dev/vda /mnt")
     shell.succeed(
         "printf '#!/bin/sh\necho saved >> /mnt/line\nsync\n' > /etc/powerbutton; chmod +x /etc/powerbutton"
     )
@@ -143,14 +143,14 @@ def test_a_deleted_pod_shuts_its_guest_down(space: Space, cluster: Cluster, stra
         ended = watch.wait_for(
             "the VMI ended",
             lambda _, obj: obj["metadata"]["uid"] == uid and obj["status"].get("phase") in ("Succeeded", "Failed"),
-            within_s=40,
+            within_s=patience.promised(40),
         )
     assert ended["status"]["phase"] == "Succeeded", ended["status"]
     if strategy == "RerunOnFailure":
-        space.wait_vmi_gone("vm", within_s=60)
+        space.wait_vmi_gone("vm", within_s=patience.promised(60))
         space.wait_vm_status("vm", "Stopped")
         patience.quiet("a VMI came", lambda: space.get_vmi("vm"), lambda seen: seen is not None, for_s=30)
         assert space.act_on_vm("vm", "start").code == 202
-    space.wait_running("vm", not_uid=uid, within_s=60 + patience.boots(1))
+    space.wait_running("vm", not_uid=uid, within_s=patience.promised(60))
     assert space.shell("vm").succeed("mount /dev/vda /mnt && cat /mnt/line") == "saved"
     assert space.vm("vm")["spec"]["runStrategy"] == strategy

@@ -170,7 +170,7 @@ for _ in range(50):
 
 def _answers(cluster: Cluster, space: Space, name: str) -> set[str]:
     pods.start(space, pods.python_pod(cluster, name, _ASK))
-    pods.wait_phase(space, name, ("Succeeded", "Failed"), within_s=90)
+    pods.wait_phase(space, name, ("Succeeded", "Failed"), within_s=patience.promised(90))
     lines = pods.log(space, name).split("\n")[:-1]
     assert len(lines) == 50, lines
     return set(lines)

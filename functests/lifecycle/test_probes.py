@@ -12,6 +12,7 @@ from functests.libs.guestnet import addressed
 from functests.libs.kube import Space, condition, is_final
 from functests.libs.refusal import misses
 from functests.libs.rest import VMI, subresource_path
+from functests.libs.stalls import STALLS
 
 PERIOD_S = 2
 _LISTEN = "(setsid witness tcp-echo 1500 > /tmp/echo.log 2>&1 &)"
@@ -56,13 +57,13 @@ def test_readiness_follows_what_the_guest_answers(space: Space, cluster: Cluster
         shell.succeed(_HTTP)
 
     def ready(status: str) -> None:
-        vmi = space.wait_condition("vm", "Ready", status, within_s=15 + 4 * PERIOD_S)
+        vmi = space.wait_condition("vm", "Ready", status, within_s=patience.promised(15 + 4 * PERIOD_S))
         vm = space.wait_vm("vm", lambda vm: condition(vm, "Ready").get("status") == status, f"Ready {status}")
         reasons = {condition(vmi, "Ready").get("reason"), condition(vm, "Ready").get("reason")}
         assert status == "True" or reasons == {"ContainersNotReady"}, reasons
         patience.eventually(
             f"the endpoint's readiness is {status}", lambda: _endpoints(space), lambda seen: seen == [status == "True"],
-            within_s=10,
+            within_s=patience.promised(10),
         )  # fmt: skip
 
     on, off = {
@@ -98,7 +99,7 @@ def test_a_guest_that_stops_answering_is_replaced(space: Space, cluster: Cluster
     assert condition(space.vmi("vm"), "Paused") == {}
     patience.eventually(
         "the probe has begun", lambda: int(shell.succeed("grep -c peer /tmp/echo.log || true")), bool,
-        within_s=delay + 30,
+        within_s=patience.promised(delay + 30),
     )  # fmt: skip
     patience.quiet(
         "the VMI was touched",
@@ -106,16 +107,18 @@ def test_a_guest_that_stops_answering_is_replaced(space: Space, cluster: Cluster
         lambda seen: seen != (uid, "Running"),
         for_s=30,
     )
+    STALLS.start()
     began = time.monotonic()
     shell.succeed("killall witness")
     patience.eventually(
         "the VMI ended", lambda: space.get_vmi("vm"),
-        lambda seen: seen is None or seen["metadata"]["uid"] != uid or is_final(seen), within_s=30,
+        lambda seen: seen is None or seen["metadata"]["uid"] != uid or is_final(seen), within_s=patience.promised(30),
     )  # fmt: skip
     took = time.monotonic() - began
     # Two periods pass between three failures; after the third the launcher has to be told, and the guest shuts down.
-    assert 5 <= took <= 9 + 4 + 6, f"it ended {took:.1f} s after the port was closed"
-    space.wait_running("vm", not_uid=uid, within_s=60 + patience.boots(1))
+    shutdown_s = max(6.0, patience.boot_s())
+    assert 5 <= took <= 9 + 4 + shutdown_s + STALLS.since(began), f"it ended {took:.1f} s after the port was closed"
+    space.wait_running("vm", not_uid=uid, within_s=patience.promised(60))
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
 
 
@@ -167,9 +170,9 @@ def test_a_command_in_the_guest_says_whether_it_is_ready(space: Space, cluster: 
         space.wait_condition(name, "AgentConnected", "True")
         space.wait_condition(name, "Ready", "False")
     shell.succeed("touch /tmp/ready")
-    space.wait_condition("vm", "Ready", "True", within_s=15 + 4 * PERIOD_S)
+    space.wait_condition("vm", "Ready", "True", within_s=patience.promised(15 + 4 * PERIOD_S))
     shell.succeed("rm /tmp/ready")
-    gone = space.wait_condition("vm", "Ready", "False", within_s=15 + 4 * PERIOD_S)
+    gone = space.wait_condition("vm", "Ready", "False", within_s=patience.promised(15 + 4 * PERIOD_S))
     assert condition(gone, "Ready")["reason"] == "ContainersNotReady", condition(gone, "Ready")
 
     took: list[float] = []
@@ -203,16 +206,16 @@ def test_an_agent_that_answers_is_ready(space: Space, cluster: Cluster) -> None:
     made = compute["readinessProbe"]
     assert made["exec"]["command"][0].endswith("/virt-probe"), made
     assert (made["initialDelaySeconds"], made["timeoutSeconds"]) == (12, 4), made
-    space.wait_condition("vm", "Ready", "True", within_s=30 + patience.boots(1))
+    space.wait_condition("vm", "Ready", "True", within_s=patience.promised(30))
     shell.succeed("agent stop")
-    space.wait_condition("vm", "Ready", "False", within_s=15 + 4 * PERIOD_S)
+    space.wait_condition("vm", "Ready", "False", within_s=patience.promised(15 + 4 * PERIOD_S))
     patience.eventually(
         "an event says why",
         lambda: [(event["type"], event["reason"]) for event in space.events("vm", "VirtualMachineInstance")],
-        lambda seen: ("Warning", "GuestAgentPingFailed") in seen, within_s=10,
+        lambda seen: ("Warning", "GuestAgentPingFailed") in seen, within_s=patience.promised(10),
     )  # fmt: skip
     shell.succeed("agent start")
-    ready = space.wait_condition("vm", "Ready", "True", within_s=15 + 4 * PERIOD_S)
+    ready = space.wait_condition("vm", "Ready", "True", within_s=patience.promised(15 + 4 * PERIOD_S))
     assert ready["metadata"]["uid"] == vmi["metadata"]["uid"]
 
 
@@ -246,5 +249,5 @@ def test_an_agent_that_is_silent_ends_its_guest(space: Space, cluster: Cluster) 
     space.wait_condition("vm", "Paused", "")
     assert boot_id(shell) == boot
     shell.succeed("agent stop")
-    ended = space.wait_vmi("vm", is_final, "ended", within_s=30, may_end=True)
+    ended = space.wait_vmi("vm", is_final, "ended", within_s=patience.promised(30), may_end=True)
     assert ended["metadata"]["uid"] == vmi["metadata"]["uid"]

@@ -27,7 +27,7 @@ def test_a_soft_reboot_is_the_guests_own(space: Space, cluster: Cluster) -> None
     boots = [boot_id(shell)]
 
     def rebooted(since: int, words: str) -> None:
-        shell.wait_for(words, within_s=20, since=since)
+        shell.wait_for(words, within_s=patience.promised(20), since=since)
         shell.wait_for("tiny: ready", within_s=patience.boots(1), since=since)
         boots.append(boot_id(shell.login(within_s=patience.boots(1))))
 

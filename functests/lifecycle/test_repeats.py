@@ -38,7 +38,7 @@ def test_five_starts_and_stops_in_a_row(space: Space, cluster: Cluster, nodes: N
         uids.add(vmi["metadata"]["uid"])
         ran[space.pod(vmi)["metadata"]["uid"]] = nodes[vmi["status"]["nodeName"]]
         assert space.act_on_vm("vm", "stop").code == 202
-        space.wait_vmi_gone("vm", within_s=40)
+        space.wait_vmi_gone("vm", within_s=patience.promised(40))
     assert (len(uids), len(boots), len(ran)) == (5, 5, 5), (uids, boots)
     assert _pods(space) == []
     patience.eventually(
@@ -47,7 +47,7 @@ def test_five_starts_and_stops_in_a_row(space: Space, cluster: Cluster, nodes: N
             f"{node.name}: {pod}" for pod, node in ran.items()
             if node.processes(pod) or node.run(f"grep -c {pod} /proc/mounts || true").strip() != "0"
         ],
-        lambda left: not left, within_s=20,
+        lambda left: not left, within_s=patience.promised(20),
     )  # fmt: skip
 
 
@@ -73,8 +73,8 @@ def test_start_and_stop_in_quick_turns(space: Space, cluster: Cluster) -> None:
         )  # fmt: skip
         stopped = space.act_on_vm("vm", "stop")
         assert stopped.code == 202, (number, stopped.text)
-        space.wait_vmi_gone("vm", within_s=40)
-        patience.eventually("no pod is left", lambda: _pods(space), lambda left: not left, within_s=40)
+        space.wait_vmi_gone("vm", within_s=patience.promised(40))
+        patience.eventually("no pod is left", lambda: _pods(space), lambda left: not left)
     space.wait_vm_status("vm", "Stopped")
     assert space.act_on_vm("vm", "start").code == 202
     space.wait_running("vm")
@@ -96,14 +96,14 @@ def test_a_recreated_claim_starts_nothing(space: Space, cluster: Cluster) -> Non
     )
     vmi, _ = space.boot(build.vm_of(manifest, "RerunOnFailure"))
     assert space.act_on_vm("vm", "stop").code == 202
-    space.wait_vmi_gone("vm", within_s=40)
+    space.wait_vmi_gone("vm", within_s=patience.promised(40))
     assert space.wait_vm_status("vm", "Stopped")["spec"]["runStrategy"] == "RerunOnFailure"
     space.rest.delete(f"{path}/data").ok()
     patience.eventually("the PVC is gone", lambda: space.rest.get(f"{path}/data").code, lambda code: code == 404)
     space.rest.post(path, build.pvc("data")).ok()
     patience.quiet("a VMI came", lambda: space.get_vmi("vm"), lambda seen: seen is not None, for_s=30)
     assert space.act_on_vm("vm", "start").code == 202
-    space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=30 + patience.boots(1))
+    space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.promised(30))
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
     assert space.vm("vm")["spec"]["runStrategy"] == "RerunOnFailure"
 
@@ -153,7 +153,7 @@ def test_a_vm_that_cannot_start_is_tried_more_and_more_rarely(
                 f"backs off, has failed {count} times", lambda _, vm, count=count: (  # type: ignore[misc]
                     _failure(vm).get("consecutiveFailCount") == count
                     and vm["status"].get("printableStatus") == "CrashLoopBackOff"),
-                within_s=60 + patience.boots(1),
+                within_s=patience.promised(60),
             )  # fmt: skip
             ended = vmis.wait_for(
                 "a VMI has failed", lambda _, vmi, failed=failed: (  # type: ignore[misc]
@@ -174,7 +174,7 @@ def test_a_vm_that_cannot_start_is_tried_more_and_more_rarely(
         assert "startFailure" not in vm["status"], vm["status"]
     assert space.act_on_vm("vm", "start").code == 202
     # The one that failed may still be going.
-    space.wait_vmi("vm", lambda vmi: vmi["metadata"]["uid"] not in made, "is made at once", within_s=30, may_end=True)
+    space.wait_vmi("vm", lambda vmi: vmi["metadata"]["uid"] not in made, "is made at once", may_end=True)
     space.wait_running("vm")
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
 

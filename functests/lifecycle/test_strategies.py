@@ -35,7 +35,7 @@ def test_a_vm_that_says_running_never_says_strategy(space: Space, cluster: Clust
         first = boot_id(shell)
         assert space.act_on_vm("vm", "stop").code == 202
         assert space.vm("vm")["spec"]["running"] is False
-        space.wait_vmi_gone("vm", within_s=40)
+        space.wait_vmi_gone("vm", within_s=patience.promised(40))
         assert space.act_on_vm("vm", "start").code == 202
         assert space.vm("vm")["spec"]["running"] is True
         space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.boots(1))
@@ -66,8 +66,8 @@ def test_another_strategy_leaves_the_guest_alone(space: Space, cluster: Cluster)
 
     since = shell.position
     space.patch_vm("vm", {"spec": {"runStrategy": "Halted"}}).ok()
-    shell.wait_for("power button, shutting down", within_s=20, since=since)
-    space.wait_vmi_gone("vm", within_s=40)
+    shell.wait_for("power button, shutting down", within_s=patience.promised(20), since=since)
+    space.wait_vmi_gone("vm", within_s=patience.promised(40))
     space.wait_vm_status("vm", "Stopped")
 
 
@@ -142,15 +142,17 @@ def test_a_forced_restart_does_not_wait_for_the_guest(space: Space, cluster: Clu
         answer = space.act_on_vm("vm", "restart", {"gracePeriodSeconds": 0})
         assert answer.code == 202, answer.text
         asked = vms.wait_for(
-            "the Stop request", lambda _, vm: bool(vm.get("status", {}).get("stateChangeRequests")), within_s=10
+            "the Stop request", lambda _, vm: bool(vm.get("status", {}).get("stateChangeRequests")),
+            within_s=patience.promised(10),
         )
         graced = vmis.wait_for(
-            "a grace of 1 s", lambda _, seen: seen["spec"].get("terminationGracePeriodSeconds") == 1, within_s=10
+            "a grace of 1 s", lambda _, seen: seen["spec"].get("terminationGracePeriodSeconds") == 1,
+            within_s=patience.promised(10),
         )
     assert int(graced["metadata"]["resourceVersion"]) < int(asked["metadata"]["resourceVersion"])
     patience.eventually(
         "the old pod is gone", lambda: space.rest.get(core_path("pods", space.name, old)).code,
-        lambda code: code == 404, within_s=45,
+        lambda code: code == 404, within_s=patience.promised(45),
     )  # fmt: skip
     try:
         space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.boots(2))

@@ -51,7 +51,8 @@ def test_an_agent_answers_and_the_clock_is_right(space: Space, cluster: Cluster,
         return max(earlier - 1 - guest, guest - later, 0)
 
     patience.eventually(
-        "the guest's date is right", difference_s, lambda seconds: seconds <= 3, within_s=240, every_s=1)
+        "the guest's date is right", difference_s, lambda seconds: seconds <= 3,
+        within_s=patience.promised(240), every_s=1)
     told = patience.eventually(
         "the agent tells the guest's name", lambda: space.rest.get(path), lambda answer: answer.code == 200)
     assert told.body["hostname"] == known.body["hostname"]

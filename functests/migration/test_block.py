@@ -24,13 +24,13 @@ def test_what_was_written_to_a_container_disk_goes_along(space: Space, cluster: 
     _, shell = space.boot(build.disk_boot_vmi(cluster, "vm"))
     size = int(shell.succeed("blockdev --getsize64 /dev/vda")) // 2**20
     where = size - 4
-    shell.succeed(f"dd if=/dev/urandom of=/dev/vda bs=1M count=4 seek={where} conv=fsync 2>/dev/null", within_s=60)
+    shell.succeed(f"dd if=/dev/urandom of=/dev/vda bs=1M count=4 seek={where} conv=fsync 2>/dev/null")
     read = (
         "echo 3 > /proc/sys/vm/drop_caches; "
         f"dd if=/dev/vda bs=1M skip={where} count=4 2>/dev/null | sha256sum; "
         f"dd if=/dev/vda bs=1M count={where} 2>/dev/null | sha256sum"
     )
-    written = shell.succeed(read, within_s=60)
+    written = shell.succeed(read)
     before = moves.home(space, nodes, "vm")
     assert space.vmi("vm")["status"]["migrationMethod"] == "BlockMigration"
     source = nodes[before.node].run(f"readlink -f /proc/{before.qemu}/root; "
@@ -38,7 +38,7 @@ def test_what_was_written_to_a_container_disk_goes_along(space: Space, cluster: 
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Succeeded")
     after = moves.check_moved(space, nodes, "vm", before, "move")
-    assert space.shell("vm").succeed(read, within_s=60) == written
+    assert space.shell("vm").succeed(read) == written
     head = nodes[after.node].run(f"head -c 4 /proc/{after.qemu}/root{OVERLAY} | od -An -c")
     assert "Q F I 373" in " ".join(head.split()), head
     assert source, "the source had an overlay"
@@ -54,10 +54,10 @@ def test_an_empty_disk_goes_along(space: Space, cluster: Cluster, nodes: Nodes) 
     manifest = build.with_disk(build.kernel_boot_vmi(cluster, "vm"), "data", {"emptyDisk": {"capacity": "64Mi"}})
     _, shell = space.boot(manifest)
     nonce = secrets.token_hex(8)
-    shell.succeed("mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt", within_s=60)
+    shell.succeed("mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt")
     shell.succeed(
         f"mkdir -p /mnt/a/b && echo {nonce} > /mnt/a/b/nonce && "
-        "dd if=/dev/urandom of=/mnt/a/blob bs=1M count=8 2>/dev/null && sync", within_s=60)
+        "dd if=/dev/urandom of=/mnt/a/blob bs=1M count=8 2>/dev/null && sync")
     look = "cd /mnt && find . -type f ! -path './lost+found/*' | sort | xargs sha256sum; cd /"
     tree = shell.succeed(look)
     assert nonce in shell.succeed("cat /mnt/a/b/nonce")
@@ -67,9 +67,9 @@ def test_an_empty_disk_goes_along(space: Space, cluster: Cluster, nodes: Nodes) 
     moves.check_moved(space, nodes, "vm", before, "move")
     shell = space.shell("vm")
     shell.succeed("echo 3 > /proc/sys/vm/drop_caches")
-    assert shell.succeed(look, within_s=60) == tree
+    assert shell.succeed(look) == tree
     assert shell.succeed("blockdev --getsize64 /dev/vda") == str(64 * 2**20)
-    shell.succeed("umount /mnt && e2fsck -fn /dev/vda", within_s=60)
+    shell.succeed("umount /mnt && e2fsck -fn /dev/vda")
 
 
 @pytest.mark.needs("shared")

@@ -40,7 +40,7 @@ def test_a_second_one_waits_until_the_cluster_allows_it(
     slow = build.merged(
         build.kernel_boot_vmi(cluster, "vm", memory="192Mi"), {"metadata": {"labels": {"speed": "none"}}})
     _, shell = space.boot(slow)
-    shell.succeed(moves.DIRTY, within_s=30)
+    shell.succeed(moves.DIRTY)
     before = moves.home(space, nodes, "quick")
     with settings.changed(space.rest, {"configuration": {"migrations": {"parallelMigrationsPerCluster": 1}}}):
         settings.wait_applied(space.rest)

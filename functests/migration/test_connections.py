@@ -104,7 +104,7 @@ def test_strangers_get_nothing_from_the_tunnels(
     pod["spec"]["volumes"] = [{"name": "certs", "secret": {"secretName": "certs"}}]
     pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "certs", "mountPath": "/certs", "readOnly": True}]
     pods.start(space, pod)
-    pods.wait_phase(space, "stranger", ("Succeeded", "Failed"), within_s=120)
+    pods.wait_phase(space, "stranger", ("Succeeded", "Failed"), within_s=patience.promised(120))
     said = pods.log(space, "stranger")
     answers = json.loads(said.strip().splitlines()[-1])
     assert len(answers) == len(ports) * len(ways), said

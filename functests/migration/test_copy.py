@@ -33,12 +33,14 @@ def _shared(space: Space) -> Manifest:
 
 def _fill(shell: Console, device: str, mib: int) -> str:
     """Random bytes; their digest, as the disk tells it."""
-    shell.succeed(f"dd if=/dev/urandom of=/dev/{device} bs=1M count={mib} conv=fsync 2>/dev/null", within_s=120)
+    shell.succeed(
+        f"dd if=/dev/urandom of=/dev/{device} bs=1M count={mib} conv=fsync 2>/dev/null", within_s=patience.promised(60))
     return _digest(shell, device, mib)
 
 
 def _digest(shell: Console, device: str, mib: int) -> str:
-    return shell.succeed(f"{DROP}dd if=/dev/{device} bs=1M count={mib} 2>/dev/null | sha256sum", within_s=120)
+    return shell.succeed(
+        f"{DROP}dd if=/dev/{device} bs=1M count={mib} 2>/dev/null | sha256sum", within_s=patience.promised(60))
 
 
 @pytest.mark.case("BLK-005")
@@ -161,17 +163,17 @@ def test_a_copy_that_is_broken_off_does_no_harm(
     moves.reach(space, "move", "Running")
     patience.eventually(
         "the disk is copied", lambda: source.virsh("blockjob --path vda"), lambda text: "Block Copy" in text,
-        within_s=20)
+        within_s=patience.promised(20))
     if how == "cancelled":
         space.rest.delete(kubevirt_path(moves.VMIM, space.name, "move")).ok()
         patience.eventually(
-            "the migration is gone", lambda: moves.get(space, "move"), lambda found: found is None, within_s=30)
+            "the migration is gone", lambda: moves.get(space, "move"), lambda found: found is None)
     else:
         told = moves.state(space.vmi("vm"))
         target = next(pod for pod in space.pods(space.vmi("vm")) if pod["metadata"]["name"] == told["targetPod"])
         node = nodes[told["targetNode"]]
         node.run(f"kill -{int(signal.SIGKILL)} {node.qemu(target['metadata']['uid']).pid}")
-        moves.reach(space, "move", "Failed", within_s=60)
+        moves.reach(space, "move", "Failed", within_s=patience.promised(60))
     moves.check_stayed(space, nodes, "vm", before)
     assert "No current block job" in source.virsh("blockjob --path vda")
     assert _digest(shell, "vda", 32) == known

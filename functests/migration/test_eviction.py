@@ -40,17 +40,17 @@ def test_an_evicted_guest_moves(space: Space, cluster: Cluster, nodes: Nodes) ->
     text = f'Eviction triggered evacuation of VMI "{space.name}/vm"'
     assert (answer.code, text in answer.message) == (429, True), answer.text
     found = patience.eventually(
-        "a migration was made", lambda: moves.migrations(space), lambda seen: len(seen) == 1, within_s=15)[0]
+        "a migration was made", lambda: moves.migrations(space), lambda seen: len(seen) == 1)[0]
     name = found["metadata"]["name"]
     assert name.startswith("kubevirt-evacuation-"), name
     assert found["metadata"]["annotations"]["kubevirt.io/evacuationMigration"] == before.node
-    requested = space.wait_condition("vm", "EvictionRequested", "True", within_s=10)
+    requested = space.wait_condition("vm", "EvictionRequested", "True", within_s=patience.promised(10))
     assert requested["status"]["evacuationNodeName"] == before.node
     pod = space.rest.get(core_path("pods", space.name, before.pod)).ok()
     assert IN_PROGRESS in pod["metadata"]["annotations"]
     moves.reach(space, name, "Succeeded")
     after = moves.check_moved(space, nodes, "vm", before, name)
-    vmi = space.wait_condition("vm", "EvictionRequested", "", within_s=10)
+    vmi = space.wait_condition("vm", "EvictionRequested", "", within_s=patience.promised(10))
     assert not vmi["status"].get("evacuationNodeName")
     assert IN_PROGRESS not in space.rest.get(core_path("pods", space.name, after.pod)).ok()["metadata"]["annotations"]
     witness.shell = space.shell("vm")
@@ -152,11 +152,11 @@ def test_an_evacuation_is_called_off(space: Space, cluster: Cluster, nodes: Node
     _, shell = space.boot(_strategy(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"), "LiveMigrate"))
     space.wait_condition("vm", "LiveMigratable", "True")
     witness = Witness(shell)
-    shell.succeed(moves.DIRTY, within_s=30)
+    shell.succeed(moves.DIRTY)
     before = moves.home(space, nodes, "vm")
     assert evict(space, before.pod).code == 429
     found = patience.eventually(
-        "a migration was made", lambda: moves.migrations(space), lambda seen: len(seen) == 1, within_s=15)[0]
+        "a migration was made", lambda: moves.migrations(space), lambda seen: len(seen) == 1)[0]
     name = found["metadata"]["name"]
     moves.reach(space, name, "Running")
     answer = space.act_on_vmi("vm", "evacuate/cancel", {"evacuationNodeName": "elsewhere"})
@@ -164,11 +164,11 @@ def test_an_evacuation_is_called_off(space: Space, cluster: Cluster, nodes: Node
     assert space.vmi("vm")["status"]["evacuationNodeName"] == before.node
     assert space.act_on_vmi("vm", "evacuate/cancel", {"evacuationNodeName": before.node}).code == 200
     assert not space.vmi("vm")["status"].get("evacuationNodeName")
-    space.wait_condition("vm", "EvictionRequested", "", within_s=10)
+    space.wait_condition("vm", "EvictionRequested", "", within_s=patience.promised(10))
     assert space.act_on_vmi("vm", "evacuate/cancel").code == 200
     space.rest.delete(kubevirt_path(moves.VMIM, space.name, name)).ok()
     patience.eventually(
-        "the migration is gone", lambda: moves.get(space, name), lambda seen: seen is None, within_s=30)
+        "the migration is gone", lambda: moves.get(space, name), lambda seen: seen is None)
     patience.quiet(
         "another migration", lambda: moves.migrations(space), lambda seen: seen != [], for_s=40)
     moves.check_stayed(space, nodes, "vm", before)
@@ -194,7 +194,7 @@ def test_budgets_do_not_keep_a_guest(space: Space, cluster: Cluster, nodes: Node
                                "metadata": {"name": name, "ownerReferences": owners}, "spec": spec}).ok()
     left = patience.eventually(
         "the old budget is gone", lambda: [each["metadata"]["name"] for each in space.rest.get(path).ok()["items"]],
-        lambda names: "kubevirt-disruption-budget-old" not in names, within_s=60)
+        lambda names: "kubevirt-disruption-budget-old" not in names, within_s=patience.promised(60))
     assert left == ["mine"]
     before = moves.home(space, nodes, "vm")
     moves.migrate(space, "vm")
@@ -276,7 +276,7 @@ def test_failed_evacuations_wait_longer_and_longer(space: Space, cluster: Cluste
     witness.check(still_s=1)
     last = patience.eventually(
         "a fourth was made", lambda: moves.migrations(space),
-        lambda found: any(moves.phase(each) != "Failed" for each in found), within_s=120)
+        lambda found: any(moves.phase(each) != "Failed" for each in found), within_s=patience.promised(120))
     name = next(each["metadata"]["name"] for each in last if moves.phase(each) != "Failed")
     moves.reach(space, name, "Succeeded")
     moves.check_moved(space, nodes, "vm", before, name)

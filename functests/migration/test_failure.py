@@ -22,7 +22,7 @@ def _held(space: Space, cluster: Cluster, nodes: Nodes, policy: Policy) -> tuple
     name = policy(bandwidthPerMigration=moves.HELD)
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"))
     witness = Witness(shell)
-    shell.succeed(moves.DIRTY, within_s=30)
+    shell.succeed(moves.DIRTY)
     before = moves.home(space, nodes, "vm")
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Running")
@@ -40,7 +40,7 @@ def test_a_migration_is_aborted(space: Space, cluster: Cluster, nodes: Nodes, po
     witness, before, name = _held(space, cluster, nodes, policy)
     space.rest.delete(kubevirt_path(moves.VMIM, space.name, "move")).ok()
     patience.eventually(
-        "the migration is gone", lambda: moves.get(space, "move"), lambda found: found is None, within_s=30)
+        "the migration is gone", lambda: moves.get(space, "move"), lambda found: found is None)
     assert moves.check_stayed(space, nodes, "vm", before) == "Live migration has been aborted"
     told = moves.state(space.vmi("vm"))
     assert (told["abortRequested"], told["abortStatus"]) == (True, "Succeeded"), told
@@ -66,9 +66,9 @@ def test_the_targets_hypervisor_dies(space: Space, cluster: Cluster, nodes: Node
     qemu = patience.eventually(
         "QEMU waits at the target",
         lambda: [process for process in node.processes(target["metadata"]["uid"]) if process.is_qemu],
-        lambda found: len(found) == 1, within_s=15)[0]
+        lambda found: len(found) == 1, within_s=patience.promised(15))[0]
     node.run(f"kill -{int(signal.SIGKILL)} {qemu.pid}")
-    ended = moves.reach(space, "move", "Failed", within_s=60)
+    ended = moves.reach(space, "move", "Failed", within_s=patience.promised(60))
     reason = moves.check_stayed(space, nodes, "vm", before)
     assert ended["status"]["migrationState"]["failureReason"] == reason
     warnings = [event for event in space.events("vm") if event["reason"] == "Migrated" and event["type"] == "Warning"]

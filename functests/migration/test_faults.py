@@ -25,7 +25,7 @@ def _guest(space: Space, cluster: Cluster, *, is_busy: bool = True) -> Witness:
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"))
     witness = Witness(shell)
     if is_busy:
-        shell.succeed(moves.DIRTY, within_s=30)
+        shell.succeed(moves.DIRTY)
     return witness
 
 
@@ -124,10 +124,9 @@ def _address(stack: Stack, node: str) -> str:
 @contextmanager
 def _cut(nodes: Nodes, stack: Stack, one: str, other: str) -> Iterator[None]:
     """No packet of ``other``, nor of its pods, reaches ``one`` inside the block, and the other way round."""
-    table = "inet functest-cut"
     ranges = [_address(stack, other), str(stack.node(other)["spec"]["podCIDR"])]
     among = f"{{ {', '.join(ranges)} }}"
-    rules = f"""table {table} {{
+    rules = f"""
         chain arriving {{
             type filter hook prerouting priority -400;
             ip saddr {among} drop
@@ -136,12 +135,9 @@ def _cut(nodes: Nodes, stack: Stack, one: str, other: str) -> Iterator[None]:
             type filter hook postrouting priority 400;
             ip daddr {among} drop
         }}
-    }}"""
-    nodes[one].run(f"echo '{rules}' | nft -f -")
-    try:
+    """
+    with nodes[one].filtered("inet functest-cut", rules):
         yield
-    finally:
-        nodes[one].run(f"nft delete table {table}")
 
 
 @pytest.mark.disruptive
@@ -196,7 +192,7 @@ def test_the_targets_node_stands_still(
     _, shell = space.boot(build.with_disk(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"), "data", source))
     witness = Witness(shell)
     records.begin(shell)
-    shell.succeed(moves.DIRTY, within_s=30)
+    shell.succeed(moves.DIRTY)
     before = moves.home(space, nodes, "vm")
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Running")
@@ -204,7 +200,7 @@ def test_the_targets_node_stands_still(
     target = next(
         pod for pod in space.pods(space.vmi("vm")) if pod["metadata"]["name"] == told["targetPod"])
     with nodes[told["targetNode"]].frozen():
-        moves.reach(space, "move", "Failed", within_s=180)
+        moves.reach(space, "move", "Failed", within_s=patience.promised(180))
         assert moves.home(space, nodes, "vm") == before
     patience.eventually(
         "what arrived is gone", lambda: nodes[told["targetNode"]].processes(target["metadata"]["uid"]),

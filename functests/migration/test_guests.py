@@ -122,7 +122,7 @@ def test_a_guest_whose_libvirt_was_killed_moves(space: Space, cluster: Cluster, 
 
     (old,) = daemons()
     node.run(f"kill -{int(signal.SIGKILL)} {old}")
-    patience.eventually("another daemon", daemons, lambda found: bool(found) and old not in found, within_s=30)
+    patience.eventually("another daemon", daemons, lambda found: bool(found) and old not in found)
     assert node.qemu(before.pod_uid).pid == before.qemu
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Succeeded")
@@ -149,12 +149,12 @@ def test_migrations_are_cancelled_at_any_moment(space: Space, cluster: Cluster, 
                        lambda phase: phase != "Running", for_s=chosen.uniform(0.1, 4), every_s=0.1)
         space.rest.delete(kubevirt_path(moves.VMIM, space.name, name)).ok()
         patience.eventually(
-            "it is gone", functools.partial(moves.get, space, name), lambda found: found is None, within_s=60)
+            "it is gone", functools.partial(moves.get, space, name), lambda found: found is None)
         patience.eventually(
             "one pod is left",
             lambda: [pod["metadata"]["name"] for pod in space.pods(space.vmi("vm"))
                      if pod["status"]["phase"] not in moves.FINAL],
-            lambda left: len(left) == 1, within_s=60)
+            lambda left: len(left) == 1, within_s=patience.promised(60))
         now = moves.home(space, nodes, "vm")
         assert now.uid == here.uid
         if now.node != here.node:

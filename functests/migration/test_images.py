@@ -44,7 +44,7 @@ def test_an_image_keeps_its_format(space: Space, cluster: Cluster, nodes: Nodes,
         build.kernel_boot_vmi(cluster, "vm"), "data", _image(images.push(cluster, entries))))
     nonce = secrets.token_hex(16)
     shell.succeed(
-        f"mkfs.ext4 -q -F /dev/vda && mount /dev/vda /mnt && echo {nonce} > /mnt/nonce && sync", within_s=60)
+        f"mkfs.ext4 -q -F /dev/vda && mount /dev/vda /mnt && echo {nonce} > /mnt/nonce && sync")
     before = moves.home(space, nodes, "vm")
     assert _backing_format(nodes, before) == kind
     moves.migrate(space, "vm")
@@ -53,7 +53,7 @@ def test_an_image_keeps_its_format(space: Space, cluster: Cluster, nodes: Nodes,
     assert _backing_format(nodes, after) == kind
     shell = space.shell("vm")
     assert shell.succeed(f"{DROP}cat /mnt/nonce") == nonce
-    shell.succeed("umount /mnt && e2fsck -fn /dev/vda", within_s=60)
+    shell.succeed("umount /mnt && e2fsck -fn /dev/vda")
 
 
 def _backing_format(nodes: Nodes, where: moves.Home) -> str:
@@ -120,12 +120,12 @@ def test_what_is_only_read_keeps_nobody_from_sharing(space: Space, cluster: Clus
         manifest, "settings", {"configMap": {"name": "settings"}}, disk={"bus": "virtio", "readonly": True})
     _, shell = space.boot(manifest)
     space.wait_vmi("vm", lambda vmi: vmi["status"].get("migrationMethod") == "LiveMigration", "nothing is copied")
-    shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync 2>/dev/null", within_s=60)
+    shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync 2>/dev/null")
     shell.succeed("mkdir -p /tmp/settings /tmp/disc && mount -t iso9660 -o ro /dev/vdb /tmp/settings")
     shell.succeed("mount -t iso9660 -o ro /dev/sr0 /tmp/disc")
     look = (f"{DROP}for d in vda vdb sr0; do sha256sum < /dev/$d; done; sha256sum < /tmp/disc/content; "
             "cat /tmp/settings/word; echo; cat /sys/block/vdb/ro")
-    known = shell.succeed(look, within_s=60)
+    known = shell.succeed(look)
     assert hashlib.sha256(file).hexdigest() in known, known
     assert known.splitlines()[-2:] == [settings["data"]["word"], "1"], known
     before = moves.home(space, nodes, "vm")
@@ -135,5 +135,5 @@ def test_what_is_only_read_keeps_nobody_from_sharing(space: Space, cluster: Clus
     told = moves.state(space.vmi("vm"))
     assert sorted(told["targetDirectMigrationNodePorts"].values()) == [0, 49152], told
     shell = space.shell("vm")
-    assert shell.succeed(look, within_s=60) == known
+    assert shell.succeed(look) == known
     assert shell.run("dd if=/dev/zero of=/dev/vdb bs=2048 count=1 conv=fsync 2>&1").code != 0

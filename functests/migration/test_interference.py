@@ -24,7 +24,7 @@ def _held(space: Space, cluster: Cluster, policy: Policy, *, vm: bool = False) -
     manifest = build.kernel_boot_vmi(cluster, "vm", memory="192Mi")
     _, shell = space.boot(build.vm_of(manifest) if vm else manifest)
     witness = Witness(shell)
-    shell.succeed(moves.DIRTY, within_s=30)
+    shell.succeed(moves.DIRTY)
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Running")
     return witness, space.vmi("vm")
@@ -40,7 +40,7 @@ def _all_gone(nodes: Nodes, pods: list[Object]) -> None:
         "nothing of the old guest is left",
         lambda: [" ".join(process.argv)[:80] for pod in pods for process in
                  nodes[pod["spec"]["nodeName"]].processes(pod["metadata"]["uid"])],
-        lambda found: not found, within_s=60)
+        lambda found: not found, within_s=patience.promised(60))
 
 
 @pytest.mark.case("MIG-010")
@@ -57,10 +57,10 @@ def test_a_guest_that_shuts_down_on_the_way_has_ended(
     pods = space.pods(vmi)
     assert len(pods) == 2
     witness.shell.send("poweroff -f\n")
-    moves.reach(space, "move", "Failed", within_s=60)
+    moves.reach(space, "move", "Failed", within_s=patience.promised(60))
     told = patience.eventually(
         "people are told", lambda: [event["message"] for event in space.events("move")
-                                    if event["reason"] == "FailedMigration"], bool, within_s=10)
+                                    if event["reason"] == "FailedMigration"], bool, within_s=patience.promised(10))
     assert "Succeeded" in told[0] or "being deleted" in told[0], told
     _all_gone(nodes, pods)
     space.wait_running("vm", not_uid=vmi["metadata"]["uid"])
@@ -82,10 +82,10 @@ def test_one_that_waits_for_its_pod_is_cancelled(space: Space, cluster: Cluster,
     moves.reach(space, "move", "Scheduling")
     patience.eventually(
         "people are told", lambda: space.reasons("move"),
-        lambda reasons: "migrationTargetPodUnschedulable" in reasons, within_s=30)
+        lambda reasons: "migrationTargetPodUnschedulable" in reasons, within_s=patience.promised(30))
     space.rest.delete(kubevirt_path(moves.VMIM, space.name, "move")).ok()
     patience.eventually(
-        "the migration is gone", lambda: moves.get(space, "move"), lambda found: found is None, within_s=30)
+        "the migration is gone", lambda: moves.get(space, "move"), lambda found: found is None)
     moves.check_stayed(space, nodes, "vm", before, handed_over=False)
     assert moves.state(space.vmi("vm")) == {}
     moves.migrate(space, "vm", "again")
@@ -111,7 +111,7 @@ def test_a_vmi_that_is_deleted_on_the_way_is_gone(
     space.wait_running("vm", not_uid=vmi["metadata"]["uid"])
     patience.eventually(
         "the migration is over or gone", lambda: moves.get(space, "move"),
-        lambda found: found is None or moves.phase(found) == "Failed", within_s=30)
+        lambda found: found is None or moves.phase(found) == "Failed", within_s=patience.promised(30))
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
 
 
@@ -130,7 +130,7 @@ def test_the_targets_pod_is_deleted(space: Space, cluster: Cluster, nodes: Nodes
     target = _target(space, vmi)
     space.rest.delete(
         core_path("pods", space.name, target["metadata"]["name"]), {"gracePeriodSeconds": 0}).ok()
-    moves.reach(space, "move", "Failed", within_s=30)
+    moves.reach(space, "move", "Failed", within_s=patience.promised(30))
     assert "FailedMigration" in space.reasons("move")
     told = moves.state(space.vmi("vm"))
     assert (told["failed"], told["completed"]) == (True, True), told
@@ -153,7 +153,7 @@ def test_the_sources_hypervisor_dies(space: Space, cluster: Cluster, nodes: Node
     source = next(pod for pod in pods if pod["metadata"]["name"] == moves.state(vmi)["sourcePod"])
     node = nodes[vmi["status"]["nodeName"]]
     node.run(f"kill -{int(signal.SIGKILL)} {node.qemu(source['metadata']['uid']).pid}")
-    moves.reach(space, "move", "Failed", within_s=60)
+    moves.reach(space, "move", "Failed", within_s=patience.promised(60))
     _all_gone(nodes, pods)
     space.wait_running("vm", not_uid=vmi["metadata"]["uid"])
     assert space.shell("vm").run("test -e /run/witness.blob").code == 1, "the new guest has the old one's memory"
@@ -236,7 +236,7 @@ def test_only_the_last_failures_are_kept(space: Space, cluster: Cluster, nodes: 
         moves.check_stayed(space, nodes, "vm", before)
     left = patience.eventually(
         "the oldest are gone", lambda: sorted(each["metadata"]["name"] for each in moves.migrations(space)),
-        lambda names: len(names) <= 5, within_s=30)
+        lambda names: len(names) <= 5, within_s=patience.promised(30))
     assert left == [f"move-{number}" for number in range(2, 7)]
     witness.check(still_s=1)
 
@@ -256,18 +256,18 @@ def test_a_quota_makes_a_migration_wait(space: Space, cluster: Cluster, nodes: N
     space.rest.post(quota, {"metadata": {"name": "pods"}, "spec": {"hard": {"pods": "1"}}}).ok()
     patience.eventually(
         "the quota counts", lambda: space.rest.get(f"{quota}/pods").ok(),
-        lambda found: found.get("status", {}).get("used", {}).get("pods") == "1", within_s=30)
+        lambda found: found.get("status", {}).get("used", {}).get("pods") == "1", within_s=patience.promised(30))
     moves.migrate(space, "vm")
     rejected = "migrationRejectedByResourceQuota"
     seen = patience.eventually(
         "it says so", lambda: moves.get(space, "move") or {},
-        lambda found: rejected in [each["type"] for each in found.get("status", {}).get("conditions", [])], within_s=30)
+        lambda found: rejected in [each["type"] for each in found.get("status", {}).get("conditions", [])])
     assert moves.phase(seen) == "Pending"
     assert len(space.pods(space.vmi("vm"))) == 1
     space.rest.patch(f"{quota}/pods", {"spec": {"hard": {"pods": "5"}}}).ok()
     patience.eventually(
         "it goes on", lambda: moves.phase(moves.get(space, "move")),
-        lambda phase: phase not in ("", "Pending"), within_s=15)
+        lambda phase: phase not in ("", "Pending"), within_s=patience.promised(15))
     ended = moves.reach(space, "move", "Succeeded")
     moves.check_moved(space, nodes, "vm", before, "move")
     assert rejected not in [each["type"] for each in ended["status"].get("conditions", [])]

@@ -63,7 +63,7 @@ def test_a_migration_is_counted(space: Space, cluster: Cluster, nodes: Nodes, po
     told = patience.eventually(
         "the source's handler tells of it", progress,
         lambda seen: len(seen) == 4 and seen["data_processed_bytes"] > 0,
-        stop=lambda _: moves.phase(moves.get(space, "move")) in moves.FINAL, within_s=20)
+        stop=lambda _: moves.phase(moves.get(space, "move")) in moves.FINAL, within_s=patience.promised(20))
     assert told["data_bytes_total"] >= 128 << 20, told
     assert sum(_of(_scraped(stack, nodes, CONTROLLER), "kubevirt_vmi_migrations_in_running_phase")) >= 1
     moves.reach(space, "move", "Succeeded")
@@ -71,7 +71,7 @@ def test_a_migration_is_counted(space: Space, cluster: Cluster, nodes: Nodes, po
     after = patience.eventually(
         "the controller tells of it", lambda: _scraped(stack, nodes, CONTROLLER),
         lambda seen: _of(seen, "kubevirt_vmi_migration_succeeded", vmi="vm", vmim="move", namespace=space.name) == [1],
-        within_s=20)
+        within_s=patience.promised(20))
     assert _of(after, "kubevirt_vmi_migration_failed", namespace=space.name) == []
     about = {"namespace": space.name, "name": "vm", "migration_name": "move"}
     (start,) = _of(after, "kubevirt_vmi_migration_start_time_seconds", **about)

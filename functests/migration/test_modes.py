@@ -23,7 +23,7 @@ def _busy(space: Space, cluster: Cluster) -> Witness:
     """A guest that dirties its memory faster than a slow migration sends it."""
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"))
     witness = Witness(shell)
-    shell.succeed(moves.DIRTY, within_s=30)
+    shell.succeed(moves.DIRTY)
     return witness
 
 
@@ -72,7 +72,7 @@ def test_a_guest_is_paused_so_that_it_can_leave(
         moves.migrate(space, "vm")
         moves.reach(space, "move", "Succeeded", within_s=patience.boots(4))
         moves.check_moved(space, nodes, "vm", before, "move")
-        space.wait_condition("vm", "Paused", "", within_s=10)
+        space.wait_condition("vm", "Paused", "", within_s=patience.promised(10))
         history = [vmi for _, vmi in watch.seen("vm")]
     assert _modes(history) == ["PreCopy", "Paused"]
     reasons = {reason for vmi in history if (reason := condition(vmi, "Paused").get("reason"))}
@@ -105,7 +105,7 @@ def test_a_guest_that_was_paused_in_vain_goes_on(
     told = moves.state(space.vmi("vm"))
     assert (told["abortStatus"], told["mode"]) == ("Succeeded", "Paused"), told
     assert 20 <= _took_s(told) <= 50, told
-    space.wait_condition("vm", "Paused", "", within_s=10)
+    space.wait_condition("vm", "Paused", "", within_s=patience.promised(10))
     witness.check(still_s=3)
 
 
@@ -172,7 +172,7 @@ def test_a_guest_is_slowed_down_until_it_converges(
     witness = _busy(space, cluster)
     before = moves.home(space, nodes, "vm")
     moves.migrate(space, "vm")
-    moves.reach(space, "move", "Succeeded", within_s=150)
+    moves.reach(space, "move", "Succeeded", within_s=patience.promised(150))
     moves.check_moved(space, nodes, "vm", before, "move")
     told = moves.state(space.vmi("vm"))
     assert (told["mode"], told["migrationConfiguration"]["allowAutoConverge"]) == ("PreCopy", True), told
@@ -189,7 +189,7 @@ def test_bandwidth_is_kept(space: Space, cluster: Cluster, nodes: Nodes, policy:
     """
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"))
     # At least this much cannot be sent as zeros, and is not changed any more.
-    shell.succeed("head -c 33554432 /dev/urandom > /run/blob", within_s=30)
+    shell.succeed("head -c 33554432 /dev/urandom > /run/blob")
     took: dict[str, float] = {}
     for rate in ("4Mi", "64Mi"):
         name = policy(bandwidthPerMigration=rate)

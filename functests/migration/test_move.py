@@ -93,13 +93,13 @@ def test_people_are_told_step_by_step(space: Space, cluster: Cluster, nodes: Nod
     before = moves.home(space, nodes, "vm")
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Running")
-    space.wait_vm_status("vm", "Migrating", within_s=10)
+    space.wait_vm_status("vm", "Migrating", within_s=patience.promised(10))
     moves.reach(space, "move", "Succeeded")
     after = moves.check_moved(space, nodes, "vm", before, "move")
-    space.wait_vm_status("vm", "Running", within_s=10)
+    space.wait_vm_status("vm", "Running", within_s=patience.promised(10))
     patience.eventually(
         "events of the migration", lambda: space.reasons("move"),
-        lambda found: {"SuccessfulCreate", "SuccessfulHandOver", "SuccessfulMigration"} <= set(found), within_s=10)
+        lambda found: {"SuccessfulCreate", "SuccessfulHandOver", "SuccessfulMigration"} <= set(found))
     told = {event["reason"]: event["message"] for event in space.events("vm", "VirtualMachineInstance")}
     for reason in ("PreparingTarget", "Migrating", "Migrated"):
         assert after.node in told.get(reason, ""), told
@@ -161,7 +161,7 @@ def test_a_console_ends_and_the_next_one_is_of_the_same_shell(
 def _has_address(space: Space, name: str, address: str) -> None:
     space.wait_vmi(
         name, lambda vmi: bool(vmi["status"]["interfaces"][0].get("ipAddress") == address),
-        f"its address is {address}, its pod's", within_s=10)
+        f"its address is {address}, its pod's", within_s=patience.promised(10))
 
 
 @pytest.mark.case("MIG-004")

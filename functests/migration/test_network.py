@@ -33,12 +33,12 @@ def test_masquerade_goes_on(space: Space, cluster: Cluster, nodes: Nodes) -> Non
     address = pod["status"]["podIP"]
     space.wait_vmi(
         "vm", lambda vmi: vmi["status"]["interfaces"][0].get("ipAddress") == address,
-        "the VMI has the address of its pod", within_s=10)
+        "the VMI has the address of its pod", within_s=patience.promised(10))
     shell = space.shell("vm")
     assert shell.succeed(look) == known
     for node in nodes:
         nonce = secrets.token_hex(8)
         script = f"exec 3<>/dev/tcp/{address}/8080; echo {nonce} >&3; timeout 5 head -n 1 <&3"
         assert nonce in node.run(f"timeout 10 bash -c '{script}'")
-    shell.succeed("udhcpc -i eth0 -n -q -t 5 -T 2 -s /bin/true", within_s=30)
+    shell.succeed("udhcpc -i eth0 -n -q -t 5 -T 2 -s /bin/true")
     assert shell.succeed(look) == known

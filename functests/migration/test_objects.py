@@ -134,11 +134,11 @@ def test_one_that_no_node_takes_is_given_up(space: Space, cluster: Cluster, node
             "spec": {"vmiName": "vm", "addedNodeSelector": {"no-such": "node"}}}).ok()
         patience.eventually(
             "people are told", functools.partial(space.reasons, name),
-            lambda reasons: "migrationTargetPodUnschedulable" in reasons, within_s=20)
+            lambda reasons: "migrationTargetPodUnschedulable" in reasons, within_s=patience.promised(20))
         assert moves.phase(moves.get(space, name)) == "Scheduling"
         if value == "20":
             target = _target(space)
-            moves.reach(space, name, "Failed", within_s=60)
+            moves.reach(space, name, "Failed", within_s=patience.promised(60))
             told = [event["message"] for event in space.events(name) if event["reason"] == "SuccessfulDelete"]
             assert any("timeout period exceeded" in text for text in told), told
             age = moves.seconds_between(

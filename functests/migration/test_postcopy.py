@@ -93,7 +93,7 @@ def test_post_copy_that_is_not_to_be_had_costs_no_guest(
     """
     _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"))
     witness = Witness(shell)
-    shell.succeed(moves.DIRTY, within_s=30)
+    shell.succeed(moves.DIRTY)
     before = moves.home(space, nodes, "vm")
     other = next(worker for worker in cluster.workers if worker != before.node)
     label = f"functest.example/{uuid.uuid4().hex[:12]}"

@@ -120,7 +120,7 @@ def _held(space: Space, cluster: Cluster, policy: Policy) -> None:
         build.kernel_boot_vmi(cluster, "held", memory="192Mi"), {
             "metadata": {"labels": {"speed": "none"}}, **build.domain_patch(resources={"requests": {"cpu": "10m"}})})
     _, shell = space.boot(slow)
-    shell.succeed(moves.DIRTY, within_s=30)
+    shell.succeed(moves.DIRTY)
     moves.migrate(space, "held")
     moves.reach(space, "move", "Running")
 

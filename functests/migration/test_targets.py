@@ -238,7 +238,7 @@ def test_an_evacuation_that_never_arrives_is_not_tried_without_pause(
         build.kernel_boot_vmi(cluster, "vm", memory="192Mi"), {"spec": {"evictionStrategy": "LiveMigrate"}}))
     space.wait_condition("vm", "LiveMigratable", "True")
     witness = Witness(shell)
-    shell.succeed(moves.DIRTY, within_s=30)
+    shell.succeed(moves.DIRTY)
     before = moves.home(space, nodes, "vm")
     ready: dict[str, str] = {}
 

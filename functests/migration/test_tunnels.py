@@ -28,8 +28,8 @@ FILL = f"yes {MAGIC} | head -c 1048576 > /run/magic"
 @contextlib.contextmanager
 def _dropped(node: Node, ports: Collection[str]) -> Iterator[None]:
     """No packet to or from these TCP ports passes the node inside the block."""
-    table, among = "inet functest-tunnels", f"{{ {', '.join(sorted(ports))} }}"
-    rules = f"""table {table} {{
+    among = f"{{ {', '.join(sorted(ports))} }}"
+    rules = f"""
         chain arriving {{
             type filter hook prerouting priority -400;
             tcp dport {among} drop
@@ -40,12 +40,9 @@ def _dropped(node: Node, ports: Collection[str]) -> Iterator[None]:
             tcp dport {among} drop
             tcp sport {among} drop
         }}
-    }}"""
-    node.run(f"echo '{rules}' | nft -f -")
-    try:
+    """
+    with node.filtered("inet functest-tunnels", rules):
         yield
-    finally:
-        node.run(f"nft delete table {table}")
 
 
 @pytest.mark.case("MIG-035")
@@ -63,7 +60,7 @@ def test_one_that_gets_on_no_more_is_aborted(
         settings.wait_applied(space.rest)
         _, shell = space.boot(build.kernel_boot_vmi(cluster, "vm", memory="192Mi"))
         witness = Witness(shell)
-        shell.succeed(moves.DIRTY, within_s=30)
+        shell.succeed(moves.DIRTY)
         before = moves.home(space, nodes, "vm")
         moves.migrate(space, "vm")
         moves.reach(space, "move", "Running")

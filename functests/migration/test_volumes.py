@@ -87,9 +87,9 @@ def test_a_claim_that_is_missing_is_waited_for(space: Space, cluster: Cluster, n
     """
     volumemoves.make_claims(space, "p1")
     _, shell = space.boot(volumemoves.machine(cluster, "p1"))
-    shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=8 conv=fsync 2>/dev/null", within_s=60)
+    shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=8 conv=fsync 2>/dev/null")
     digest = "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vda bs=1M 2>/dev/null | sha256sum"
-    data = shell.succeed(digest, within_s=120)
+    data = shell.succeed(digest, within_s=patience.promised(60))
     before = moves.home(space, nodes, "vm")
     volumemoves.change(space, "p2")
     vmi = space.wait_condition("vm", volumemoves.CHANGE, "False")
@@ -99,7 +99,7 @@ def test_a_claim_that_is_missing_is_waited_for(space: Space, cluster: Cluster, n
     assert condition(space.vm("vm"), "RestartRequired") == {}
     volumemoves.make_claims(space, "p2")
     volumemoves.check_changed(space, nodes, before, {"p1": "p2"})
-    assert space.shell("vm").succeed(digest, within_s=120) == data
+    assert space.shell("vm").succeed(digest, within_s=patience.promised(60)) == data
 
 
 @pytest.mark.case("BLK-017")
@@ -112,9 +112,9 @@ def test_no_claim_of_the_node_is_left_behind(space: Space, cluster: Cluster, nod
     volumemoves.make_claims(space, "p1", "p2", "q1", "q2")
     _, shell = space.boot(volumemoves.machine(cluster, "p1", "p2"))
     records.begin(shell)
-    shell.succeed("dd if=/dev/urandom of=/dev/vdb bs=1M count=8 conv=fsync 2>/dev/null", within_s=60)
+    shell.succeed("dd if=/dev/urandom of=/dev/vdb bs=1M count=8 conv=fsync 2>/dev/null")
     digest = "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vdb bs=1M count=8 2>/dev/null | sha256sum"
-    data = shell.succeed(digest, within_s=120)
+    data = shell.succeed(digest, within_s=patience.promised(60))
     before = moves.home(space, nodes, "vm")
     volumemoves.change(space, "p1", "q2")
     vm = space.wait_vm(
@@ -127,7 +127,7 @@ def test_no_claim_of_the_node_is_left_behind(space: Space, cluster: Cluster, nod
     volumemoves.check_changed(space, nodes, before, {"p1": "q1", "p2": "q2"})
     shell = space.shell("vm")
     records.check(shell)
-    assert shell.succeed(digest, within_s=120) == data
+    assert shell.succeed(digest, within_s=patience.promised(60)) == data
 
 
 @pytest.mark.case("BLK-018")

@@ -140,9 +140,9 @@ def test_what_an_agent_tells_of_interfaces_is_bounded(space: Space, cluster: Clu
     own = space.pod(vmi)["status"]["podIP"]
 
     def told_anew(what: str) -> None:
-        shell.succeed("agent stop", within_s=30)
+        shell.succeed("agent stop")
         space.wait_condition("vm", "AgentConnected", "")
-        shell.succeed(f"{what}; agent start", within_s=40)
+        shell.succeed(f"{what}; agent start")
         space.wait_condition("vm", "AgentConnected", "True")
 
     guest.load(shell, "dummy numdummies=0")

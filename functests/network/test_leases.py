@@ -29,7 +29,7 @@ def _lease(shell: Console) -> dict[str, str]:
     """The options of one more DHCP answer, by udhcpc's names; unknown ones are opt<number>, in hexadecimal digits."""
     shell.succeed(_DUMP)
     options = " ".join(f"-O {name}" for name in ("search", "mtu", "ntpsrv", "tftp", "bootfile", "224", "240", "254"))
-    shell.succeed(_ASK.format(script="/tmp/dump", options=options), within_s=40)
+    shell.succeed(_ASK.format(script="/tmp/dump", options=options))
     lines = shell.succeed("cat /tmp/lease").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
@@ -169,18 +169,18 @@ def test_guests_find_each_other_by_name(space: Space, cluster: Cluster) -> None:
     assert (shell.succeed("hostname"), other.succeed("hostname")) == ("h", "second")
     patience.eventually(
         "the first guest knows its full name", lambda: shell.run("hostname -f").out.strip(), lambda said: said == full,
-        within_s=40,                    # CoreDNS keeps an answer for a while, "no such name" too
+        within_s=patience.promised(40),                    # CoreDNS keeps an answer for a while, "no such name" too
     )  # fmt: skip
     address = guestnet.address(space, "first")
     found = patience.eventually(
-        "the second guest finds the first", lambda: other.run(f"nslookup -type=a {full}", within_s=30).out,
-        lambda said: address in said, within_s=40,
+        "the second guest finds the first", lambda: other.run(f"nslookup -type=a {full}").out,
+        lambda said: address in said, within_s=patience.promised(40),
     )  # fmt: skip
     assert found.count("Address") == 2, found           # the server's, and one answer
 
     late = space.rest.post(services, {"metadata": {"name": "late"}, "spec": {"ports": [{"port": 80}]}}).ok()
     patience.eventually(
         "a Service made after the boot resolves",
-        lambda: other.run(f"nslookup -type=a late.{space.name}.svc.cluster.local", within_s=30).out,
-        lambda said: late["spec"]["clusterIP"] in said, within_s=5,
+        lambda: other.run(f"nslookup -type=a late.{space.name}.svc.cluster.local").out,
+        lambda said: late["spec"]["clusterIP"] in said, within_s=patience.promised(40),     # as above
     )  # fmt: skip

@@ -205,7 +205,7 @@ def test_no_port_is_forwarded_to_where_the_guest_says_it_is(space: Space, cluste
     assert [_refusal(space, port) for port in ports] == [400, 400]
     service = space.rest.get("/api/v1/namespaces/default/services/kubernetes").ok()["spec"]["clusterIP"]
     segments.join(shell, "eth0", f"{service}/24")
-    shell.succeed("agent stop; agent start", within_s=60)
+    shell.succeed("agent stop; agent start")
     told = space.wait_vmi(
         "vm", lambda seen: service in seen["status"]["interfaces"][0].get("ipAddresses", []), "tells its address")
     assert told["status"]["interfaces"][0]["name"] == "red"
@@ -243,9 +243,9 @@ def test_the_status_tells_of_interfaces_what_the_guest_tells(space: Space, clust
 
     def told_anew(what: str) -> dict[tuple[str, str], Object]:
         """The interfaces in the status by their name in the spec and in the guest, once the agent has told them."""
-        shell.succeed("agent stop", within_s=30)
+        shell.succeed("agent stop")
         space.wait_condition("vm", "AgentConnected", "")
-        shell.succeed(f"{what}; agent start", within_s=60)
+        shell.succeed(f"{what}; agent start")
         space.wait_condition("vm", "AgentConnected", "True")
         seen = space.wait_vmi(
             "vm", lambda seen: any(not entry.get("name") for entry in seen["status"]["interfaces"]), "tells all")

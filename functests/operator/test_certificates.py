@@ -100,7 +100,7 @@ def test_spoiled_certificates_are_replaced(space: Space, cluster: Cluster, stack
         stack.rest.patch(core_path("secrets", NAMESPACE, name), empty).ok()
     new = patience.eventually(
         "every secret has a pair",
-        lambda: {name: _certificate(stack.rest, name) for name in LEAVES}, lambda seen: all(seen.values()), within_s=10,
+        lambda: {name: _certificate(stack.rest, name) for name in LEAVES}, lambda seen: all(seen.values()),
     )  # fmt: skip
     for name, (common_name, service) in LEAVES.items():
         leaf = new[name]
@@ -112,7 +112,7 @@ def test_spoiled_certificates_are_replaced(space: Space, cluster: Cluster, stack
         wanted = {service, f"{service}.{NAMESPACE}", f"{service}.{NAMESPACE}.svc"}
         assert wanted <= set(names.get_values_for_type(x509.DNSName)), (name, names)
     patience.eventually(
-        "a console opens", lambda: _console_opens(stack.rest, space.name), lambda why: not why, within_s=60
+        "a console opens", lambda: _console_opens(stack.rest, space.name), lambda why: not why
     )
     assert _certificate(stack.rest, CA) == authority
     assert stack.restarts() == restarts
@@ -165,12 +165,12 @@ def test_a_new_authority_disturbs_nobody(space: Space, cluster: Cluster, stack: 
     stack.rest.delete(core_path("secrets", NAMESPACE, CA)).ok()
     new = patience.eventually(
         "there is a new authority", lambda: _certificate(stack.rest, CA),
-        lambda seen: seen is not None and seen != old, within_s=30,
+        lambda seen: seen is not None and seen != old, within_s=patience.promised(30),
     )  # fmt: skip
     assert new is not None
     patience.eventually(
         "everything trusts the new one and the old one", lambda: _bundles(stack.rest),
-        lambda seen: all(bundle == [new, old] for bundle in seen.values()), within_s=30,
+        lambda seen: all(bundle == [new, old] for bundle in seen.values()), within_s=patience.promised(30),
     )  # fmt: skip
 
     def look() -> list[str]:
@@ -184,11 +184,11 @@ def test_a_new_authority_disturbs_nobody(space: Space, cluster: Cluster, stack: 
         lambda: {name: leaf is not None and _is_signed(leaf, new)
                  for name in LEAVES for leaf in [_certificate(stack.rest, name)]},
         lambda seen: all(seen.values()),
-        within_s=30,
+        within_s=patience.promised(30),
     )  # fmt: skip
     assert len(signed) == len(LEAVES)
     patience.eventually(
-        "a console opens", lambda: _console_opens(stack.rest, space.name), lambda why: not why, within_s=20
+        "a console opens", lambda: _console_opens(stack.rest, space.name), lambda why: not why
     )
     settings.wait_applied(stack.rest)
     assert stack.restarts() == restarts

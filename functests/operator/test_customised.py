@@ -63,7 +63,7 @@ def test_a_patch_is_there_once_and_goes(space: Space, cluster: Cluster, stack: S
     before = _settled(stack.rest, name)
     assert count() == 0
     with settings.changed(stack.rest, _patch(name, kind, change)):
-        patience.eventually("the change is there", count, lambda seen: seen == 1, within_s=120)
+        patience.eventually("the change is there", count, lambda seen: seen == 1, within_s=patience.promised(120))
         settings.wait_applied(stack.rest)
         leader = stack.leader(OPERATOR)
         stack.kill(leader)
@@ -74,7 +74,7 @@ def test_a_patch_is_there_once_and_goes(space: Space, cluster: Cluster, stack: S
             settings.wait_applied(stack.rest)
         assert count() == 1
     patience.eventually(
-        "the Deployment is what it was", lambda: _settled(stack.rest, name), lambda seen: seen == before, within_s=60
+        "the Deployment is what it was", lambda: _settled(stack.rest, name), lambda seen: seen == before
     )
     stack.wait_well()
     witness.shell = space.shell("vm")
@@ -101,7 +101,7 @@ def test_a_patch_that_does_not_fit_harms_nothing(space: Space, cluster: Cluster,
     with settings.changed(stack.rest, _patch(API, "json", nowhere)):
         found = patience.eventually(
             "the object says that it failed", lambda: settings.kubevirt(stack.rest),
-            lambda seen: condition(seen, "Synchronized").get("reason") == "DeploymentFailed", within_s=60,
+            lambda seen: condition(seen, "Synchronized").get("reason") == "DeploymentFailed",
         )  # fmt: skip
         told = condition(found, "Synchronized")
         assert told["status"] == "False", told

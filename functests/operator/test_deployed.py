@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functests.libs import patience
+from functests.libs import patience, retries
 from functests.libs.kube import Object, condition
 from functests.libs.rest import Rest
 
@@ -117,7 +117,7 @@ def test_a_deployed_cluster_stands_still(admin: Rest) -> None:
         found = [("", kubevirt(admin)), *owned(admin)]
         return {f"{where}/{o['metadata']['name']}": o for where, o in found}
 
-    before = objects()
+    before = retries.again("a look at what the operator owns", objects)
     moved: dict[str, str] = {}
 
     def look() -> dict[str, str]:

@@ -54,7 +54,7 @@ def test_a_second_installation_that_got_in_stays_idle(space: Space, cluster: Clu
                 "the second KubeVirt gets in",
                 lambda: stack.rest.post(kubevirt_path("kubevirts", space.name) + "?timeout=2s", document),
                 lambda answer: answer.code == 201,
-                within_s=20,
+                within_s=patience.promised(20),
             )
         assert "finalizers" not in made.body["metadata"], made.body["metadata"]
         second = patience.eventually(
@@ -137,5 +137,5 @@ def test_components_stay_on_a_node_for_the_critical(stack: Stack) -> None:
             f"{component} has two ready pods",
             lambda component=component: sum(is_ready(pod) for pod in stack.pods(component)),  # type: ignore[misc]
             lambda count: count == 2,
-            within_s=60 + patience.boots(1),
+            within_s=patience.promised(60),
         )

@@ -84,7 +84,7 @@ def _put_right(rest: Rest, damages: tuple[Damage, ...]) -> None:
             # The next tests are to find a cluster that works.
             rest.patch(damage.path, [{"op": "add", "path": damage.place, "value": before}], JSON_PATCH)
             raise
-    settings.wait_applied(rest, within_s=120 + patience.boots(1))
+    settings.wait_applied(rest, within_s=patience.promised(120))
 
 
 def _versions(rest: Rest, damages: tuple[Damage, ...]) -> dict[str, str]:
@@ -183,7 +183,7 @@ def test_deleted_objects_come_back(space: Space, cluster: Cluster, stack: Stack)
         available = patience.eventually(
             "KubeVirt was not available, and is again",
             lambda: [condition(obj, "Available").get("status") for _, obj in watch.seen()],
-            lambda told: "False" in told and told[-1] == "True", within_s=120 + patience.boots(1),
+            lambda told: "False" in told and told[-1] == "True", within_s=patience.promised(120),
         )  # fmt: skip
         phases = {obj["status"].get("phase") for _, obj in watch.seen()}
     assert available[0] == "True", available

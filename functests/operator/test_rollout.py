@@ -106,7 +106,7 @@ def test_no_request_is_refused_while_the_components_are_replaced(
     with settings.changed(stack.rest, _new_pods()):
         with _asked_meanwhile(_requests(space, cluster)) as failed:
             patience.eventually(
-                "all pods are new ones, and ready", look, lambda missing: not missing, within_s=180 + patience.boots(1)
+                "all pods are new ones, and ready", look, lambda missing: not missing, within_s=patience.promised(180)
             )
             # The old ones are told to stop when the new ones are ready.
             patience.quiet("a request fails", lambda: failed, bool, for_s=10)

@@ -178,7 +178,7 @@ def test_machines_keep_their_installation(space: Space, cluster: Cluster, stack:
         assert blocked.code == 400, blocked.text
         assert re.search(r"\bVirtualMachine\b", blocked.message), blocked.message
         space.delete_vm("vm").ok()
-        patience.eventually("the VM is gone", lambda: space.get_vm("vm"), lambda vm: vm is None, within_s=30)
+        patience.eventually("the VM is gone", lambda: space.get_vm("vm"), lambda vm: vm is None)
         space.create(machine)
         blocked = stack.rest.delete(path)
         assert blocked.code == 400, blocked.text
@@ -219,7 +219,7 @@ def test_replicas_follow_the_setting(stack: Stack) -> None:
                 f"{component} has {replicas} replicas and budget {budget}",
                 lambda component=component: (len(_ready(stack, component)), _budget(stack, component)),  # type: ignore[misc]
                 lambda seen: seen == (replicas, budget),
-                within_s=60 + patience.boots(1),
+                within_s=patience.promised(60),
             )
 
     place = settings.path(stack.rest)
@@ -259,14 +259,14 @@ def test_infrastructure_goes_where_it_is_placed(stack: Stack) -> None:
                 f"{component} runs on {worker} only",
                 lambda component=component: _ready(stack, component),  # type: ignore[misc]
                 lambda nodes: nodes == [worker] * 2,
-                within_s=90 + patience.boots(1),
+                within_s=patience.promised(90),
             )
     for component, nodes in before.items():
         patience.eventually(
             f"{component} is back on the control plane",
             lambda component=component: _ready(stack, component),  # type: ignore[misc]
             lambda seen, nodes=nodes: seen == nodes,  # type: ignore[misc]
-            within_s=90 + patience.boots(1),
+            within_s=patience.promised(90),
         )
 
 
@@ -289,18 +289,18 @@ def test_node_agents_go_where_workloads_are_placed(stack: Stack) -> None:
             "the second worker has no node agent and takes no VMs",
             lambda: (len(stack.pods(HANDLER, node=second)), stack.schedulable(second)),
             lambda seen: seen == (0, "false"),
-            within_s=90,
+            within_s=patience.promised(90),
         )
         patience.eventually(
             "the first has a node agent and takes VMs",
             lambda: (len(stack.pods(HANDLER, node=first)), stack.schedulable(first)),
             lambda seen: seen == (1, "true"),
-            within_s=60,
+            within_s=patience.promised(60),
         )
     patience.eventually(
         "both take VMs",
         lambda: [stack.schedulable(node) for node in (first, second)],
         lambda seen: seen == ["true", "true"],
-        within_s=90,
+        within_s=patience.promised(90),
     )
     assert stack.handler(second)["metadata"]["uid"] != before

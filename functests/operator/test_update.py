@@ -39,7 +39,7 @@ def test_an_update_to_an_image_that_is_not_there_stops_at_the_first_node(
     with settings.changed(stack.rest, {"imageTag": "no-such-tag"}):
         patience.eventually(
             "a node agent waits for its image", lambda: stack.pods(HANDLER),
-            lambda pods: any(_waits_for_image(pod) for pod in pods), within_s=30 + patience.boots(1),
+            lambda pods: any(_waits_for_image(pod) for pod in pods), within_s=patience.promised(30),
         )  # fmt: skip
         found = settings.kubevirt(stack.rest)
         for kind in ("Progressing", "Degraded"):

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from functests.libs import build, pods
+from functests.libs import build, patience, pods
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
@@ -72,7 +72,7 @@ def _asked(
     pod["spec"]["volumes"] = [{"name": "certificates", "secret": {"secretName": "certificates"}}]
     pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "certificates", "mountPath": "/certificates"}]
     pods.start(space, pod)
-    pods.wait_phase(space, "asker", ("Succeeded", "Failed"), within_s=120)
+    pods.wait_phase(space, "asker", ("Succeeded", "Failed"), within_s=patience.promised(120))
     said = pods.log(space, "asker").strip().splitlines()
     assert len(said) == len(questions), said
     return [json.loads(line) for line in said]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from functests.libs import build, patience, roles, settings
+from functests.libs import build, patience, roles, settings, undo
 from functests.libs.cluster import Cluster
 from functests.libs.commands import kubectl
 from functests.libs.kube import Space
@@ -145,6 +145,8 @@ def test_the_impersonated_one_counts(space: Space, cluster: Cluster) -> None:
     rbac = "/apis/rbac.authorization.k8s.io/v1"
     subject = {"kind": "ServiceAccount", "name": "actor", "namespace": space.name}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": what}
+    paths = [f"{rbac}/{kind}/{what}" for kind in ("clusterrolebindings", "clusterroles")]
+    notes = [undo.noted(undo.Request(method="DELETE", path=path)) for path in paths]
     try:
         space.rest.post(f"{rbac}/clusterroles", {"metadata": {"name": what}, "rules": rules}).ok()
         binding = {"metadata": {"name": what}, "roleRef": reference, "subjects": [subject]}
@@ -152,7 +154,7 @@ def test_the_impersonated_one_counts(space: Space, cluster: Cluster) -> None:
         start = subresource_path(VM, space.name, "vm", "start")
         patience.eventually(
             "the account may impersonate", lambda: actor.as_user(viewer).get(kubevirt_path(VM, space.name, "vm")).code,
-            lambda code: code == 200, within_s=20,
+            lambda code: code == 200, within_s=patience.promised(20),
         )  # fmt: skip
         for who, rest in (("viewer", actor.as_user(viewer)), ("account", actor), ("nobody", actor.as_user(nobody))):
             refused = rest.put(start)
@@ -176,8 +178,9 @@ def test_the_impersonated_one_counts(space: Space, cluster: Cluster) -> None:
         lines = [line for line in log_of(space.rest, API, since_s=60).splitlines() if space.name in line]
         assert [line for line in lines if editor in line], lines
     finally:
-        for kind in ("clusterrolebindings", "clusterroles"):
-            space.rest.delete(f"{rbac}/{kind}/{what}")
+        for path, note in zip(paths, notes, strict=True):
+            space.rest.delete(path)
+            note.done()
 
 
 @pytest.mark.case("RBAC-011")
@@ -218,7 +221,7 @@ def test_roles_are_bound_by_hand_when_the_object_says_so(space: Space, stack: St
 
     with settings.changed(stack.rest, {"configuration": {"roleAggregationStrategy": "Manual"}}):
         patience.eventually(
-            "an admin may not list VMs", lambda: admin.get(listing).code, lambda code: code == 403, within_s=30
+            "an admin may not list VMs", lambda: admin.get(listing).code, lambda code: code == 403
         )
         assert {name: aggregation(name) for name in ("admin", "edit", "view")} == dict.fromkeys(
             ("admin", "edit", "view"), "false"
@@ -228,5 +231,5 @@ def test_roles_are_bound_by_hand_when_the_object_says_so(space: Space, stack: St
         refused = settings.tried(stack.rest, {"configuration": {"developerConfiguration": gate}})
         assert refused.code == 422, refused.text
     patience.eventually(
-        "an admin may list VMs again", lambda: admin.get(listing).code, lambda code: code == 200, within_s=30
+        "an admin may list VMs again", lambda: admin.get(listing).code, lambda code: code == 200
     )

@@ -99,11 +99,11 @@ def test_a_stream_needs_its_own_right_and_no_other(warm_vm: WarmVm) -> None:
     assert _opened(late, space, "console") in REFUSED
     roles.bind(space, "late", ("User", user), ("ClusterRole", "edit"))
     patience.eventually(
-        "the console opens", lambda: _opened(late, space, "console"), lambda code: code == 101, within_s=5
+        "the console opens", lambda: _opened(late, space, "console"), lambda code: code == 101
     )
     roles.unbind(space, "late")
     patience.eventually(
-        "the console is refused", lambda: _opened(late, space, "console"), lambda code: code in REFUSED, within_s=5
+        "the console is refused", lambda: _opened(late, space, "console"), lambda code: code in REFUSED
     )
     assert space.vmi("vm")["metadata"]["uid"] == vmi["metadata"]["uid"]
     assert space.shell("vm").succeed("cat /proc/sys/kernel/random/boot_id") == same

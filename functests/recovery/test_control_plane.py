@@ -66,9 +66,9 @@ def test_a_leader_that_stood_still_leads_no_more(space: Space, cluster: Cluster,
         finally:
             node.run(f"kill -CONT {process.pid}")
         stack.wait_restarted(old)
-        space.wait_running("vm", within_s=60 + patience.boots(1))
+        space.wait_running("vm", within_s=patience.promised(60))
         for name in names:
-            space.wait_vmi(name, lambda vmi: bool(vmi["status"].get("activePods")), "has its pod", within_s=60)
+            space.wait_vmi(name, lambda vmi: bool(vmi["status"].get("activePods")), "has its pod")
         made = [
             (obj["metadata"]["labels"].get("kubevirt.io/created-by"), obj["metadata"]["uid"])
             for kind, obj in pods.seen()
@@ -102,19 +102,19 @@ def test_guests_survive_the_death_of_all_api_servers(space: Space, cluster: Clus
     refused = space.try_create(build.kernel_boot_vmi(cluster, "second"))
     assert (refused.code, "failed calling webhook" in refused.message) == (500, True), refused.text
     assert space.get_vmi("second") is None
-    shell.wait_closed(within_s=10)
+    shell.wait_closed(within_s=patience.promised(10))
 
     patience.eventually(
         "a VMI is admitted again",
         lambda: space.try_create(build.kernel_boot_vmi(cluster, "second")),
         lambda answer: answer.code == 201,
-        within_s=60,
+        within_s=patience.promised(60),
     )
     for pod in pods:
         stack.wait_restarted(pod)
     # kube-apiserver takes its time to see that the aggregated API is there again.
     console = patience.eventually(
-        "a console opens", lambda: _console(space, "first"), lambda seen: seen is not None, within_s=60
+        "a console opens", lambda: _console(space, "first"), lambda seen: seen is not None
     )
     assert console is not None
     witness.shell = console.login(within_s=patience.boots(1))
@@ -158,9 +158,9 @@ def test_guests_survive_the_death_of_a_whole_component(
     assert node.qemu(uid).pid == qemu.pid
     witness.check()
     assert space.act_on_vm("vm", "stop").code == 202
-    space.wait_vmi_gone("vm", within_s=60)
+    space.wait_vmi_gone("vm", within_s=patience.promised(60))
     assert space.act_on_vm("vm", "start").code == 202
-    space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=60)
+    space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.promised(60))
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
 
 
@@ -191,7 +191,7 @@ def test_another_operator_finishes_a_change(stack: Stack) -> None:
                     f"{component} has three replicas",
                     lambda component=component: len([pod for pod in stack.pods(component) if is_ready(pod)]),  # type: ignore[misc]
                     lambda count: count == 3,
-                    within_s=60 + patience.boots(1),
+                    within_s=patience.promised(60),
                 )
             stack.wait_well()
             holders = [obj["spec"].get("holderIdentity") for _, obj in leases.seen()]
@@ -205,7 +205,7 @@ def test_another_operator_finishes_a_change(stack: Stack) -> None:
                 f"{component} has its replicas again",
                 lambda component=component: stack.rest.get(f"{_DEPLOYMENTS}/{component}").ok()["spec"]["replicas"],  # type: ignore[misc]
                 lambda count: count == (before or 2),
-                within_s=60,
+                within_s=patience.promised(60),
             )
 
 
@@ -231,7 +231,8 @@ def test_a_heartbeat_that_lies_kills_no_node(
         assert space.vmi("vm")["status"]["phase"] == "Running"
         return str(stack.node(node)["metadata"]["annotations"][_HEARTBEAT])
 
-    told = patience.eventually("the heartbeat is written anew", heartbeat, lambda seen: seen != text, within_s=90)
+    told = patience.eventually(
+        "the heartbeat is written anew", heartbeat, lambda seen: seen != text, within_s=patience.promised(90))
     age = datetime.now(UTC) - datetime.fromisoformat(told)
     assert timedelta(0) <= age < timedelta(seconds=60), told
     assert stack.restarts() == before
@@ -251,9 +252,9 @@ def test_a_lease_of_the_future_is_not_for_ever(space: Space, cluster: Cluster, s
     stack.rest.patch(f"{_LEASES}/{CONTROLLER}", {"spec": lie}).ok()
     space.create(build.kernel_boot_vmi(cluster, "vm"))
     patience.eventually(
-        "a controller leads", lambda: stack.holder(CONTROLLER), lambda holder: holder in pods, within_s=60
+        "a controller leads", lambda: stack.holder(CONTROLLER), lambda holder: holder in pods
     )
-    space.wait_running("vm", within_s=60 + patience.boots(1))
+    space.wait_running("vm", within_s=patience.promised(60))
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
     stamp = stack.rest.get(f"{_LEASES}/{CONTROLLER}").ok()["spec"]["renewTime"]
     assert datetime.fromisoformat(stamp) < datetime.now(UTC) + timedelta(seconds=5), stamp

@@ -4,12 +4,13 @@
 runs. That is far shorter than a node takes to count as lost.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from functests.libs import build, patience
+from functests.libs import build, patience, undo
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console, ConsoleRefused
 from functests.libs.kube import Space, phases
@@ -25,13 +26,15 @@ pytestmark = pytest.mark.serial
 @contextmanager
 def away(stack: Stack, node: str) -> Iterator[None]:
     """The handler of ``node`` is dead inside the block, and ready again after it."""
-    pod = stack.handler(node)
+    pod, start = stack.handler(node), "systemctl start kubelet"
+    note = undo.noted(undo.Script(node=node, script=start))
     stack.nodes[node].run("systemctl stop kubelet")
     try:
         stack.kill(pod)
         yield
     finally:
-        stack.nodes[node].run("systemctl start kubelet")
+        stack.nodes[node].run(start)
+        note.done()
         stack.wait_restarted(pod)
 
 
@@ -89,10 +92,10 @@ def test_a_console_comes_back_after_its_handler(space: Space, cluster: Cluster, 
     witness = Witness(shell)
     handler = stack.handler(vmi["status"]["nodeName"])
     stack.kill(handler)
-    shell.wait_closed(within_s=10)
+    shell.wait_closed(within_s=patience.promised(10))
     stack.wait_restarted(handler)
     console = patience.eventually(
-        "the console opens", lambda: _console(space), lambda seen: seen is not None, within_s=15
+        "the console opens", lambda: _console(space), lambda seen: seen is not None, within_s=patience.promised(15)
     )
     assert console is not None
     witness.shell = console.login(within_s=patience.boots(1))
@@ -126,7 +129,7 @@ def test_a_start_goes_on_after_its_handler_was_killed(
             within_s=patience.boots(1),
         )
         stack.kill(handler)
-    vmi = space.wait_running("vm", within_s=60 + patience.boots(1))
+    vmi = space.wait_running("vm", within_s=patience.promised(60))
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
     assert phases(vmi) == ["Pending", "Scheduling", "Scheduled", "Running"], phases(vmi)
     assert nodes[node].qemu(space.pod(vmi)["metadata"]["uid"]).is_qemu
@@ -147,22 +150,23 @@ def test_a_grace_period_holds_while_the_handler_is_killed(
     node = nodes[vmi["status"]["nodeName"]]
     pod = space.pod(vmi)["metadata"]["uid"]
     handler = stack.handler(node.name)
+    began = time.monotonic()
     assert space.act_on_vm("vm", "stop").code == 202
     patience.eventually(
         "the VMI is being deleted",
         lambda: space.vmi("vm")["metadata"].get("deletionTimestamp"),
         lambda stamp: stamp is not None,
-        within_s=10,
+        within_s=patience.promised(10),
     )
     stack.kill(handler)
     patience.quiet(
         "QEMU ended before its grace was over",
         lambda: [process for process in node.processes(pod) if process.is_qemu],
         lambda found: not found,
-        for_s=12,
+        for_s=max(0.0, 14 - (time.monotonic() - began)),
     )
-    space.wait_vmi_gone("vm", within_s=60)
-    patience.eventually("nothing of the pod runs", lambda: node.processes(pod), lambda left: not left, within_s=30)
+    space.wait_vmi_gone("vm", within_s=patience.promised(60))
+    patience.eventually("nothing of the pod runs", lambda: node.processes(pod), lambda left: not left)
     space.wait_vm_status("vm", "Stopped")
     stack.wait_restarted(handler)
 
@@ -190,11 +194,11 @@ def test_an_end_without_a_handler_is_told_later(
             "QEMU has ended",
             lambda: [process for process in node.processes(pod) if process.is_qemu],
             lambda left: not left,
-            within_s=30,
+            within_s=patience.promised(30),
         )
         assert space.vmi("vm")["status"]["phase"] == "Running"
     ended = space.wait_vmi(
-        "vm", lambda seen: seen["status"]["phase"] != "Running", "ended", within_s=60, may_end=True
+        "vm", lambda seen: seen["status"]["phase"] != "Running", "ended", within_s=patience.promised(60), may_end=True
     )
     assert ended["status"]["phase"] == phase, phases(ended)
 
@@ -229,7 +233,7 @@ def test_a_guest_whose_handler_is_unreachable_is_not_given_up(
     finally:
         node.run(f"kill -CONT {launchers[0].pid}")
     patience.eventually(
-        "pause works again", lambda: space.act_on_vmi("vm", "pause"), lambda answer: answer.code == 200, within_s=30
+        "pause works again", lambda: space.act_on_vmi("vm", "pause"), lambda answer: answer.code == 200
     )
     space.wait_condition("vm", "Paused", "True")
     assert space.act_on_vmi("vm", "unpause").code == 200
@@ -254,19 +258,19 @@ def test_a_vmi_forced_away_meanwhile_leaves_nothing(
         space.delete_vmi("vm").ok()
         forced = {"gracePeriodSeconds": 0}
         space.rest.delete(core_path("pods", space.name, pod["metadata"]["name"]), forced)
-    space.wait_vmi_gone("vm", within_s=60)
-    patience.eventually("nothing of the pod runs", lambda: node.processes(uid), lambda left: not left, within_s=60)
+    space.wait_vmi_gone("vm", within_s=patience.promised(60))
+    patience.eventually("nothing of the pod runs", lambda: node.processes(uid), lambda left: not left)
     patience.eventually(
         "nothing of the pod is mounted",
         lambda: node.run(f"grep -c {uid} /proc/mounts || true").strip(),
         lambda count: count == "0",
-        within_s=60,
+        within_s=patience.promised(60),
     )
     patience.eventually(
         "the handler has no file of the pod",
         lambda: node.run(f"find /var/run/kubevirt -name '*{uid}*'").split(),
         lambda left: not left,
-        within_s=30,
+        within_s=patience.promised(30),
     )
     _, shell = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "vm"), node.name))
     assert shell.succeed("echo $((6*7))") == "42"

@@ -93,7 +93,7 @@ def test_the_launcher_takes_its_guest_along(
     since = shell.position
     node.run(f"kill -{signal} {_program(node, uid, program).pid}")
     ended = space.wait_vmi(
-        "vm", lambda seen: seen["status"]["phase"] in ("Succeeded", "Failed"), "ended", within_s=30, may_end=True
+        "vm", lambda seen: seen["status"]["phase"] in ("Succeeded", "Failed"), "ended", may_end=True
     )
     assert ended["status"]["phase"] == phase, phases(ended)
     assert ("power button, shutting down" in shell.transcript[since:]) == (signal == "TERM"), shell.transcript[since:]
@@ -102,19 +102,19 @@ def test_the_launcher_takes_its_guest_along(
         "the pod has ended",
         lambda: space.rest.get(path).body.get("status", {}).get("phase", "gone"),
         lambda seen: seen in ("Succeeded", "Failed", "gone"),
-        within_s=40,
+        within_s=patience.promised(40),
     )
-    patience.eventually("no process of it is left", lambda: node.processes(uid), lambda left: not left, within_s=30)
+    patience.eventually("no process of it is left", lambda: node.processes(uid), lambda left: not left)
     stopped = [event["type"] for event in space.events("vm", "VirtualMachineInstance") if event["reason"] == "Stopped"]
     assert stopped == [{"Failed": "Warning", "Succeeded": "Normal"}[phase]], stopped
     if program != "launcher-init":
         return
     space.delete_vmi("vm").ok()
-    space.wait_vmi_gone("vm", within_s=40)
+    space.wait_vmi_gone("vm", within_s=patience.promised(40))
     remains = (
         f"grep {uid} /proc/mounts; find /sys/fs/cgroup -name '*{uid}*' -o -name '*{uid.replace('-', '_')}*'; true"
     )
-    patience.eventually("the node is clean", lambda: node.run(remains), lambda left: not left.strip(), within_s=30)
+    patience.eventually("the node is clean", lambda: node.run(remains), lambda left: not left.strip())
     _, second = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "second"), node.name))
     assert second.succeed("echo $((6*7))") == "42"
 

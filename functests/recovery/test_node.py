@@ -44,7 +44,7 @@ def test_a_kubelet_restart_keeps_guests(space: Space, cluster: Cluster, nodes: N
     node.run("systemctl restart kubelet")
     # What the API says of the node is that of before for some seconds.
     patience.eventually(
-        "the plugin serves the new kubelet", lambda: _tun_socket(node), lambda now: now not in ("", socket), within_s=60
+        "the plugin serves the new kubelet", lambda: _tun_socket(node), lambda now: now not in ("", socket)
     )
     stack.wait_takes_vms(node.name)
     _, second = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "second"), node.name))
@@ -74,8 +74,8 @@ def test_a_container_runtime_restart_keeps_guests(space: Space, cluster: Cluster
     witness.shell = space.shell("vm")
     witness.check()
     assert space.act_on_vm("vm", "stop").code == 202
-    space.wait_vmi_gone("vm", within_s=60)
-    patience.eventually("nothing of the pod runs", lambda: node.processes(uid), lambda left: not left, within_s=30)
+    space.wait_vmi_gone("vm", within_s=patience.promised(60))
+    patience.eventually("nothing of the pod runs", lambda: node.processes(uid), lambda left: not left)
 
 
 @pytest.mark.case("REC-023")
@@ -91,7 +91,7 @@ def test_a_lost_device_plugin_socket_is_made_anew(space: Space, cluster: Cluster
     socket = _tun_socket(node)
     node.run(f"rm {socket.partition(' ')[0]}")
     patience.eventually(
-        "the socket is another one", lambda: _tun_socket(node), lambda now: now not in ("", socket), within_s=60
+        "the socket is another one", lambda: _tun_socket(node), lambda now: now not in ("", socket)
     )
     stack.wait_takes_vms(node.name)
     _, second = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "second"), node.name))
@@ -116,8 +116,9 @@ def test_a_restarted_node_runs_its_machines_again(
     space.create(build.vm_of(build.on_node(build.kernel_boot_vmi(cluster, "halted"), node.name), "Halted"))
     uids = [space.pod(each)["metadata"]["uid"] for each in (vmi, bare)]
     node.restart()
-    stack.wait_well(within_s=300)
-    space.wait_vmi("bare", lambda seen: seen["status"]["phase"] == "Failed", "failed", within_s=120, may_end=True)
+    stack.wait_well(within_s=patience.promised(300))
+    space.wait_vmi("bare", lambda seen: seen["status"]["phase"] == "Failed", "failed", within_s=patience.promised(120),
+                   may_end=True)
     again = space.wait_running("always", not_uid=vmi["metadata"]["uid"], within_s=120 + patience.boots(2))
     assert space.shell("always").succeed("echo $((6*7))") == "42"
     assert again["status"]["nodeName"] == node.name
@@ -142,9 +143,9 @@ def test_a_stalled_store_stops_no_guest(space: Space, cluster: Cluster, nodes: N
     # Until its store answers again, the API server refuses even to be asked.
     patience.eventually(
         "the API server has its store again", lambda: space.rest.get(kubevirt_path(VMI, space.name, "vm")).code,
-        lambda code: code == 200, within_s=60,
+        lambda code: code == 200, within_s=patience.promised(60),
     )  # fmt: skip
-    stack.wait_well(within_s=120)
+    stack.wait_well(within_s=patience.promised(120))
     for lease in ("virt-controller", "virt-operator"):
         assert stack.leader(lease)
     assert space.vmi("vm")["status"]["phase"] == "Running"

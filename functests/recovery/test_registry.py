@@ -46,7 +46,7 @@ def test_guests_need_no_registry_once_they_have_their_image(space: Space, cluste
         _, second = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "second"), node))
         assert second.succeed("echo $((6*7))") == "42"
         assert space.act_on_vm("vm", "restart").code == 202
-        space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=60 + patience.boots(1))
+        space.wait_running("vm", not_uid=vmi["metadata"]["uid"], within_s=patience.promised(60))
         assert space.shell("vm").succeed("echo $((6*7))") == "42"
 
 
@@ -82,13 +82,13 @@ def test_an_image_that_comes_late_is_waited_for(space: Space, cluster: Cluster) 
         synchronized = condition(vmi, "Synchronized")
         return synchronized.get("status") == "False" and synchronized.get("reason") in reasons
 
-    waiting = space.wait_vmi("vm", pulls, "waits for its image", within_s=60)
+    waiting = space.wait_vmi("vm", pulls, "waits for its image", within_s=patience.promised(60))
     assert tag in condition(waiting, "Synchronized")["message"], condition(waiting, "Synchronized")
     space.wait_vm(
-        "vm", lambda vm: vm["status"].get("printableStatus") in reasons, "says that it waits for its image", within_s=30
+        "vm", lambda vm: vm["status"].get("printableStatus") in reasons, "says that it waits for its image"
     )
     assert _retag(cluster.image("tiny"), tag) == f"{name}:{tag}"
-    running = space.wait_running("vm", within_s=120 + patience.boots(1))     # the kubelet tries ever more rarely
+    running = space.wait_running("vm", within_s=patience.promised(120))     # the kubelet tries ever more rarely
     assert running["metadata"]["uid"] == waiting["metadata"]["uid"]
     space.wait_condition("vm", "Synchronized", "")
     assert space.shell("vm", boots=2).succeed("echo $((6*7))") == "42"

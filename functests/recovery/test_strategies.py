@@ -25,10 +25,10 @@ def _end(space: Space, nodes: Nodes, vmi: Object, phase: str) -> None:
         ended = watch.wait_for(
             "the VMI ended",
             lambda _, obj: obj["metadata"]["uid"] == uid and obj["status"].get("phase") in ("Succeeded", "Failed"),
-            within_s=20,
+            within_s=patience.promised(20),
         )
     assert ended["status"]["phase"] == phase, ended["status"]
-    told = patience.eventually("the end is told", lambda: _events(space, uid, "Stopped"), bool, within_s=10)
+    told = patience.eventually("the end is told", lambda: _events(space, uid, "Stopped"), bool)
     assert told == [{"Succeeded": "Normal", "Failed": "Warning"}[phase]], told
 
 
@@ -107,7 +107,7 @@ def test_rerun_on_failure_lets_a_clean_end_be(space: Space, cluster: Cluster, no
     """
     vmi, _ = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm"), "RerunOnFailure"))
     _end(space, nodes, vmi, "Succeeded")
-    space.wait_vmi_gone("vm", within_s=60)
+    space.wait_vmi_gone("vm", within_s=patience.promised(60))
     space.wait_vm_status("vm", "Stopped")
     patience.quiet("a VMI came", lambda: space.get_vmi("vm"), lambda seen: seen is not None, for_s=QUIET_S)
     assert space.vm("vm")["spec"]["runStrategy"] == "RerunOnFailure"

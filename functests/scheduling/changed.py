@@ -1,7 +1,8 @@
 """``python -m functests.scheduling.changed``: the tests that a change touches or affects, five times in random order.
 
-A changed test file counts itself; a changed helper all test files that import it, over any number of steps, and every
-test when only the fixtures do; a changed part of the product the areas that it is seen in, by the table below.
+A changed test file counts itself; a changed helper all test files that import it, over any number of steps, the tests
+of a folder whose conftest does, and every test when only the fixtures of all do; a changed part of the product the areas
+that it is seen in, by the table below.
 """
 
 import argparse
@@ -85,6 +86,7 @@ def affected(changed: Iterable[str], sources: Mapping[str, str]) -> list[str]:
     hit: set[str] = set()
     for module in modules:
         found = importers({module}, graph)
+        areas.update(name.split(".")[1] for name in found if name.endswith(".conftest") and name != FIXTURES)
         if FIXTURES in found and not found & {_module(path) for path in tests}:
             areas.update(ALL)
         hit |= found
@@ -108,10 +110,11 @@ def changed_files(base: str) -> list[str]:
         if done.code != 0:
             said = (done.stderr.strip().splitlines() or ["there is no common commit"])[0]
             raise Unknown(f"git cannot tell what has changed since BASE={base}: {said}")
-        return done.stdout.splitlines()
+        return [*filter(None, done.stdout.split("\0"))]
 
-    start = ask("merge-base", base, "HEAD")[0]
-    return sorted({*ask("diff", "--name-only", start), *ask("ls-files", "--others", "--exclude-standard")})
+    start = ask("merge-base", base, "HEAD")[0].strip()
+    # -z: else git writes names with other letters than ASCII in a spelling of its own.
+    return sorted({*ask("diff", "--name-only", "-z", start), *ask("ls-files", "--others", "--exclude-standard", "-z")})
 
 
 def chosen(base: str) -> list[str]:

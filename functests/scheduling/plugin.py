@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from functests.libs import activity
+from functests.libs import activity, retries
 from functests.libs.slots import SLOTS
-from functests.scheduling import arguments, machine, plan, run, selection, view, xdist_compat
+from functests.scheduling import arguments, machine, opening, plan, run, selection, view, xdist_compat
+from functests.verdict import outcome
 from functests.verdict.plugin import hand_over
 
 FOLDER = "functests"
@@ -73,10 +74,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """What the test really booted goes with its last report: the next run knows better than a default."""
+    """What the test really booted goes with its last report: the next run knows better than a default. So do the
+    causes for which something was asked again."""
     try:
         return (yield)
     finally:
+        item.user_properties += [(outcome.RETRIED, f"{outcome.ASKED_AGAIN}{cause}") for cause in retries.noted()]
         if "warm_vm" not in getattr(item, "fixturenames", ()):       # what that booted is for other tests too
             item.user_properties.append((run.BOOTED, SLOTS.taken - item.stash.get(_BOOTS, SLOTS.taken)))
 
@@ -154,7 +157,8 @@ class Controller:
         """A run whose account does not hold has failed, whatever its tests say."""
         if self.view is not None:
             self.view.stop()
-        hand_over(self.config, leaks=swept(self.run.folder / run.POOL))
+        if not self.config.stash.get(opening.CUT_SHORT, False):
+            hand_over(self.config, leaks=swept(self.run.folder / run.POOL))
         self.run.finish()
         if self.run.faults() and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

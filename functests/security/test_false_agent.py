@@ -7,7 +7,7 @@ import secrets
 
 import pytest
 
-from functests.libs import build, guestnet, pods
+from functests.libs import build, guestnet, patience, pods
 from functests.libs.cluster import Cluster
 from functests.libs.console import open_socket
 from functests.libs.guestnet import addressed
@@ -59,15 +59,15 @@ def test_an_invented_address_leads_nobody_elsewhere(space: Space, cluster: Clust
     }]  # fmt: skip
     for name, text in (("interfaces", json.dumps(told)), ("agent", _AGENT)):
         packed = base64.b64encode(gzip.compress(text.encode())).decode()
-        shell.succeed(f"echo {packed} | base64 -d | gunzip > /tmp/{name}", within_s=40)
-    shell.succeed("agent stop", within_s=30)
+        shell.succeed(f"echo {packed} | base64 -d | gunzip > /tmp/{name}")
+    shell.succeed("agent stop")
     space.wait_condition("vm", "AgentConnected", "")
     port = "for p in /sys/class/virtio-ports/*; do grep -q guest_agent $p/name && echo /dev/${p##*/}; done"
     shell.succeed(f"(setsid sh /tmp/agent $({port}) > /tmp/agent.log 2>&1 &)")
     space.wait_condition("vm", "AgentConnected", "True")
     seen = space.wait_vmi(
         "vm", lambda seen: "guest-agent" in seen["status"]["interfaces"][0].get("infoSource", ""), "hears the agent",
-        within_s=30)
+        within_s=patience.promised(30))
     assert seen["status"]["interfaces"][0]["ipAddress"] == own, seen["status"]["interfaces"]
 
     nonce = secrets.token_hex(8)

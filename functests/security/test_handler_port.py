@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from functests.fixtures.warm import WarmVm
-from functests.libs import pods
+from functests.libs import patience, pods
 from functests.libs.cluster import Cluster
 from functests.libs.nodes import Nodes
 from functests.libs.rest import core_path
@@ -88,7 +88,7 @@ def test_only_virt_api_may_ask_a_handler(warm_vm: WarmVm, cluster: Cluster, node
     pod["spec"]["volumes"] = [{"name": "certs", "secret": {"secretName": "certs"}}]
     pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "certs", "mountPath": "/certs", "readOnly": True}]
     pods.start(space, pod)
-    pods.wait_phase(space, "stranger", ("Succeeded", "Failed"), within_s=90)
+    pods.wait_phase(space, "stranger", ("Succeeded", "Failed"), within_s=patience.promised(90))
     said = pods.log(space, "stranger")
     answers = json.loads(said.strip().splitlines()[-1])
     assert answers.pop(RIGHT) == "HTTP/1.1 101 Switching Protocols", said

@@ -183,8 +183,8 @@ def test_a_taken_launcher_changes_only_its_own_vmi(space: Space, cluster: Cluste
             "type": "DomainStatus", "state": "Shutoff", "reason": "Crashed", "domain_name": name,
             "guest_os": {"name": name}}},
     )  # fmt: skip
-    said = channels.run(space, pod, "python3", "-c", _SAY, *(msgpack.event(lie).hex() for lie in lies), within_s=60)
-    ended = space.wait_vmi("attacker", is_final, "ends by its own lie", within_s=30, may_end=True)
+    said = channels.run(space, pod, "python3", "-c", _SAY, *(msgpack.event(lie).hex() for lie in lies))
+    ended = space.wait_vmi("attacker", is_final, "ends by its own lie", within_s=patience.promised(30), may_end=True)
     assert ended["status"]["phase"] == "Failed", (ended["status"], said)
     patience.quiet("the victim changes", lambda: _state(space.vmi("victim")), lambda seen: seen != before, for_s=5)
     assert "GuestPanicked" not in space.reasons("victim")
@@ -216,7 +216,8 @@ def test_noise_at_the_handlers_socket_is_shut_out(space: Space, cluster: Cluster
     wait_s = 15
     running = channels.start(
         space, space.pod(attacker), "python3", "-c", _NOISE, msgpack.event(_HELLO).hex(), str(wait_s))
-    patience.eventually("the noise was made", lambda: running.out, lambda said: "half sent" in said, within_s=120)
+    patience.eventually("the noise was made", lambda: running.out, lambda said: "half sent" in said,
+                        within_s=patience.promised(120))
     _, third = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "third"), here))
     assert third.succeed("echo $((6*7))") == "42"
     running.wait(within_s=wait_s + 60)
@@ -227,10 +228,10 @@ def test_noise_at_the_handlers_socket_is_shut_out(space: Space, cluster: Cluster
     space.delete_vmi("third").ok()
     space.wait_vmi_gone("third")
     # The attacker's own launcher dials again after all this; a few descriptors are in motion.
-    patience.eventually("descriptors are back", descriptors, lambda count: count <= began + 4, within_s=40)
+    patience.eventually("descriptors are back", descriptors, lambda count: count <= began + 4)
     assert stack.process(stack.handler(here))[1].pid == process.pid
     patience.eventually(
-        "the victim is as it was", lambda: _state(space.vmi("victim")), lambda seen: seen == before, within_s=20)
+        "the victim is as it was", lambda: _state(space.vmi("victim")), lambda seen: seen == before)
     witness.check()
 
 
@@ -252,12 +253,12 @@ def test_a_flood_of_connections_hurts_only_its_own_pod(space: Space, cluster: Cl
     stack = Stack(space.rest, nodes, cluster)
     _, process = stack.process(stack.handler(here))
     running = channels.start(space, space.pod(attacker), "python3", "-c", _FLOOD, "500", "50", "20")
-    patience.eventually("the connections are there", lambda: running.out, lambda said: "held" in said, within_s=60)
+    patience.eventually("the connections are there", lambda: running.out, lambda said: "held" in said)
     began = time.monotonic()
     _, third = space.boot(build.on_node(build.kernel_boot_vmi(cluster, "third"), here))
     took_s = time.monotonic() - began
     assert third.succeed("echo $((6*7))") == "42"
-    done = running.wait(within_s=90)
+    done = running.wait(within_s=patience.promised(90))
     words = done.out.split()
     assert int(words[words.index("open") + 1]) <= 1, done.out
     assert int(words[words.index("again") + 1]) > 100, done.out

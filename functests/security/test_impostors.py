@@ -63,7 +63,7 @@ def test_a_pod_that_poses_as_a_launcher_is_ignored(space: Space, cluster: Cluste
     witness.check()
     assert space.shell("victim").succeed("hostname") == "victim"
     space.delete_vmi("victim").ok()
-    space.wait_vmi_gone("victim", within_s=60)
+    space.wait_vmi_gone("victim", within_s=patience.promised(60))
 
 
 @pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)

@@ -188,7 +188,7 @@ def test_configuration_reaches_the_guest_and_nobody_else(space: Space, cluster: 
     )
     left = patience.eventually(
         "the pod's folder is gone", lambda: node.run(f"ls -d /var/lib/kubelet/pods/{pod['metadata']['uid']}; true"),
-        lambda seen: "No such file" in seen, within_s=60,
+        lambda seen: "No such file" in seen, within_s=patience.promised(60),
     )  # fmt: skip
     assert "No such file" in left
     found = node.run(search).strip()

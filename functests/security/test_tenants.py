@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from functests.libs import build, patience, roles
+from functests.libs import build, patience, roles, runs
 from functests.libs.cluster import Cluster
 from functests.libs.console import ConsoleRefused, open_socket
 from functests.libs.kube import Space, is_running
@@ -23,8 +23,8 @@ MIGRATIONS = "virtualmachineinstancemigrations"
 def _namespace(admin: Rest) -> Iterator[Space]:
     """A second namespace; its guests are gone when it is left."""
     name = f"ft-tenant-{secrets.token_hex(4)}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted", "functest": "true"}
-    admin.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}}).ok()
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    admin.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": runs.marked(labels)}}).ok()
     space = Space(admin, name)
     try:
         yield space
@@ -36,7 +36,7 @@ def _namespace(admin: Rest) -> Iterator[Space]:
                 admin.delete(kubevirt_path(plural, name, item["metadata"]["name"]))
         patience.eventually(
             f"no guest is left in {name}", lambda: admin.get(kubevirt_path(VMI, name)).ok()["items"],
-            lambda left: not left, within_s=60 + patience.boots(1),
+            lambda left: not left, within_s=patience.promised(60),
         )  # fmt: skip
         admin.delete(f"/api/v1/namespaces/{name}")
 

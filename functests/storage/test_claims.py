@@ -31,7 +31,7 @@ def _refusal(vmi: Object) -> str:
 
 def _refused(space: Space, name: str) -> str:
     """The message of a VMI that does not start."""
-    seen = space.wait_vmi(name, lambda vmi: bool(_refusal(vmi)), "says what is wrong", within_s=60 + patience.boots(1))
+    seen = space.wait_vmi(name, lambda vmi: bool(_refusal(vmi)), "says what is wrong", within_s=patience.promised(60))
     assert "Running" not in phases(seen), phases(seen)
     # Events are written behind the state that they tell of.
     patience.eventually("the event", lambda: space.reasons(name), lambda reasons: "SyncFailed" in reasons)
@@ -57,7 +57,7 @@ def test_a_disk_of_another_user_is_left_alone(node_volumes: NodeVolumes, space: 
     assert (volume.status(), volume.sha()) == before
     uid = space.vmi("vm")["metadata"]["uid"]
     volume.run("chown 107:107 disk.img")
-    vmi = space.wait_running("vm", within_s=60 + patience.boots(1))
+    vmi = space.wait_running("vm", within_s=patience.promised(60))
     assert vmi["metadata"]["uid"] == uid
     assert space.shell("vm").succeed("sha256sum < /dev/vda").split()[0] == before[1]
 
@@ -100,7 +100,7 @@ def test_a_link_in_a_claim_is_not_followed(
     assert not set(inodes) & set(opened), "a process has the target of a link open"
 
     volumes["file"].run("rm disk.img; head -c 1M /dev/urandom > disk.img; chown 107:107 disk.img")
-    space.wait_running("file", within_s=60 + patience.boots(1))
+    space.wait_running("file", within_s=patience.promised(60))
     assert space.shell("file").succeed("sha256sum < /dev/vda").split()[0] == volumes["file"].sha()
 
 
@@ -179,7 +179,7 @@ def test_two_guests_cannot_write_one_claim(node_volumes: NodeVolumes, space: Spa
     here = cluster.workers[-1]
     node_volumes.make(space, here, "data")
     _, shell = space.boot(_with_claim(_vmi(cluster, here, "first"), "data"))
-    shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync 2>/dev/null", within_s=30)
+    shell.succeed("dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync 2>/dev/null")
     digest = f"{_ZERO_CACHE}dd if=/dev/vda bs=1M count=4 2>/dev/null | sha256sum"
     written = shell.succeed(digest)
     space.create(_with_claim(_vmi(cluster, here, "second"), "data"))
@@ -187,7 +187,7 @@ def test_two_guests_cannot_write_one_claim(node_volumes: NodeVolumes, space: Spa
     assert 'Failed to get "write" lock' in said, said
     assert shell.succeed(digest) == written
     space.delete_vmi("first").ok()
-    space.wait_running("second", within_s=120 + patience.boots(1))      # the handler tries more and more rarely
+    space.wait_running("second", within_s=patience.promised(120))      # the handler tries more and more rarely
     assert space.shell("second").succeed(digest) == written
 
 
@@ -210,7 +210,7 @@ def test_a_deleted_claim_stays_as_long_as_its_guest(space: Space, cluster: Clust
     assert space.rest.get(path).code == 200
     assert space.act_on_vm("vm", "stop").code == 202
     space.wait_vmi_gone("vm", within_s=patience.boots(1))
-    patience.eventually("the claim goes", lambda: space.rest.get(path).code, lambda code: code == 404, within_s=40)
+    patience.eventually("the claim goes", lambda: space.rest.get(path).code, lambda code: code == 404)
     assert space.act_on_vm("vm", "start").code == 202
     space.wait_vm_status("vm", "ErrorPvcNotFound")
 

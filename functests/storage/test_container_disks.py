@@ -42,7 +42,7 @@ def test_images_reach_the_guest_byte_for_byte(space: Space, cluster: Cluster) ->
         manifest = build.with_disk(manifest, name, image, **disk)
     vmi, shell = space.boot(build.vm_of(manifest))
     for device, content in (("vda", packed), ("vdb", plain)):
-        assert shell.succeed(f"sha256sum < /dev/{device}", within_s=60).split()[0] == _sha(content), device
+        assert shell.succeed(f"sha256sum < /dev/{device}").split()[0] == _sha(content), device
     assert shell.succeed("cat /sys/block/sr0/ro") == "1"
     shell.succeed("mkdir -p /tmp/iso && mount -t iso9660 -o ro /dev/sr0 /tmp/iso")
     assert shell.succeed("sha256sum < /tmp/iso/content").split()[0] == _sha(file)
@@ -56,7 +56,7 @@ def test_images_reach_the_guest_byte_for_byte(space: Space, cluster: Cluster) ->
     }
     space.patch_vm("vm", {"spec": {"template": {"spec": kept}}}).ok()
     vm = space.wait_vm(
-        "vm", lambda seen: condition(seen, "RestartRequired").get("status") == "True", "needs a restart", within_s=30)
+        "vm", lambda seen: condition(seen, "RestartRequired").get("status") == "True", "needs a restart")
     assert not condition(vm, "Failure"), vm["status"]["conditions"]
     before = len(space.events("vm"))
     patience.quiet(
@@ -120,7 +120,7 @@ def _misses(space: Space, cluster: Cluster, faults: dict[str, tuple[dict[str, En
             wrong.append(f"{name} ran: {phases(space.vmi(name))}")
         space.delete_vmi(name).ok()
     for name in faults:
-        space.wait_vmi_gone(name, within_s=60)
+        space.wait_vmi_gone(name, within_s=patience.promised(60))
     return wrong
 
 

@@ -40,12 +40,12 @@ def test_a_full_disk_stops_its_guest_or_tells_it(node_volumes: NodeVolumes, spac
     space.wait_running("second")
     other = space.shell("second")
 
-    first.succeed("mke2fs -q -t ext4 -O ^has_journal -N 64 /dev/vda && mount /dev/vda /mnt", within_s=60)
-    first.succeed("dd if=/dev/urandom of=/tmp/data bs=1M count=18 2>/dev/null", within_s=60)
+    first.succeed("mke2fs -q -t ext4 -O ^has_journal -N 64 /dev/vda && mount /dev/vda /mnt")
+    first.succeed("dd if=/dev/urandom of=/tmp/data bs=1M count=18 2>/dev/null")
     wanted = first.succeed("sha256sum < /tmp/data")
     began, uptime = time.monotonic(), float(first.succeed("cut -d' ' -f1 /proc/uptime"))
     first.send("cp /tmp/data /mnt/data && sync && echo wri''tten\n")
-    stopped = space.wait_condition("first", "Paused", "True", within_s=60)
+    stopped = space.wait_condition("first", "Paused", "True", within_s=patience.promised(60))
     paused = time.monotonic()
     assert condition(stopped, "Paused")["reason"] == "PausedIOError", stopped["status"]["conditions"]
     patience.eventually(
@@ -53,21 +53,22 @@ def test_a_full_disk_stops_its_guest_or_tells_it(node_volumes: NodeVolumes, spac
         lambda events: ("Warning", "IOerror") in events,
     )  # fmt: skip
 
-    failed = other.run("dd if=/dev/urandom of=/dev/vda bs=1M count=20 conv=fsync 2>&1", within_s=60)
+    failed = other.run("dd if=/dev/urandom of=/dev/vda bs=1M count=20 conv=fsync 2>&1")
     assert failed.code != 0, failed
     assert "error" in failed.out.lower(), failed
-    other.succeed("dd if=/dev/urandom of=/dev/vdb bs=1M count=4 conv=fsync 2>/dev/null", within_s=30)
+    other.succeed("dd if=/dev/urandom of=/dev/vdb bs=1M count=4 conv=fsync 2>/dev/null")
     assert not condition(space.vmi("second"), "Paused")
     assert "IOerror" not in space.reasons("second")
     assert b"written" not in first.transcript.encode().split(b"echo wri''tten")[-1]
 
     stood_s = time.monotonic() - paused
     full.run("rm ballast")
-    space.wait_condition("first", "Paused", "", within_s=200)           # its handler tries again within three minutes
-    first.wait_for(r"\nwritten", within_s=60)
+    # Its handler tries again within three minutes.
+    space.wait_condition("first", "Paused", "", within_s=patience.promised(200))
+    first.wait_for(r"\nwritten", within_s=patience.promised(60))
     first.login(within_s=patience.boots(1))
     went = float(first.succeed("cut -d' ' -f1 /proc/uptime")) - uptime
     assert went < time.monotonic() - began - stood_s + 1, f"{went} s went by in the guest, which stood for {stood_s} s"
-    assert first.succeed("umount /mnt; e2fsck -fn /dev/vda > /dev/null 2>&1; echo $?", within_s=60) == "0"
+    assert first.succeed("umount /mnt; e2fsck -fn /dev/vda > /dev/null 2>&1; echo $?") == "0"
     first.succeed("echo 3 > /proc/sys/vm/drop_caches; mount -o ro /dev/vda /mnt")
-    assert first.succeed("sha256sum < /mnt/data", within_s=60) == wanted
+    assert first.succeed("sha256sum < /mnt/data") == wanted

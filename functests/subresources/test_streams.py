@@ -130,7 +130,7 @@ def test_a_vnc_session_is_kept_or_given_up(warm_vm: WarmVm) -> None:
         after = first.screen()
         assert (after.width, after.height) == (before.width, before.height)
         with Vnc(space.rest, space.name, "vm") as second:
-            first.wait_closed(within_s=5)
+            first.wait_closed(within_s=patience.promised(5))
             assert second.screen().width > 0
 
 
@@ -174,7 +174,7 @@ def test_dropped_sessions_leave_nothing_open(space: Space, cluster: Cluster, sta
     assert not slow, slow
     patience.eventually(
         f"open files of node agent and launcher are {before} again, or nearly", opened,
-        lambda now: all(abs(one - other) <= 2 for one, other in zip(now, before, strict=True)), within_s=30,
+        lambda now: all(abs(one - other) <= 2 for one, other in zip(now, before, strict=True)),
     )  # fmt: skip
 
 

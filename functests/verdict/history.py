@@ -99,6 +99,12 @@ class History:
                     found.append(flake)
         return sorted(found, key=lambda flake: (-flake.rate, flake.test))
 
+    def outcomes(self, revision: str) -> Mapping[str, str]:
+        """By test: how its last run at that revision of the source ended."""
+        with closing(self._open()) as db:
+            rows = db.execute("SELECT test, outcome FROM results WHERE revision = ? ORDER BY started", (revision,))
+            return dict(rows.fetchall())
+
     def cases(self) -> tuple[Mapping[str, float], Mapping[str, Red]]:
         """By catalogue id: when it was last good, and the last time it was not. A test may stand for several."""
         with closing(self._open()) as db:

@@ -9,6 +9,10 @@ from functests.verdict.fingerprint import fingerprint, headline
 from functests.verdict.records import BOOTED, BORROWED, CRASHED, FAILED, LEAKED, LOST, PASSED, SKIPPED, Orphan, Test
 
 
+RETRIED = "retried"             # user property of a test's last report: why it, or something in it, was tried again
+ASKED_AGAIN = "asked again: "   # so begins a cause for which the test itself was not run again
+
+
 class Report(Protocol):
     """What is used of a pytest.TestReport."""
 
@@ -61,7 +65,7 @@ def record_of(test_id: str, reports: Sequence[Report]) -> Test:
     for report in last:
         known.update(dict(report.user_properties))
     if last[-1].user_properties:
-        retries = [str(value) for name, value in last[-1].user_properties if name == "retried"]
+        retries = [str(value) for name, value in last[-1].user_properties if name == RETRIED]
     bad = [report for report in last if report.outcome == "failed"]
     skipped = [report for report in last if report.outcome == "skipped"]
     leak = str(known.get("leak", ""))
@@ -135,5 +139,9 @@ def _ran_in(test: Test, since: float, until: float) -> bool:
 def notes_of(tests: Iterable[Test], dead: Mapping[str, str]) -> list[str]:
     """What a reader must know beside the outcomes."""
     said = [f"worker {name} died and was replaced: {why}" for name, why in dead.items()]
-    said += [f"{test.id} was run {test.runs} times" for test in tests if test.runs > 1 + len(test.retries)]
+    said += [f"{test.id} was run {test.runs} times" for test in tests if test.runs > 1 + _reruns(test)]
     return said
+
+
+def _reruns(test: Test) -> int:
+    return sum(not cause.startswith(ASKED_AGAIN) for cause in test.retries)

@@ -12,6 +12,7 @@
 comes first: the first red test ends a mutation.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from cluster_up.errors import ClusterError
 FOLDER = Path(__file__).parent
 _KEYS = {"breaks", "file", "old", "new", "edits", "cases", "tests"}
 _EDIT = ("file", "old", "new")
+# Number of the line and letter of the breakage; the last of the lines about migration is the first of devices.toml.
+_OF_CATALOGUE = re.compile(r"((compute|control|migration|network)-\d+|devices-1)[a-z]?")
 
 
 class MutationError(ClusterError):
@@ -54,6 +57,11 @@ class Mutation:
     @property
     def needs_cluster(self) -> bool:
         return bool(self.cases)
+
+    @property
+    def is_of_catalogue(self) -> bool:
+        """Whether the catalogue of cases lists it; the others are the suite's own."""
+        return _OF_CATALOGUE.fullmatch(self.id) is not None
 
 
 def known(folder: Path = FOLDER) -> dict[str, Mutation]:

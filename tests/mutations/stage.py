@@ -16,6 +16,7 @@ from pathlib import Path
 from cluster_up import exec as host
 from functests.catalogue import listing
 from functests.libs import patience
+from functests.libs.failure import EVIDENCE
 from functests.verdict import history
 from tests.mutations.mutation import Mutation, MutationError, broken
 from tests.mutations.trial import Report, first_line
@@ -32,7 +33,7 @@ class RealStage:
         self._root = root
         self._logs = logs
         self._env = {"VIRT_CLUSTER_NAME": cluster} if cluster else {}
-        self._boot_s = ""
+        self.boot_s = ""                # as measured on the product as it is: no mutation needs to measure again
 
     @contextmanager
     def tree(self, mutation: Mutation | None) -> Iterator[Path]:
@@ -79,15 +80,16 @@ class RealStage:
         (self._logs / f"{name}.log").write_text(done.stdout + done.stderr)
         measured = tree.with_name("tmp") / "boot-seconds"
         if not stop and measured.exists():
-            self._boot_s = measured.read_text()         # of the product as it is: no mutation needs to measure again
+            self.boot_s = measured.read_text()
         red, ran = results(report.read_text()) if report.exists() else ({}, 0)
         return Report(done.code, red, ran, first_line("\n".join(reversed(done.stdout.splitlines()))))
 
     def _environment(self, tree: Path) -> dict[str, str]:
         """The copy's code before any installed one."""
         path = os.pathsep.join(filter(None, [str(tree), os.environ.get("PYTHONPATH", "")]))
-        boot = {patience.VARIABLE: self._boot_s} if self._boot_s else {}
-        return {"PYTHONPATH": path, **boot, **self._env}
+        boot = {patience.VARIABLE: self.boot_s} if self.boot_s else {}
+        # Whoever reads why a mutation was caught reads the log; the folder of evidence goes with the copy.
+        return {"PYTHONPATH": path, EVIDENCE: "0", **boot, **self._env}
 
 
 def results(junit: str) -> tuple[dict[str, str], int]:

@@ -10,13 +10,20 @@ from cluster_up.errors import StepFailed
 from functests.catalogue import listing
 from tests.mutations import mutation as mutations
 from tests.mutations import trial
-from tests.mutations.__main__ import Record, keep, kept, summary
+from tests.mutations.__main__ import summary
 from tests.mutations.mutation import Edit, Mutation, MutationError
 from tests.mutations.stage import ROOT, RealStage, results
 from tests.mutations.trial import BROKEN, CAUGHT, SURVIVED, Outcome, Report
 
 KNOWN = mutations.known()
 CASES, TESTED = listing.catalogue(), listing.tested(listing.TESTS)
+
+
+def _is_there(test: str) -> bool:
+    """A file of unit tests, or a function in one."""
+    path, _, name = test.partition("::")
+    file = ROOT / path
+    return file.is_file() and (not name or f"def {name.partition('[')[0]}(" in file.read_text())
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -29,7 +36,14 @@ def test_a_mutation_fits_the_source(name: str) -> None:
             compile(text, file, "exec")
     assert [case for case in mutation.cases if case not in CASES] == []
     assert [case for case in mutation.cases if case not in TESTED] == []
-    assert [test for test in mutation.tests if not (ROOT / test.partition("::")[0]).exists()] == []
+    assert [test for test in mutation.tests if not _is_there(test)] == []
+
+
+def test_the_catalogues_own_can_be_told_from_the_suites() -> None:
+    listed = [name for name, mutation in KNOWN.items() if mutation.is_of_catalogue]
+    assert len(listed) >= 60
+    assert {"compute-1a", "control-9", "migration-7b", "network-16e", "devices-1c"} <= set(listed)
+    assert not {"control-own-a", "migration-own-aa", "devices-2", "devices-10", "devices-moves-1"} & set(listed)
 
 
 def test_there_are_as_many_as_a_suite_needs_to_be_trusted() -> None:
@@ -185,8 +199,15 @@ def test_none_is_begun_when_the_time_is_over() -> None:
 
 def test_what_is_red_by_itself_is_known_before() -> None:
     stage = FakeStage({"baseline": Report(1, {"t::x": "red"}, 2)})
-    assert trial.baseline([_mutation("a"), _mutation("b")], stage) == {"t::x": "red"}
+    look = trial.looks([_mutation("a"), _mutation("b")], stage, list)
+    assert (look.nodes, look.red) == (("LIF-001",), {"t::x": "red"})
     assert stage.did == ["synced baseline", "cleared baseline"]
+
+
+def test_where_all_is_known_before_nothing_is_done_to_the_cluster() -> None:
+    stage = FakeStage({})
+    assert trial.looks([_mutation("a")], stage, lambda nodes: []).nodes == ()
+    assert stage.did == ["cleared baseline"]
 
 
 def test_the_share_counts_what_is_broken_against_the_tests() -> None:
@@ -237,13 +258,3 @@ def test_pytest_in_the_copy_says_which_test_is_red(tmp_path: Path) -> None:
 def test_what_cannot_be_collected_turns_nothing_red() -> None:
     case = '<testcase file="t.py" name="t"><error message="collection failure">x</error></testcase>'
     assert results(f"<testsuite>{case}</testsuite>") == ({}, 0)
-
-
-def test_outcomes_are_kept_between_runs(tmp_path: Path) -> None:
-    file = tmp_path / "artifacts" / "mutations.json"
-    assert kept(file) == {}
-    records = {"a": Record(Outcome("a", CAUGHT, 1.5, "t::x: red"), 100.0, "abc+")}
-    keep(file, records)
-    assert kept(file) == records
-    file.write_text("{")
-    assert kept(file) == {}

@@ -36,6 +36,14 @@ class Report:
     said: str = ""                  # the end of its output
 
 
+@dataclass(frozen=True)
+class Look:
+    """Tests that were run on the product as it is, and those of them that are red."""
+
+    nodes: tuple[str, ...]
+    red: Mapping[str, str]
+
+
 class Stage(Protocol):
     """Everything outside of the decisions. ``tree`` is a folder with a copy of the source."""
 
@@ -91,13 +99,19 @@ def trial(mutation: Mutation, stage: Stage, leave_out: Iterable[str] = ()) -> Ou
     return judged(mutation, tests, time.monotonic() - began)
 
 
-def baseline(mutations: Sequence[Mutation], stage: Stage) -> Mapping[str, str]:
-    """Report of ``mutations`` that are red on the product as it is: they can catch nothing. Raises ClusterError."""
+def looks(mutations: Sequence[Mutation], stage: Stage, left: Callable[[Sequence[str]], Sequence[str]]) -> Look:
+    """Run the tests of ``mutations`` on the product as it is: those that are red there can catch nothing.
+
+    ``left`` says which of them are not known yet; where all are nothing is done. Raises ClusterError.
+    """
     with stage.tree(None) as tree:
-        nodes = list(dict.fromkeys(node for mutation in mutations for node in stage.nodes(tree, mutation)))
+        by_mutation = [stage.nodes(tree, mutation) for mutation in mutations]
+        nodes = left(list(dict.fromkeys(node for nodes in by_mutation for node in nodes)))
+        if not nodes:
+            return Look((), {})
         if any(mutation.needs_cluster for mutation in mutations):
             stage.sync(tree)
-        return stage.run(tree, nodes, (), name="baseline", stop=False).red
+        return Look(tuple(nodes), stage.run(tree, nodes, (), name="baseline", stop=False).red)
 
 
 def trials(

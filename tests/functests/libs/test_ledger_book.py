@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from functests.libs import ledger_book
+from functests.libs import ledger_book, retries
 from functests.libs.ledger import Item, Snapshot
 from functests.libs.ledger_book import Book, Leak
+from functests.libs.ledger_nodes import TornOutput
 from functests.libs.rest import AGENT, Rest
+from functests.libs.retries import Unanswered
 
 FILE = Item("file", "n1", "/var/run/kubevirt/left")
 GROUP = Item("cgroup", "n1", "pod-mine")
@@ -19,6 +21,7 @@ UID = "11111111-aaaa-4bbb-8ccc-000000000001"
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_book, "SETTLE_S", 0.4)
     monkeypatch.setattr(ledger_book, "CLOSE_S", 0.4)
+    monkeypatch.setattr(ledger_book, "LOOK_S", 0.4)
     monkeypatch.setattr(Rest, "agent", AGENT)
 
 
@@ -146,3 +149,42 @@ def test_what_should_go_with_a_namespace_and_does_not_is_said_at_the_end() -> No
     page.close()
     states[0] = Snapshot(3.0, frozenset([volume]), {volume: "ft-1"})
     assert told(book) == ([("a.py::t1", volume)], [])
+
+
+def failing(*answers: Snapshot | Exception) -> Callable[[], Snapshot]:
+    left = [*answers]
+
+    def look() -> Snapshot:
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return look
+
+
+def test_a_look_that_was_cut_off_is_had_again_and_the_cause_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(ledger_book, "LOOK_S", 60.0)
+    retries.noted()
+    faults = (Unanswered("the API server answered 500"), TornOutput("cut off"))
+    book = Book(nothing, failing(Snapshot(1.0), *faults, Snapshot(2.0)))
+    book.open("t1").close()
+    assert retries.noted() == [
+        "the ledger's look: Unanswered: the API server answered 500", "the ledger's look: TornOutput: cut off"]
+
+
+def test_a_look_that_cannot_be_had_is_the_tests_error_with_what_was_wrong() -> None:
+    page = Book(nothing, failing(Snapshot(1.0), Unanswered("the API server answered 503"))).open("t1")
+    with pytest.raises(Unanswered, match="503"):
+        page.close()
+
+
+def test_no_look_at_the_end_is_no_error_of_the_last_test_and_what_was_seen_is_told() -> None:
+    mine = Snapshot(2.0, frozenset([GROUP]), {GROUP: UID})
+    book = Book(failing(Snapshot(1.0), mine, RuntimeError("no node answers")), nothing)
+    page = book.open("a.py::t1")
+    page.claim.uids.add(UID)
+    page.close()
+    assert told(book) == ([("a.py::t1", GROUP)], [])
+    assert book.blind == "RuntimeError: no node answers"

@@ -7,6 +7,8 @@ from functests.libs.segments import Segments, connected
 
 
 class FakeNode:
+    name = "worker"
+
     def __init__(self) -> None:
         self.scripts: list[str] = []
 

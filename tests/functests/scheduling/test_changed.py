@@ -1,7 +1,10 @@
 """Which tests a change affects."""
 
+from pathlib import Path
+
 import pytest
 
+from cluster_up import exec as host
 from functests.scheduling import changed
 from functests.scheduling.changed import affected
 
@@ -45,6 +48,13 @@ def test_a_helper_that_only_the_fixtures_use_affects_every_test() -> None:
     assert len(affected(["functests/libs/evidence.py"], SOURCES)) == 3
 
 
+def test_what_a_folders_own_fixtures_use_affects_its_tests() -> None:
+    sources = {**SOURCES, "functests/storage/conftest.py": "from functests.libs import deep\n"}
+    assert affected(["functests/storage/conftest.py"], sources) == ["functests/storage/test_b.py"]
+    assert affected(["functests/libs/deep.py"], sources) == [
+        "functests/console/test_a.py", "functests/storage/test_b.py"]
+
+
 def test_a_file_that_is_no_python_affects_its_folder_and_a_deleted_one_nothing() -> None:
     assert affected(["functests/storage/disk.json"], SOURCES) == ["functests/storage/test_b.py"]
     assert affected(["functests/storage/test_gone.py"], SOURCES) == []
@@ -80,3 +90,55 @@ def test_without_a_change_it_says_so_and_is_good(
     monkeypatch.setattr("sys.argv", ["changed"])
     assert changed.main() == 0
     assert capsys.readouterr().out.splitlines() == ["nothing that the functional tests see has changed since main"]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A work tree on a branch that left ``main`` before its last commit. ``SOURCES`` are in it."""
+
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        host.run(["git", *who, *words], deadline_s=30, cwd=tmp_path)
+
+    monkeypatch.setattr(changed, "ROOT", tmp_path)
+    git("init", "-q", "-b", "main")
+    for path, text in {**SOURCES, "virt/webhooks/vmi.py": "", "virt/base/gone.py": "", ".gitignore": "artifacts"}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    git("checkout", "-q", "-b", "work")
+    (tmp_path / "virt/webhooks/vmi.py").write_text("x = 1\n")
+    git("commit", "-q", "-a", "-m", "of the branch")
+    git("checkout", "-q", "main")
+    (tmp_path / "functests/storage/test_b.py").write_text("x = 1\n")
+    git("commit", "-q", "-a", "-m", "of others")
+    git("checkout", "-q", "work")
+    return tmp_path
+
+
+@pytest.mark.runs_processes
+def test_what_the_branch_has_changed_is_its_commits_and_what_is_not_committed_yet(repository: Path) -> None:
+    assert changed.changed_files("main") == ["virt/webhooks/vmi.py"], "what others did to main is no change of this one"
+    assert changed.chosen("main") == ["functests/admission/test_c.py"]
+    (repository / "functests/libs/deep.py").write_text("import re\n")
+    (repository / "virt/base/gone.py").unlink()
+    (repository / "functests/console/größe 1.json").write_text("{}")
+    (repository / "functests/console/test_new.py").write_text("from functests.libs import middle\n")
+    (repository / "artifacts").mkdir()
+    (repository / "artifacts/page.html").write_text("")
+    assert changed.changed_files("main") == [
+        "functests/console/größe 1.json", "functests/console/test_new.py", "functests/libs/deep.py",
+        "virt/base/gone.py", "virt/webhooks/vmi.py"]
+    assert changed.chosen("main") == [
+        "functests/admission/test_c.py", "functests/console/test_a.py", "functests/console/test_new.py",
+        "functests/storage/test_b.py"], "the base of the product is seen by every test"
+
+
+@pytest.mark.runs_processes
+def test_a_change_that_cannot_be_parsed_or_has_no_base_is_one_line(repository: Path) -> None:
+    with pytest.raises(changed.Unknown, match="BASE=nowhere"):
+        changed.chosen("nowhere")
+    (repository / "functests/console/test_new.py").write_text("def x(:\n")
+    with pytest.raises(changed.Unknown, match=r"test_new\.py:1: "):
+        changed.chosen("main")

@@ -45,6 +45,15 @@ def test_a_test_that_was_never_good_is_no_flake_and_skips_do_not_count(tmp_path:
     assert history.flakes(last.tests) == []
 
 
+def test_how_each_test_ended_last_at_a_revision(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.sqlite")
+    history.add(run(1, revision="r1", t1="failed", t2="passed"))
+    history.add(run(2, revision="r1", t1="passed"))
+    history.add(run(3, revision="r2", t1="failed", t2="failed"))
+    assert history.outcomes("r1") == {"t1": "passed", "t2": "passed"}
+    assert history.outcomes("r3") == {}
+
+
 def test_bad_and_good_at_other_sources_is_not_mixed(tmp_path: Path) -> None:
     history = History(tmp_path / "history.sqlite")
     history.add(run(1, revision="r1", t1="failed"))
