@@ -35,7 +35,6 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T2", "a secondary network in the place of the pod network", "networks[].multus.default"),
         ("T2", "DataVolumes", "volumes[].dataVolume"),
         ("T2", "host disks", "volumes[].hostDisk"),
-        ("T2", "volume hotplug", "volumes[].persistentVolumeClaim.hotpluggable"),
         ("T3", "dynamic resource allocation", "resourceClaims[] networks[].resourceClaim"),
         ("T3", "utility volumes", "utilityVolumes[]"),
         ("T3", "dedicated CPUs",

@@ -25,6 +25,10 @@ class RefusedError(VirtError):
         self.status = answer
 
 
+class LostRaceError(RefusedError):
+    """Somebody else wrote while this was decided, so that it is worth deciding again."""
+
+
 def bad_request(message: str) -> RefusedError:
     return RefusedError(status.failure(400, message))
 

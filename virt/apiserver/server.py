@@ -127,6 +127,7 @@ def _add_subresources(app: web.Application, root: str, built: Subresources) -> N
     tables: Mapping[str, Mapping[str, Endpoint]] = {
         vm: {
             "start": built.start, "stop": built.stop, "restart": built.restart, "migrate": built.migrate,
+            "addvolume": built.add_volume_to_machine, "removevolume": built.remove_volume_from_machine,
             "portforward": built.forward_to_machine, "evacuate/cancel": built.cancel_evacuation_of_machine,
         },
         vmi: {
@@ -134,6 +135,7 @@ def _add_subresources(app: web.Application, root: str, built: Subresources) -> N
             "unpause": built.unpause, "softreboot": built.soft_reboot, "reset": built.reset, "freeze": built.freeze,
             "unfreeze": built.freeze, "guestosinfo": built.guest_question, "userlist": built.guest_question,
             "filesystemlist": built.guest_question, "portforward": built.forward,
+            "addvolume": built.add_volume, "removevolume": built.remove_volume,
             "evacuate/cancel": built.cancel_evacuation,
         },
     }

@@ -58,8 +58,9 @@ class Controllers:
                 vmi_controller.VMIS_BY_CLAIM: vmi_controller.claims_of,
                 vmi_controller.VMIS_BY_NODE: vmi_controller.node_of,
             }),
-            pods=Informer(client, POD, clock=clock, selector=Selector(labels=names.LAUNCHER_SELECTOR), indexes={
+            pods=Informer(client, POD, clock=clock, selector=Selector(labels=names.GUEST_PODS_SELECTOR), indexes={
                 vmi_controller.PODS_BY_OWNER: vmi_controller.pod_owner,
+                vmi_controller.PODS_BY_GUEST: vmi_controller.guest_of,
             }),
             claims=Informer(client, PVC, clock=clock),
             nodes=Informer(client, NODE, clock=clock),

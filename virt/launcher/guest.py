@@ -5,7 +5,7 @@ Events only say "look": the state that is told is always one that was read (leve
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -14,6 +14,7 @@ from virt.launcher.alias import name_of
 from virt.launcher.guest_agent import GuestAgent, GuestFacts, Poll
 from virt.launcher.libvirt_conn import (
     AgentChanged,
+    DeviceGone,
     DiskFailed,
     Hypervisor,
     HypervisorError,
@@ -21,8 +22,18 @@ from virt.launcher.libvirt_conn import (
     MemoryChanged,
     Notice,
     Panicked,
+    words,
 )
-from virt.rpc.messages import DiskError, DomainEvent, DomainState, DomainStatus, Event, GuestPanicked, MigrationReport
+from virt.rpc.messages import (
+    DiskError,
+    DiskTarget,
+    DomainEvent,
+    DomainState,
+    DomainStatus,
+    Event,
+    GuestPanicked,
+    MigrationReport,
+)
 
 ENDED = (DomainState.SHUTOFF, DomainState.CRASHED)
 POWER_BUTTON_EVERY_S = 5.0      # as often as KubeVirt presses it
@@ -46,6 +57,7 @@ class Guest:
         self.tell = tell
         self.kept_paused = False            # by a person, while it migrates
         self._look = asyncio.Event()
+        self._has_lost_device = False
         self._outgoing: list[Event] = []
         self._poll: asyncio.Task[None] | None = None
         self._thaw: asyncio.TimerHandle | None = None
@@ -67,6 +79,8 @@ class Guest:
                 self._spawn(self.learn_memory(size))
             case DiskFailed(alias=alias, source=source, reason=reason):
                 self._outgoing.append(DiskError(volume=name_of(alias) or source, reason=reason))
+            case DeviceGone():
+                self._has_lost_device = True
             case _:
                 pass
         self._look.set()
@@ -81,6 +95,9 @@ class Guest:
             self._look.clear()
             try:
                 await self.refresh()
+                if self._has_lost_device and not self.ended.is_set():
+                    self._has_lost_device = False
+                    await self.see_disks()
             except HypervisorError as error:
                 _logger.warning("state is not known", error=str(error))
                 # Who does not look again never sees the guest's end. A lost connection is another matter: the next one
@@ -132,6 +149,19 @@ class Guest:
 
     async def learn_missing(self, functions: Mapping[str, str]) -> None:
         await self._become(msgspec.structs.replace(self.status, functions_missing=dict(functions)))
+
+    async def see_disks(self, plugged: Sequence[DiskTarget] = ()) -> None:
+        """Which disks the domain has now. ``plugged``: what is known of those that have just come."""
+        targets = words.disk_targets(await self.hypervisor.describe(self.name))
+        known = {disk.volume: disk for disk in (*self.status.disks, *plugged)}
+        disks = tuple(
+            msgspec.structs.replace(known.get(volume) or DiskTarget(volume=volume, target=target), target=target)
+            for volume, target in targets.items())
+        await self._become(msgspec.structs.replace(self.status, disks=disks))
+
+    async def learn_volumes(self, given: Sequence[str], troubles: Mapping[str, str]) -> None:
+        await self._become(
+            msgspec.structs.replace(self.status, given=tuple(given), volumes_troubled=dict(troubles)))
 
     # --- the agent ---
 

@@ -160,6 +160,22 @@ class SetMemory(Message, frozen=True, kw_only=True):
     ceiling: int
 
 
+class GiveVolumes(Message, frozen=True, kw_only=True):
+    """Folders of hot-plugged claims, which the launcher keeps for its guest. File descriptors: one for each of
+    ``volumes``, in order; one that it has already changes nothing. Answer: Done."""
+
+    volumes: tuple[str, ...]
+
+
+class SyncVolumes(Message, frozen=True, kw_only=True):
+    """Make the guest that runs have just these of the volumes that were given: others leave it, and are let go of once
+    they have. ``vmi`` and ``facts`` as of :class:`SyncVmi`. Answer: :class:`DomainStatus`."""
+
+    vmi: bytes
+    facts: HostFacts
+    volumes: tuple[str, ...] = ()
+
+
 # --- requests about a migration ---
 
 LIBVIRT_PORT, MEMORY_PORT, DISK_PORT = 0, 49152, 49153      # what runs between the two launchers, as the API names it
@@ -222,6 +238,7 @@ class CancelMigration(Message, frozen=True, kw_only=True):
 Request = (
     SyncVmi | Shutdown | Destroy | Pause | Unpause | Reset | SoftReboot | OpenSerial | OpenVnc | Screenshot | GuestInfo
     | Freeze | Unfreeze | SetVcpus | SetMemory | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
+    | GiveVolumes | SyncVolumes
 )
 
 
@@ -304,6 +321,8 @@ class DomainStatus(Message, frozen=True, kw_only=True):
     migration: MigrationReport | None = None
     functions_missing: dict[str, str] = msgspec.field(default_factory=dict)      # SR-IOV interface: why it has no card
     memory_added: int | None = None               # bytes, taken since the boot; None: nothing was ever offered
+    given: tuple[str, ...] = ()                   # hot-plugged volumes whose claims the launcher has
+    volumes_troubled: dict[str, str] = msgspec.field(default_factory=dict)       # of them: why it does not come, or go
 
 
 class Done(Message, frozen=True, kw_only=True):
@@ -358,4 +377,5 @@ class DiskError(Message, frozen=True, kw_only=True):
 
 Event = Hello | DomainEvent | GuestPanicked | GuestAgentSilent | DiskError
 Answer = DomainStatus | Done | Data | Failed
-PROTOCOL_VERSION = 4          # 2: migration; 3: of guests with virtual functions too; 4: processors and memory added
+# 2: migration; 3: of guests with virtual functions too; 4: hot-plugged volumes, processors and memory added
+PROTOCOL_VERSION = 4

@@ -28,6 +28,11 @@ def is_launcher(pod: core.Pod) -> bool:
     return pod.metadata.labels.get(names.APP_LABEL) == names.LAUNCHER and bool(vmi_name(pod))
 
 
+def is_attachment(pod: core.Pod) -> bool:
+    """Whether it mounts hot-plugged claims for a guest."""
+    return pod.metadata.labels.get(names.APP_LABEL) == names.HOTPLUG_DISK and bool(vmi_name(pod))
+
+
 def vmi_name(pod: core.Pod) -> str:
     return pod.metadata.annotations.get(names.DOMAIN_ANNOTATION, "")
 
@@ -50,6 +55,22 @@ def judge(pod: core.Pod, vmi: v1.VirtualMachineInstance | None, default: str) ->
     if vmi.status.evacuation_node_name:
         return Verdict(f"Evacuation in progress: {name} is to leave node {vmi.status.evacuation_node_name}")
     return Verdict(f"Eviction triggered evacuation of {name}", marks=True)
+
+
+def judge_attachment(
+    pod: core.Pod, launcher: core.Pod | None, vmi: v1.VirtualMachineInstance | None, default: str
+) -> Verdict:
+    """It goes when its guest does, and not before: who wants it away is answered as for the launcher ``launcher`` that
+    owns it."""
+    is_going = pod.status.phase in FINAL_PHASES or pod.metadata.deletion_timestamp is not None
+    if launcher is None or vmi is None or is_going:
+        return ALLOWED
+    if launcher.status.phase in FINAL_PHASES or vmi.status.phase in FINAL_PHASES or not _is_of(launcher, vmi):
+        return ALLOWED
+    found = judge(launcher, vmi, default)
+    name = f"cannot evict hotplug pod: {pod.metadata.name} has disks of VMI " \
+           f'"{vmi.metadata.namespace}/{vmi.metadata.name}", which runs'
+    return Verdict(f"{name}: {found.refusal}" if found.refusal else name, marks=found.marks)
 
 
 def _is_of(pod: core.Pod, vmi: v1.VirtualMachineInstance) -> bool:

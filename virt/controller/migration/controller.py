@@ -14,6 +14,7 @@ from virt.controller.migration.apply import Writer
 from virt.controller.migration.metrics import age_at
 from virt.controller.migration.plan import FAILED, FINAL, PENDING, SCHEDULED, SUCCEEDED, Plan, World
 from virt.controller.migration.pod import lacks
+from virt.controller.vmi import hotplug
 from virt.controller.vmi.controller import PODS_BY_OWNER, Caches
 from virt.controller.vmi.plan import World as InstanceWorld
 from virt.controller.vmi.pod import volumes
@@ -110,10 +111,12 @@ class MigrationReconciler:
             too_little = lacks(pod, vmi, self._context(vmi))
         return World(
             migration=migration, vmi=vmi, pod=pod, source=source, lacks=too_little,
+            attachment=None if vmi is None or pod is None else hotplug.attachment_for(
+                vmi, pod, self._caches.attachments(vmi)),
             others=tuple(other for other in of_vmi if other.metadata.uid != meta.uid),
             may_start=migration.status.phase == PENDING and meta.uid in self._startable(),
             missing_claims=() if vmi is None else tuple(
-                name for name in volumes.claim_names(vmi.spec)
+                name for name in volumes.needed_claims(vmi.spec)
                 if self._caches.claims.store.find(meta.namespace, name) is None),
         )
 

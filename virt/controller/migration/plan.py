@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from virt.api import conditions, core, names, v1, volumechange
+from virt.api import conditions, core, hotplug, names, v1, volumechange
 from virt.base.clock import parse_time
 from virt.controller.vmi.plan import has_ended, is_final, is_over, is_up
 from virt.controller.vmi.pod import volumes
@@ -41,13 +41,15 @@ _LOOK_S: Final = 5.0
 @dataclass(frozen=True)
 class World:
     """``pod``: the target's; ``source``: the one in which the guest runs; ``others``: migrations of the same VMI;
-    ``may_start``: the limits allow one more; ``missing_claims``: of the VMI; ``lacks``: what the target's pod has too
-    little of for what the guest is to have there."""
+    ``attachment``: the pod that mounts for the target what was hot-plugged, once it does; ``may_start``: the limits
+    allow one more; ``missing_claims``: of the VMI; ``lacks``: what the target's pod has too little of for what the
+    guest is to have there."""
 
     migration: v1.VirtualMachineInstanceMigration
     vmi: v1.VirtualMachineInstance | None
     pod: core.Pod | None = None
     source: core.Pod | None = None
+    attachment: core.Pod | None = None
     others: Sequence[v1.VirtualMachineInstanceMigration] = ()
     may_start: bool = True
     missing_claims: Sequence[str] = ()
@@ -62,6 +64,11 @@ class World:
         """The VMI's, if it is this migration's."""
         state = self.vmi.status.migration_state if self.vmi is not None else None
         return state if state is not None and state.migration_uid == self.uid else None
+
+    @property
+    def lacks_disks(self) -> bool:
+        """The guest has hot-plugged disks, and they are not at the target yet."""
+        return self.attachment is None and self.vmi is not None and bool(hotplug.held(self.vmi))
 
     @property
     def is_leaving(self) -> bool:
@@ -181,7 +188,7 @@ def _scheduling(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> 
         return Plan(FAILED, why=f"the target's pod {pod.metadata.name} has ended")
     if pod.spec.node_name and pod.spec.node_name == vmi.status.node_name:
         return Plan(FAILED, why=f"the target's pod came to node {pod.spec.node_name}, where the guest is already")
-    if is_up(pod):
+    if is_up(pod) and not world.lacks_disks:
         return Plan(SCHEDULED)
     unschedulable = _is_unschedulable(pod)
     annotation, default = (
@@ -196,7 +203,7 @@ def _scheduling(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> 
     return Plan(SCHEDULING, is_unschedulable=unschedulable, again_s=max(0.5, min(_LOOK_S, limit_s - age_s)))
 
 
-def _scheduled(world: World, vmi: v1.VirtualMachineInstance, _now: datetime) -> Plan:
+def _scheduled(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> Plan:
     if world.state is not None:
         return Plan(PREPARING)
     if world.pod is None or has_ended(world.pod):
@@ -208,6 +215,10 @@ def _scheduled(world: World, vmi: v1.VirtualMachineInstance, _now: datetime) -> 
     if world.lacks:
         return Plan(FAILED, why=f"the guest was to have more since its pod {world.pod.metadata.name} was made: "
                                 f"{world.lacks}")
+    if world.lacks_disks:                   # one more has come meanwhile
+        if _phase_age_s(world.migration, SCHEDULED, now) >= PREPARE_S:
+            return Plan(FAILED, why=f"the guest's hot-plugged disks were not at the target within {PREPARE_S} s")
+        return Plan(SCHEDULED, again_s=_LOOK_S)
     return Plan(SCHEDULED, (HandOver(),))
 
 

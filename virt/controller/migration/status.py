@@ -48,6 +48,7 @@ def handed_over(
         source_pod=world.source.metadata.name if world.source is not None else "",
         target_node=pod.spec.node_name,
         target_pod=pod.metadata.name,
+        target_attachment_pod_uid=world.attachment.metadata.uid if world.attachment is not None else "",
         migration_configuration=in_force(settings),
         migration_policy_name=policy or None,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from virt.api import core, names, v1
-from virt.api.clusterconfig import ClusterConfig
+from virt.api.clusterconfig import LIVE_UPDATE, ClusterConfig
 from virt.api.kinds import VM
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import owners, writes
@@ -62,7 +62,7 @@ class MachineReconciler:
         outcome = await self._instances.carry_out(chosen.actions, stored)
         if plan.SetRunning() in chosen.actions:
             return _after_change(outcome)
-        reason, world = await self._compare(world)
+        reason, world = await self._compare(world, is_live=self._config().rollout_strategy == LIVE_UPDATE)
         after = after_actions(world, outcome, rfc3339(now))
         changed = liveupdate.update(
             stored, after.vmi, world.claims, self._config(), restart=reason, now=rfc3339(now))
@@ -109,7 +109,7 @@ class MachineReconciler:
         self._caches.vms.learn(stored)
         return stored
 
-    async def _compare(self, world: World) -> tuple[str, World]:
+    async def _compare(self, world: World, *, is_live: bool) -> tuple[str, World]:
         """Why a restart is needed, "". Notes on the way that a changed VM leaves its running VMI as it is."""
         vm, vmi = world.vm, world.vmi
         if vmi is None or vm.metadata.deletion_timestamp is not None or plan.is_leaving(vmi) or plan.is_final(vmi):
@@ -119,7 +119,7 @@ class MachineReconciler:
         then = await self._revisions.started_with(vmi)
         if liveupdate.same_template(then, vm.spec, vmi.spec):
             return "", World(vm, await self._instances.note_generation(vm, vmi), world.claims)
-        return liveupdate.needs_restart(then, vm.spec), world
+        return liveupdate.needs_restart(then, vm.spec, vmi.spec, is_live=is_live), world
 
     async def _store(self, old: v1.VirtualMachine, new: v1.VirtualMachine) -> None:
         patch = writes.between(old, new, "status")

@@ -2,7 +2,8 @@
 
 ``FOLLOWED`` lists the fields that need no restart, each with how a template of before is made equal to one of now in
 them, and whether the guest's VMI is what a template asks in them. ``update`` makes the VMI be that, one kind of change
-after the other; each sees the VMI as those before it leave it. Whoever has a guest follow more adds to both.
+after the other; each sees the VMI as those before it leave it. Whoever has a guest follow more adds to both. Disks that
+come and go are looked at beside the list (virt.controller.vm.hotplug): they are entries of lists, not fields.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from virt.api import defaults, quantity, v1
 from virt.api.clusterconfig import LIVE_UPDATE, ClusterConfig
 from virt.api.volumechange import claims, with_claims
-from virt.controller.vm import claimchange, sizechange
+from virt.controller.vm import claimchange, hotplug, sizechange
 from virt.controller.vm.claimchange import NOT_LIVE, Claims, Moved
 
 Spec = v1.VirtualMachineInstanceSpec
@@ -50,8 +51,11 @@ def update(
     sizes = _sizes(vm, vmi, config, is_live=is_live, now=now)
     known = sizes.vmi or vmi
     moved = claimchange.change(vm, known, found, is_live=is_live and not sizes.restart, now=now)
+    # Disks come and go whatever else takes a restart.
+    plugged = hotplug.plug(vm, moved.vmi or known, is_live=config.rollout_strategy == LIVE_UPDATE)
     return Update(
-        moved.moved, moved.vmi or sizes.vmi, restart or sizes.restart or moved.restart, moved.fault or sizes.fault)
+        moved.moved, plugged.vmi or moved.vmi or sizes.vmi, restart or sizes.restart or moved.restart,
+        moved.fault or plugged.fault or sizes.fault)
 
 
 def _sizes(
@@ -67,11 +71,16 @@ def _sizes(
     return sizechange.Change(restart="" if holds else NOT_LIVE)
 
 
-def needs_restart(then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec) -> str:
-    """Why the present template needs a restart, "" when it does not, or when :func:`update` is to tell."""
+def needs_restart(
+    then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec, live: v1.VirtualMachineInstanceSpec, *,
+    is_live: bool,
+) -> str:
+    """Why the present template needs a restart, "" when it does not, or when :func:`update` is to tell. ``live``: of
+    the VMI; ``is_live``: a running guest may be changed."""
     if then is None or then.template is None or now.template is None:
         return ""
-    return "" if _followed(then.template.spec, now.template.spec) == now.template.spec else NOT_LIVE
+    before, after = _followed(then.template.spec, now.template.spec), now.template.spec
+    return NOT_LIVE if (hotplug.needs_restart(before, after, live) if is_live else before != after) else ""
 
 
 def same_template(
@@ -81,8 +90,11 @@ def same_template(
     if then is None or then.template is None or now.template is None:
         return False
     asked = now.template.spec
-    return all(each.holds(asked, live) for each in FOLLOWED) and replace(
-        then.template, spec=_followed(then.template.spec, asked)) == now.template
+    return (
+        all(each.holds(asked, live) for each in FOLLOWED) and hotplug.is_plugged(asked, live)
+        and not hotplug.needs_restart(_followed(then.template.spec, asked), asked, live)
+        and then.template.metadata == now.template.metadata
+    )
 
 
 def as_admitted(spec: Spec) -> Spec:

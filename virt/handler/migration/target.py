@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from virt.api import codec, conditions, names, v1
+from virt.api import codec, conditions, hotplug, names, v1
 from virt.api.kinds import VMI
 from virt.api.volumechange import settled
 from virt.base import log
@@ -17,6 +17,7 @@ from virt.handler.migration.growth import grown
 from virt.handler.migration.plan import State, TargetPlan, TargetSeen, TargetStep, failed, target
 from virt.handler.migration.ports import TargetPorts
 from virt.handler.migration.settings import in_clear, least_version
+from virt.handler.vmi.hotplug import Volumes
 from virt.handler.vmi.migratable import copied_volumes
 from virt.handler.vmi.patch import status_patch
 from virt.handler.vmi.plan import FINAL_PHASES
@@ -66,6 +67,7 @@ class Target:
         self._facts = facts
         self._clock = clock
         self._devices = devices or NoDevices()
+        self._volumes = Volumes(facts)
 
     async def reconcile(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> Result:
         """One pass over a VMI that the store ``incoming`` holds."""
@@ -125,7 +127,11 @@ class Target:
 
     async def _prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, state: State) -> State:
         if launcher.version < least_version(vmi.spec):
-            raise RequestFailed("Internal", "the launcher of the target is too old for a guest with network functions")
+            raise RequestFailed(
+                "Internal", "the launcher of the target is too old for a guest with network functions or hot-plugged "
+                            "disks")
+        if plugged := hotplug.held(vmi):
+            await self._volumes.give(launcher, dict.fromkeys(plugged, state.target_attachment_pod_uid))
         pod = await wire(self._networks, vmi, launcher)
         try:
             launcher.functions = await self._devices.prepare(vmi, launcher)

@@ -14,7 +14,7 @@ from virt.api import conditions, quantity, v1
 from virt.base.clock import rfc3339
 from virt.handler.migration.plan import is_under_way
 from virt.handler.net.plan import pod_link_name
-from virt.handler.vmi import migratable
+from virt.handler.vmi import hotplug, migratable
 from virt.handler.vmi.nics import queue_count
 from virt.rpc.messages import DiskTarget, DomainState, DomainStatus, GivenFunction, GuestInterface, WiredInterface
 
@@ -58,7 +58,7 @@ def running(
         conditions=_conditions(vmi, domain, time),
         interfaces=_interfaces(vmi, network, domain.guest_interfaces),
         guest_os_info=_guest_os(domain),
-        volume_status=_volumes(status.volume_status, domain.disks),
+        volume_status=hotplug.statuses(vmi, _volumes(status.volume_status, domain.disks), domain),
         machine=v1.Machine(type=domain.machine) if domain.machine else status.machine,
         migration_method=migratable.method(vmi),
         memory=_memory(status.memory, domain),

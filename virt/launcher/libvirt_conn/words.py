@@ -93,3 +93,18 @@ def memory_added(xml: str) -> int | None:
         return None
     taken = re.search(r"<current unit=['\"]KiB['\"]>(\d+)</current>", device[0])
     return int(taken[1]) * 1024 if taken else 0
+
+
+def disk_targets(xml: str) -> dict[str, str]:
+    """The disks from the spec that a live domain has: their names, and those that libvirt uses.
+
+    >>> disk_targets("<disk type='file'><target dev='vda' bus='virtio'/><alias name='ua-root'/></disk>")
+    {'root': 'vda'}
+    """
+    found = {}
+    for text in re.findall(r"<disk\b.*?</disk>", xml, re.DOTALL):
+        name = re.search(rf"<alias name=['\"]{ALIAS_PREFIX}([^'\"]+)['\"]/>", text)
+        target = re.search(r"<target\b[^<>]*\bdev=['\"]([^'\"]+)", text)
+        if name and target:
+            found[name[1]] = target[1]
+    return found

@@ -47,7 +47,7 @@ SHORT = vm(memory={"guest": "1Gi"})
 def test_other_fields_take_a_restart(
     then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec, restart: str
 ) -> None:
-    assert needs_restart(then, now) == restart
+    assert needs_restart(then, now, live(then or now).spec, is_live=True) == restart
 
 
 def test_a_guest_is_what_the_template_describes_once_its_vmi_is() -> None:
