@@ -10,9 +10,10 @@ from virt.rpc.messages import DiskTarget, DomainState, DomainStatus
 UID = "pod-uid"
 
 
-def entry(name: str, phase: str, **more: str) -> v1.VolumeStatus:
+def entry(name: str, phase: str, *, target: str = "") -> v1.VolumeStatus:
     return v1.VolumeStatus(
-        name=name, phase=phase, hotplug_volume=v1.HotplugVolumeStatus(attach_pod_name="hp", attach_pod_uid=UID), **more)
+        name=name, phase=phase, target=target,
+        hotplug_volume=v1.HotplugVolumeStatus(attach_pod_name="hp", attach_pod_uid=UID))
 
 
 def vmi(*volumes: v1.Volume, entries: tuple[v1.VolumeStatus, ...]) -> v1.VirtualMachineInstance:
