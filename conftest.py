@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functests.libs import turns
+from functests.libs import alarm, patience, turns
 from functests.libs.failure import FAILURE
 from functests.scheduling import opening
 from functests.verdict import plugin as verdict
@@ -41,6 +41,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     alone = any(item.get_closest_marker(name) for name in ("serial", "disruptive"))
     with turns.turn(alone=alone):
+        given = item.get_closest_marker("timeout")
+        if given is not None and given.args:
+            # Here and not at collection: the first tests measure how long a boot takes.
+            item.add_marker(pytest.mark.timeout(patience.limit(given.args[0])), append=False)
         return (yield)
 
 
@@ -49,7 +53,8 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell the fixtures that the test failed, so that evidence is collected before anything is taken away."""
-    report = yield
+    with alarm.held():
+        report = yield
     if report.failed and call.when in ("setup", "call"):
         item.stash[FAILURE] = str(report.longrepr)
     return report

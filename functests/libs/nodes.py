@@ -90,7 +90,8 @@ class Node:
     @contextmanager
     def filtered(self, table: str, rules: str) -> Iterator[None]:
         """nft's rules in that table (family and name) are in force inside the block."""
-        note = undo.noted(undo.Script(node=self.name, script=f"! nft list table {table} > /dev/null 2>&1 || nft delete table {table}"))
+        gone = f"! nft list table {table} > /dev/null 2>&1 || nft delete table {table}"
+        note = undo.noted(undo.Script(node=self.name, script=gone))
         self.run(f"echo {shlex.quote(f'table {table} {{ {rules} }}')} | nft -f -")
         try:
             yield

@@ -61,6 +61,12 @@ def promised(seconds: float) -> float:
     return seconds + boots(1)
 
 
+def limit(seconds: float) -> float:
+    """The limit of time of a whole test that has ``seconds`` where a boot takes six; at most three times that, since it
+    is for tests that hang. Its waits grow with the boot, so it must too, or it ends them without their word."""
+    return seconds * min(max(1.0, boot_s() / 6.0), 3.0)
+
+
 def eventually(
     what: str,
     observe: Callable[[], T],

@@ -1,7 +1,7 @@
 """What is asked again, and why: a read that kube-apiserver itself could not answer, a look at a node that was cut off.
 
-Each cause is noted, and the verdict shows it with the test (functests.scheduling.plugin): nothing is retried in silence,
-and nothing whose failure could be the product's. Whatever is asked again has a deadline.
+Each cause is noted, and the verdict shows it with the test (functests.scheduling.plugin): nothing is retried in
+silence, and nothing whose failure could be the product's. Whatever is asked again has a deadline.
 """
 
 from collections.abc import Callable
@@ -32,13 +32,14 @@ def noted() -> list[str]:
 
 
 def again(what: str, act: Callable[[], T], *, of: tuple[type[Exception], ...] = (), within_s: float = 60.0) -> T:
-    """``act``, once more each second while it raises Unanswered or one ``of`` these; after ``within_s`` that is raised."""
+    """``act``, once more each second while it raises Unanswered or one ``of`` these; after ``within_s`` it passes."""
     faults: list[Exception] = []
+    expected: tuple[type[Exception], ...] = (Unanswered, *of)
 
     def tried() -> list[T]:
         try:
             return [act()]
-        except (Unanswered, *of) as fault:
+        except expected as fault:
             faults.append(fault)
             note(f"{what}: {first_line(fault)}")
             return []

@@ -126,7 +126,7 @@ def of_cluster(name: str | None = None) -> Runs:
 def join() -> None:
     """This process is one of the run that its parent began."""
     if VARIABLE in os.environ:
-        handle = Path(os.environ[VARIABLE]).open()
+        handle = Path(os.environ[VARIABLE]).open()      # noqa: SIM115 - for as long as this process lives
         fcntl.flock(handle, fcntl.LOCK_SH)
         _held.append(handle)
 

@@ -97,4 +97,5 @@ def noted(step: Step) -> Note:
 
 def read(file: Path) -> Step:
     """Raises msgspec.DecodeError for what another version of the suite wrote."""
-    return msgspec.json.decode(file.read_bytes(), type=Step)
+    found: Step = msgspec.json.decode(file.read_bytes(), type=Step)
+    return found

@@ -26,7 +26,7 @@ class NodeVolume:
     path: str
     namespace: str
     claim: str
-    note: undo.Note = undo.Note(None)
+    note: undo.Note
 
     def run(self, script: str) -> str:
         """A shell script of root, in the folder."""

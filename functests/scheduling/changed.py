@@ -1,8 +1,8 @@
 """``python -m functests.scheduling.changed``: the tests that a change touches or affects, five times in random order.
 
 A changed test file counts itself; a changed helper all test files that import it, over any number of steps, the tests
-of a folder whose conftest does, and every test when only the fixtures of all do; a changed part of the product the areas
-that it is seen in, by the table below.
+of a folder whose conftest does, and every test when only the fixtures of all do; a changed part of the product the
+areas that it is seen in, by the table below.
 """
 
 import argparse

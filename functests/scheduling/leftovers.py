@@ -117,7 +117,7 @@ class Sweep:
         found = []
         for metadata in self.world.made(kind):
             run = (metadata.get("labels") or {}).get(LABEL, "")
-            if self.known.is_of_here(run) and run not in alive or not run and self.nameless:
+            if (self.known.is_of_here(run) and run not in alive) or (not run and self.nameless):
                 found.append(str(metadata["name"]))
             self.told.nameless += not run and not self.nameless
         return found
@@ -141,7 +141,7 @@ class Sweep:
             try:
                 yield file, undo.read(file)
             except (OSError, ValueError) as error:
-                self.told.stays.append(f"what {file} says, which cannot be read ({error}): undo it, and delete the file")
+                self.told.stays.append(f"what {file} says ({error}): undo it by hand, and delete the file")
 
     def _undo(self, steps: Iterable[tuple[Path, undo.Step]]) -> None:
         for file, step in steps:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 
 from functests.libs import activity, retries
 from functests.libs.slots import SLOTS
+from functests.libs.stalls import STALLS
 from functests.scheduling import arguments, machine, opening, plan, run, selection, view, xdist_compat
 from functests.verdict import outcome
 from functests.verdict.plugin import hand_over
 
 FOLDER = "functests"
 _BOOTS = pytest.StashKey[int]()
+_BEGAN = pytest.StashKey[float]()
 
 
 def is_functional(item: pytest.Item) -> bool:
@@ -65,6 +68,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     item.stash[_BOOTS] = SLOTS.taken
+    if is_functional(item):
+        STALLS.start()
+        item.stash[_BEGAN] = time.monotonic()
     with activity.doing(item.nodeid):
         try:
             return (yield)
@@ -79,6 +85,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
+        if _BEGAN in item.stash:
+            item.user_properties.append((outcome.STALLED, round(STALLS.since(item.stash[_BEGAN]), 1)))
         item.user_properties += [(outcome.RETRIED, f"{outcome.ASKED_AGAIN}{cause}") for cause in retries.noted()]
         if "warm_vm" not in getattr(item, "fixturenames", ()):       # what that booted is for other tests too
             item.user_properties.append((run.BOOTED, SLOTS.taken - item.stash.get(_BOOTS, SLOTS.taken)))

@@ -7,6 +7,7 @@ is then only what belongs to the session, so fixtures of a module live as long a
 """
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -135,7 +136,12 @@ class Loop:
             last = session.items[index]
             interactor.item_index = interactor.nextitem_index = index
             began = time.perf_counter()
-            session.config.hook.pytest_runtest_protocol(item=last, nextitem=following)
+            try:
+                session.config.hook.pytest_runtest_protocol(item=last, nextitem=following)
+            except (KeyboardInterrupt, pytest.exit.Exception):
+                raise
+            except BaseException as error:  # noqa: BLE001 - one test that cannot be reported must not end the run
+                _report_outside(session, last, following, error)
             duration = time.perf_counter() - began
             interactor.sendevent("runtest_protocol_complete", item_index=index, duration=duration)
             if session.shouldfail or session.shouldstop:
@@ -147,12 +153,29 @@ class Loop:
 
 def _end_session(session: pytest.Session, last: pytest.Item) -> None:
     """Fixtures of the session end here, and what goes wrong with that is an error of the last test."""
+    _tear_down(session, last, None)
+
+
+def _tear_down(session: pytest.Session, item: pytest.Item, following: pytest.Item | None) -> None:
+    """Fixtures that ``following`` has not; what goes wrong with that is an error of ``item``."""
     call = pytest.CallInfo.from_call(
-        lambda: session._setupstate.teardown_exact(None), when="teardown", reraise=(KeyboardInterrupt,)
+        lambda: session._setupstate.teardown_exact(following), when="teardown", reraise=(KeyboardInterrupt,)
     )
     if call.excinfo is not None:
-        report = last.ihook.pytest_runtest_makereport(item=last, call=call)
-        last.ihook.pytest_runtest_logreport(report=report)
+        report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        item.ihook.pytest_runtest_logreport(report=report)
+
+
+def _report_outside(
+    session: pytest.Session, item: pytest.Item, following: pytest.Item | None, error: BaseException
+) -> None:
+    """An error of ``item`` that came while pytest was about it, not in its own code: its limit of time passed while its
+    failure was written down, or a plugin failed. pytest would end this worker, and xdist then the run."""
+    text = "".join(["outside of the test's own code:\n", *traceback.format_exception(error)])
+    report = pytest.TestReport(
+        item.nodeid, item.location, {}, "failed", text, "teardown", user_properties=item.user_properties)
+    item.ihook.pytest_runtest_logreport(report=report)
+    _tear_down(session, item, following)
 
 
 def _interactor(config: pytest.Config) -> Any:

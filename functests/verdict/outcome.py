@@ -6,10 +6,23 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from functests.verdict.fingerprint import fingerprint, headline
-from functests.verdict.records import BOOTED, BORROWED, CRASHED, FAILED, LEAKED, LOST, PASSED, SKIPPED, Orphan, Test
-
+from functests.verdict.records import (
+    BAD,
+    BOOTED,
+    BORROWED,
+    CRASHED,
+    FAILED,
+    LEAKED,
+    LOST,
+    PASSED,
+    SKIPPED,
+    Orphan,
+    Test,
+)
 
 RETRIED = "retried"             # user property of a test's last report: why it, or something in it, was tried again
+STALLED = "stalled_s"           # user property: how long the machine stood still while the test ran
+STALL_TOLD_S = 3.0
 ASKED_AGAIN = "asked again: "   # so begins a cause for which the test itself was not run again
 
 
@@ -140,6 +153,16 @@ def notes_of(tests: Iterable[Test], dead: Mapping[str, str]) -> list[str]:
     """What a reader must know beside the outcomes."""
     said = [f"worker {name} died and was replaced: {why}" for name, why in dead.items()]
     said += [f"{test.id} was run {test.runs} times" for test in tests if test.runs > 1 + _reruns(test)]
+    return said
+
+
+def stalls_of(tests: Iterable[Test], reports: Mapping[str, Sequence[Report]]) -> list[str]:
+    """For tests that are not good: whether the machine can have had a part in it."""
+    said = []
+    for test in tests:
+        known = [dict(report.user_properties).get(STALLED, 0.0) for report in reports.get(test.id, ())]
+        if test.outcome in BAD and max(known, default=0.0) >= STALL_TOLD_S:
+            said.append(f"the machine stood still for {max(known):.0f} s while {test.id} ran")
     return said
 
 

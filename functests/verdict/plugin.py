@@ -131,7 +131,9 @@ class Recorder:
         told = {item for _, item in self._leaks}
         tests = tuple(record for record in records if not (early and record.outcome == LOST))
         not_run = len(names) - len(tests)
-        notes = outcome.notes_of(tests, self._dead) + [f"left behind: {item}" for item in self._strays()]
+        notes = outcome.notes_of(tests, self._dead) + outcome.stalls_of(tests, self._reports)
+        notes += [f"restarted meanwhile: {name}" for name in self._sampler.restarted]
+        notes += [f"left behind: {item}" for item in self._strays()]
         if not_run:
             notes.append(f"{not_run} tests did not run to their end, because the run was stopped early")
         return Verdict(

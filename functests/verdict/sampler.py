@@ -10,6 +10,8 @@ from typing import Any
 from functests.verdict.records import Guest, Memory
 
 EVERY_S = 4.0
+PODS_EVERY = 5          # looks
+OWN = ("kubevirt", "kube-system")
 
 
 def _seconds(stamp: str) -> float:
@@ -48,14 +50,39 @@ def used_mib(told: str) -> float:
     return float(round((int(usage) - cache) / 2**20))
 
 
+Restarts = Mapping[tuple[str, str], int]        # by pod's uid and container: how often it was restarted
+
+
+def restarts_of(pods: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]:
+    """Of the stack and of Kubernetes itself."""
+    return {
+        (pod["metadata"]["uid"], f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"): sum(
+            status["restartCount"] for status in pod["status"].get("containerStatuses", []))
+        for pod in pods
+    }
+
+
+def restarted(before: Restarts, after: Restarts) -> list[str]:
+    """In words, by pod: what was restarted in between. Pods that came or went are not among them."""
+    more = {name: count - before[uid, name] for (uid, name), count in after.items() if (uid, name) in before}
+    return [f"{name}, {count} times" if count > 1 else name for name, count in sorted(more.items()) if count > 0]
+
+
 class Sampler:
-    """A thread of the controlling process. Trouble ends it and is said in ``trouble``; the run goes on."""
+    """A thread of the controlling process. Trouble ends it and is said in ``trouble``; the run goes on.
+
+    ``restarted``: which of the stack's and of Kubernetes' own pods were restarted since the start; a slow machine does
+    that, and tests that kill them.
+    """
 
     def __init__(self) -> None:
         self.guests: dict[str, Guest] = {}
         self.memory: list[Memory] = []
         self.cluster = os.environ.get("VIRT_CLUSTER_NAME", "")
         self.trouble = "no functional test was run"
+        self.restarted: list[str] = []
+        self._before: Restarts = {}
+        self._looks = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -97,5 +124,10 @@ class Sampler:
         now = time.time()
         for vmi in rest.get("/apis/kubevirt.io/v1/virtualmachineinstances").ok()["items"]:
             self.guests[vmi["metadata"]["uid"]] = guest_of(vmi, now)
+        if self._looks % PODS_EVERY == 0:
+            pods = [pod for name in OWN for pod in rest.get(f"/api/v1/namespaces/{name}/pods").ok()["items"]]
+            self._before = self._before or restarts_of(pods)
+            self.restarted = restarted(self._before, restarts_of(pods))
+        self._looks += 1
         for node in nodes:
             self.memory.append(Memory(round(now, 1), node.name, used_mib(node.run(MEMORY_SCRIPT))))

@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 
 from cluster_up.errors import ClusterError
@@ -59,8 +58,10 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def selected(options: argparse.Namespace, known: Mapping[str, Mutation], records: Mapping[str, Record]) -> list[Mutation]:
-    """Those asked for, one component after the other: so fewer of them are rolled out each time. Raises MutationError."""
+def selected(
+    options: argparse.Namespace, known: Mapping[str, Mutation], records: Mapping[str, Record]
+) -> list[Mutation]:
+    """Those asked for, one component after the other, so that few are rolled out each time. Raises MutationError."""
     chosen = mutations.chosen(known, options.id)
     if options.catalogue:
         chosen = [each for each in chosen if each.is_of_catalogue]

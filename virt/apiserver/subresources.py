@@ -5,7 +5,7 @@ Objects are read from the API server each time, never from a cache: a client may
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -27,8 +27,9 @@ from virt.api.subresources import (
 )
 from virt.apiserver import parsing, preconditions, relay, runstate, volumes
 from virt.apiserver.nodes import DIAL_S, Nodes
-from virt.apiserver.refusal import LostRaceError, RefusedError, conflict, internal, not_implemented, of_api_error
+from virt.apiserver.refusal import LostRaceError, conflict, internal, not_implemented, of_api_error
 from virt.kube.client import ApiError, Client, JsonPatch
+from virt.kube.http import RefusedError
 
 T = TypeVar("T")
 
@@ -142,7 +143,7 @@ class Subresources:
         return await self._acted(vmi, "reset")
 
     async def freeze(self, request: web.Request) -> web.StreamResponse:
-        """Also thaws: the last part of the path is the handler's."""
+        """Freezes or thaws, as the last part of the path says."""
         vmi = await self._instance(request)
         preconditions.running(vmi)
         action = parsing.last_part(request)
@@ -167,11 +168,13 @@ class Subresources:
         raise not_implemented(parsing.last_part(request))
 
     async def cancel_evacuation(self, request: web.Request) -> web.StreamResponse:
-        """The VMI need not leave its node any more. A migration that was made for it goes on."""
+        """The VMI need not leave its node after all. A migration that was made for it goes on."""
         options = await parsing.options(request, EvacuateCancelOptions)
         vmi = await self._instance(request)
         marked = vmi.status.evacuation_node_name
-        node = await self._maybe(kinds.NODE, None, marked) if marked else None
+        node = None
+        if marked:
+            node = await self._maybe(kinds.NODE, None, marked)
         taint = self._config().migrations.node_drain_taint_key
         if preconditions.cancel_evacuation(vmi, node, options.evacuation_node_name, taint):
             patch = JsonPatch((jsonpatch.test(_EVACUATION, marked), jsonpatch.remove(_EVACUATION)))
@@ -187,8 +190,7 @@ class Subresources:
     async def _machine(self, request: web.Request) -> tuple[v1.VirtualMachine, v1.VirtualMachineInstance | None]:
         namespace, name = parsing.place(request)
         vm = await self._found(kinds.VM, namespace, name)
-        vmi: v1.VirtualMachineInstance | None = await self._maybe(kinds.VMI, namespace, name)
-        return vm, vmi
+        return vm, await self._maybe(kinds.VMI, namespace, name)
 
     async def _instance(self, request: web.Request) -> v1.VirtualMachineInstance:
         return await self._found(kinds.VMI, *parsing.place(request))
@@ -197,8 +199,7 @@ class Subresources:
         owners = [owner.name for owner in vmi.metadata.owner_references if owner.kind == _OWNER]
         if not owners:
             return None
-        vm: v1.VirtualMachine | None = await self._maybe(kinds.VM, vmi.metadata.namespace, owners[0])
-        return vm
+        return await self._maybe(kinds.VM, vmi.metadata.namespace, owners[0])
 
     async def _found(self, kind: Kind[T], namespace: str | None, name: str) -> T:
         try:
@@ -206,7 +207,7 @@ class Subresources:
         except ApiError as error:
             raise of_api_error(error, kind, name) from error
 
-    async def _maybe(self, kind: Kind[Any], namespace: str | None, name: str) -> Any:
+    async def _maybe(self, kind: Kind[T], namespace: str | None, name: str) -> T | None:
         try:
             return await self._found(kind, namespace, name)
         except RefusedError as error:

@@ -14,8 +14,9 @@ from virt.api.status import invalid
 from virt.api.subresources import AddVolumeOptions, RemoveVolumeOptions
 from virt.api.validate import hotplug as rules
 from virt.apiserver import preconditions
-from virt.apiserver.refusal import RefusedError, bad_request, conflict, not_implemented
+from virt.apiserver.refusal import bad_request, conflict, not_implemented
 from virt.apiserver.runstate import Write
+from virt.kube.http import RefusedError
 
 _OWNER = "VirtualMachine"
 _TEMPLATE = ("spec", "template", "spec")

@@ -1,8 +1,7 @@
 """Has the domain of a VMI drafted by a process that ends with it (virt.launcher.drafting).
 
-What that work loads, the API's types, the design and an XML library, is more than all else of the launcher, and is of
-no use while the guest runs. The process is started before it is needed, beside libvirt's own start, and waits on its
-standard input.
+That work loads the API's types, the design and an XML library: more memory than the rest of the launcher, and useless
+while the guest runs. The process is started before it is needed, while libvirt starts, and waits on its standard input.
 """
 
 import asyncio

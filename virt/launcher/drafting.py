@@ -1,6 +1,6 @@
 """``python3 -m virt.launcher.drafting``: one Order as JSON on standard input, one Draft or Refusal on standard output.
 
-Level-triggered like all of the start: what is there of disks is kept, so a failed start drafts anew.
+Level-triggered, like every part of the start: disks that exist are kept, so a failed start can be drafted again.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""The one guest of a launcher: what state it is in, as events of the hypervisor tell, and how it is brought down.
+"""The one guest of a launcher: its state, which follows the hypervisor's events, and how it is brought down.
 
-Events only say "look": the state that is told is always one that was read (level-triggered).
+An event only means "look": a state that is reported was always read (level-triggered).
 """
 
 import asyncio
@@ -43,7 +43,7 @@ _logger = log.get("virt.launcher.guest")
 
 
 class Guest:
-    """Made when the domain runs. ``tell`` brings an event to the handler, if there is one to hear it."""
+    """Created once the domain runs. ``tell`` sends an event to the handler; False when none is connected."""
 
     def __init__(
         self, hypervisor: Hypervisor, status: DomainStatus, tell: Callable[[Event], Awaitable[bool]]
@@ -89,7 +89,7 @@ class Guest:
         self._look.set()
 
     async def watch(self) -> None:
-        """Read the state whenever something happened and tell what changed; returns when the guest is off."""
+        """Read the state after each event and report changes; returns when the guest is off."""
         while not self.ended.is_set():
             await self._look.wait()
             self._look.clear()
@@ -133,7 +133,7 @@ class Guest:
 
     @property
     def exit_code(self) -> int:
-        """Of the launcher: 0 when the guest ended as somebody wanted it to."""
+        """The launcher's exit status: 0 when the guest ended as somebody wanted it to."""
         return 0 if self.status.state == DomainState.SHUTOFF and self.status.reason in _CLEAN_ENDS else 1
 
     def keep_paused(self, is_kept: bool) -> None:
@@ -249,7 +249,7 @@ class Guest:
         deadline = loop.time() + grace_s
         while not self.ended.is_set() and (left := deadline - loop.time()) > 0:
             with contextlib.suppress(TimeoutError):
-                # The press too: it needs an answer of QEMU's, and one that is stuck gives none for ever.
+                # The press is limited too: it waits for QEMU's answer, and a stuck QEMU never gives one.
                 async with asyncio.timeout(min(left, POWER_BUTTON_EVERY_S)):
                     try:
                         if by_button:
@@ -263,7 +263,7 @@ class Guest:
 
 
 def _without_agent(status: DomainStatus) -> DomainStatus:
-    """What an agent told is of no worth once it is gone."""
+    """What an agent told is worth nothing once it is gone."""
     return msgspec.structs.replace(
         status, agent_connected=False, frozen=False,
         agent_version="", agent_commands=(), guest_os={}, guest_interfaces=(),

@@ -1,7 +1,7 @@
-"""Requests of the handler carried out on the one guest of this pod.
+"""Carries out the handler's requests on the one guest of this pod.
 
 SyncVmi is level-triggered: the first makes disks and domain and starts it, later ones report; a start that failed is
-tried anew. PrepareTarget makes the same ready for a guest that comes from another node. What fails is answered with a
+tried again. PrepareTarget makes the same ready for a guest that comes from another node. A failure is answered with a
 word for programs and a text for people (virt.rpc.messages.Failed).
 """
 
@@ -85,7 +85,7 @@ class Manager:
 
     @property
     def is_expecting(self) -> bool:
-        """A guest is on its way here. Before somebody has said what this pod is for, it may be."""
+        """Whether a guest is coming from another node, or may be: nobody has said yet what this pod is for."""
         return self.guest is None and self._starting is None and not self.over.is_set()
 
     @property

@@ -82,7 +82,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SyncVmi(Message, frozen=True, kw_only=True):
-    """Make the domain be what the VMI asks for: define and start it, or just report when it runs already.
+    """Make the domain what the VMI asks for: define and start it, or only report its state when it runs already.
 
     ``vmi`` is the VMI as JSON. File descriptors: for each interface with a lease, in order, one UDP socket bound to
     port 67 on that interface's bridge. Only the first SyncVmi of a launcher's life carries them.
@@ -116,7 +116,7 @@ class Reset(Message, frozen=True, kw_only=True):
 
 
 class SoftReboot(Message, frozen=True, kw_only=True):
-    """By the guest agent, else by ACPI. Answer: Done."""
+    """Reboot by the guest agent, else by ACPI. Answer: Done."""
 
 
 class OpenSerial(Message, frozen=True, kw_only=True):
@@ -195,7 +195,7 @@ class PrepareTarget(Message, frozen=True, kw_only=True):
 
 
 class OpenMigrationPort(Message, frozen=True, kw_only=True):
-    """Of a target. Answer: Done with one file descriptor, a stream socket connected to what listens there."""
+    """Sent to a target. Answer: Done with one file descriptor, a stream socket connected to what listens there."""
 
     port: int
 
@@ -229,7 +229,7 @@ class Migrate(Message, frozen=True, kw_only=True):
 
 
 class CancelMigration(Message, frozen=True, kw_only=True):
-    """Answer: Done, also when there is none (any more). The guest stays here unless it has left already."""
+    """Answer: Done, also when there is none. The guest stays here unless it has left already."""
 
     uid: str
     reason: str = ""
@@ -265,7 +265,7 @@ class GuestInterface(msgspec.Struct, frozen=True, kw_only=True):
 class DiskTarget(msgspec.Struct, frozen=True, kw_only=True):
     """Which device name ("vda") a volume got and how large the guest sees it, in bytes (0: unknown).
 
-    ``short_of``: what its claim had asked for, where its file was made smaller because there was no more room.
+    ``short_of``: what its claim had asked for, where its file was made smaller for lack of room.
     """
 
     volume: str

@@ -42,3 +42,9 @@ def test_quiet_fails_on_noise_only() -> None:
     patience.quiet("nothing", lambda: "", bool, for_s=0.05, every_s=0.01)
     with pytest.raises(AssertionError, match="a bang: 'bang'"):
         patience.quiet("a bang", lambda: "bang", bool, for_s=0.05, every_s=0.01)
+
+
+def test_the_limit_of_a_test_grows_with_the_boot_and_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    for boot, wanted in (("1", 420), ("6", 420), ("12", 840), ("60", 1260)):
+        monkeypatch.setenv(patience.VARIABLE, boot)
+        assert patience.limit(420) == wanted

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,6 @@ ROOT = Path(__file__).parents[3]
 _BEGIN = "from functests.libs.runs import Runs; Runs(Path(sys.argv[1])).begin()"
 _JOIN = "from functests.libs import runs; runs.join()"
 _PROCESS = "import sys, time; from pathlib import Path; {}; print('there', flush=True); time.sleep(600)"
-
-
-@pytest.fixture
-def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
-    monkeypatch.setattr(runs, "_held", [])
-    monkeypatch.delenv(runs.VARIABLE, raising=False)
-    made = Runs(tmp_path)
-    yield made
-    for name in made.names():
-        made.end(name)
 
 
 def _is_gone(known: Runs, name: str) -> bool:

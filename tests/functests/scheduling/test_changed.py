@@ -102,7 +102,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(changed, "ROOT", tmp_path)
     git("init", "-q", "-b", "main")
-    for path, text in {**SOURCES, "virt/webhooks/vmi.py": "", "virt/base/gone.py": "", ".gitignore": "artifacts"}.items():
+    texts = {**SOURCES, "virt/webhooks/vmi.py": "", "virt/base/gone.py": "", ".gitignore": "artifacts"}
+    for path, text in texts.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     git("add", ".")

@@ -1,7 +1,6 @@
 """What a run that is gone has left is removed in order, what lives beside is left alone, what stays is told."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pytest
@@ -46,16 +45,6 @@ class FakeWorld:
         if what in self.stubborn:
             raise RuntimeError(f"{what} is refused")
         self.did.append(what)
-
-
-@pytest.fixture
-def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
-    monkeypatch.setattr(runs, "_held", [])
-    monkeypatch.delenv(runs.VARIABLE, raising=False)
-    made = Runs(tmp_path)
-    yield made
-    for handle in runs._held:
-        handle.close()
 
 
 def _killed(known: Runs, *steps: undo.Step) -> str:
@@ -122,7 +111,7 @@ def test_what_cannot_be_removed_is_told_and_tried_again_by_the_next_run(known: R
     swept = _swept(world, known)
     assert swept.removed == [str(MOUNT)]
     told = "\n".join(swept.stays)
-    for word in ("OfAnotherVersion", "cannot be read", f"{CORDON} is refused", "empty ft-b is refused",
+    for word in ("OfAnotherVersion", "by hand", f"{CORDON} is refused", "empty ft-b is refused",
                  "namespace ft-a is still there after 0 s"):
         assert word in told, told
     assert known.names() == [gone]
@@ -147,10 +136,10 @@ class FakeServer:
 
 def test_on_the_cluster_what_is_gone_already_is_as_good_and_a_refusal_is_not() -> None:
     for code in (200, 404):
-        OfCluster(cast(Rest, FakeServer(code)), cast(Nodes, {})).perform(CORDON)
+        OfCluster(cast("Rest", FakeServer(code)), cast("Nodes", {})).perform(CORDON)
     with pytest.raises(AssertionError, match="403 said so"):
-        OfCluster(cast(Rest, FakeServer(403)), cast(Nodes, {})).perform(CORDON)
+        OfCluster(cast("Rest", FakeServer(403)), cast("Nodes", {})).perform(CORDON)
     server = FakeServer(409)
-    OfCluster(cast(Rest, server), cast(Nodes, {})).empty("ft-a")
+    OfCluster(cast("Rest", server), cast("Nodes", {})).empty("ft-a")
     assert server.asked[-1] == "DELETE /api/v1/namespaces/ft-a"
     assert len([path for path in server.asked if "/ft-a/" in path]) == 3

@@ -74,6 +74,35 @@ def test_last(told, kept): pass
     assert set(outcomes.values()) == {"done"}
 
 
+def test_an_alarm_that_comes_while_a_failure_is_written_down_ends_neither_the_worker_nor_the_run(inner: Inner) -> None:
+    inner.write(
+        late="""
+import pytest
+@pytest.fixture
+def kept(told):
+    yield
+def test_first(told): pass
+def test_late(kept): assert False
+@pytest.mark.parametrize("number", range(3))
+def test_after(told, number): pass
+"""
+    )
+    conftest = inner.pytester.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + """
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    if item.name == "test_late" and call.when == "call":
+        pytest.fail("Timeout (>420.0s) from pytest-timeout.")
+    return (yield)
+""")
+    result = inner.run("-n1")
+    result.assert_outcomes(passed=4, errors=1)
+    result.stdout.fnmatch_lines(["*outside of the test's own code:*", "*Timeout (>420.0s) from pytest-timeout.*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert len(inner.spans()) == 5, "its fixtures were torn down"
+    assert {row["outcome"] for row in inner.account()["runs"]} == {"done"}
+
+
 def test_the_only_worker_dies_between_tests_of_a_file_of_unit_tests(inner: Inner) -> None:
     """Unit tests of a file are sent together: those behind the crash run on the worker that comes after."""
     tests = inner.pytester.path / "tests"

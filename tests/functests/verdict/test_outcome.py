@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from functests.verdict.outcome import notes_of, orphans_of, record_of, with_leaks
+from functests.verdict.outcome import notes_of, orphans_of, record_of, stalls_of, with_leaks
 from functests.verdict.records import Test
 
 
@@ -60,6 +60,21 @@ def test_a_named_retry_is_no_surprise() -> None:
     record = record_of("t", [*GOOD, *again])
     assert record.retries == ("node-restarting",)
     assert notes_of([record], {}) == []
+
+
+def test_what_was_only_asked_again_does_not_explain_that_a_test_ran_twice() -> None:
+    again: Any = [Report("setup"), Report("call"), Report("teardown", retried="asked again: the ledger's look: 500")]
+    assert notes_of([record_of("t", again)], {}) == []
+    assert notes_of([record_of("t", [*GOOD, *again])], {}) == ["t was run 2 times"]
+
+
+def test_a_failure_on_a_machine_that_stood_still_says_so() -> None:
+    bad: Any = [Report("setup"), Report("call", "failed", "E x"), Report("teardown", stalled_s=12.4)]
+    good: Any = [Report("setup"), Report("call"), Report("teardown", stalled_s=12.4)]
+    quick: Any = [Report("setup"), Report("call", "failed", "E x"), Report("teardown", stalled_s=0.4)]
+    reports = {"bad": bad, "good": good, "quick": quick}
+    records = [record_of(name, each) for name, each in reports.items()]
+    assert stalls_of(records, reports) == ["the machine stood still for 12 s while bad ran"]
 
 
 def test_a_crash_after_a_reported_setup_is_one_run() -> None:

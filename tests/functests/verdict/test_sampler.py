@@ -1,11 +1,12 @@
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from functests.verdict.records import Memory
-from functests.verdict.sampler import MEMORY_SCRIPT, Sampler, used_mib
+from functests.verdict.sampler import MEMORY_SCRIPT, Sampler, restarted, restarts_of, used_mib
 
 MIB = 2**20
 V1 = f"cache {90 * MIB}\ninactive_file 0\nactive_file 5\ntotal_cache {90 * MIB}\ntotal_inactive_file {40 * MIB}\n"
@@ -48,10 +49,24 @@ def test_a_look_tells_guests_and_the_memory_of_each_node() -> None:
         "status": {"nodeName": "n1", "phaseTransitionTimestamps": [
             {"phase": "Running", "phaseTransitionTimestamp": "2026-01-01T00:00:04Z"}]},
     }  # fmt: skip
-    answer = SimpleNamespace(ok=lambda: {"items": [vmi]})
+    def get(path: str) -> SimpleNamespace:
+        return SimpleNamespace(ok=lambda: {"items": [vmi] if path.endswith("virtualmachineinstances") else []})
+
     sampler = Sampler()
-    sampler.sample(SimpleNamespace(get=lambda _path: answer), [Node("n1", 50 * MIB), Node("n2", 31 * MIB)])
+    sampler.sample(SimpleNamespace(get=get), [Node("n1", 50 * MIB), Node("n2", 31 * MIB)])
     (guest,) = sampler.guests.values()
     assert (guest.name, guest.node, guest.running - guest.created) == ("vm", "n1", 4.0)
     at = sampler.memory[0].at
     assert sampler.memory == [Memory(at, "n1", 20.0), Memory(at, "n2", 1.0)]
+
+
+def _pod(name: str, uid: str, *counts: int) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "kubevirt", "uid": uid}
+    return {"metadata": metadata, "status": {"containerStatuses": [{"restartCount": count} for count in counts]}}
+
+
+def test_pods_that_were_restarted_in_between_are_named_and_those_that_came_are_not() -> None:
+    old, new = [_pod("old", "u3", 4)], [_pod("new", "u5", 3)]
+    before = restarts_of([_pod("api", "u1", 1, 0), _pod("handler", "u2", 0), _pod("quiet", "u4", 7), *old])
+    after = restarts_of([_pod("api", "u1", 1, 2), _pod("handler", "u2", 1), _pod("quiet", "u4", 7), *new])
+    assert restarted(before, after) == ["kubevirt/api, 2 times", "kubevirt/handler"]

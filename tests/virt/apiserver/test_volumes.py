@@ -10,8 +10,8 @@ from tests.virt.api.test_hotplug import DATA, ROOT, spec
 from virt.api import codec, core, v1
 from virt.api.subresources import AddVolumeOptions, RemoveVolumeOptions
 from virt.apiserver import volumes
-from virt.apiserver.refusal import RefusedError
 from virt.apiserver.runstate import Write
+from virt.kube.http import RefusedError
 
 META = core.ObjectMeta(name="vm", namespace="ns", resource_version="7")
 

@@ -6,8 +6,7 @@ interface. KubeVirt: pkg/virt-api/webhooks/validating-webhook/admitters/pod-evic
 
 from dataclasses import dataclass
 
-from virt.api import conditions, core, names, v1
-from virt.api.validate.migration import FINAL_PHASES
+from virt.api import conditions, core, names, phases, v1
 
 NONE, LIVE_MIGRATE, IF_POSSIBLE, EXTERNAL = "None", "LiveMigrate", "LiveMigrateIfPossible", "External"
 DESCHEDULER = "descheduler"     # who asked: value of the annotation eviction-source
@@ -39,9 +38,9 @@ def vmi_name(pod: core.Pod) -> str:
 
 def judge(pod: core.Pod, vmi: v1.VirtualMachineInstance | None, default: str) -> Verdict:
     """``default``: the strategy of VMIs that have none of their own."""
-    if not is_launcher(pod) or pod.status.phase in FINAL_PHASES or pod.metadata.deletion_timestamp is not None:
+    if not is_launcher(pod) or pod.status.phase in phases.FINAL or pod.metadata.deletion_timestamp is not None:
         return ALLOWED
-    if vmi is None or vmi.status.phase in FINAL_PHASES or not _is_of(pod, vmi):
+    if vmi is None or vmi.status.phase in phases.FINAL or not _is_of(pod, vmi):
         return ALLOWED
     strategy = vmi.spec.eviction_strategy or default or NONE
     migratable = conditions.is_true(vmi.status.conditions, "LiveMigratable")
@@ -62,10 +61,10 @@ def judge_attachment(
 ) -> Verdict:
     """It goes when its guest does, and not before: who wants it away is answered as for the launcher ``launcher`` that
     owns it."""
-    is_going = pod.status.phase in FINAL_PHASES or pod.metadata.deletion_timestamp is not None
+    is_going = pod.status.phase in phases.FINAL or pod.metadata.deletion_timestamp is not None
     if launcher is None or vmi is None or is_going:
         return ALLOWED
-    if launcher.status.phase in FINAL_PHASES or vmi.status.phase in FINAL_PHASES or not _is_of(launcher, vmi):
+    if launcher.status.phase in phases.FINAL or vmi.status.phase in phases.FINAL or not _is_of(launcher, vmi):
         return ALLOWED
     found = judge(launcher, vmi, default)
     name = f"cannot evict hotplug pod: {pod.metadata.name} has disks of VMI " \

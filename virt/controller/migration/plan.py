@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from virt.api import conditions, core, hotplug, names, v1, volumechange
+from virt.api import conditions, core, hotplug, migrationstate, names, phases, v1, volumechange
+from virt.api.migrationstate import ABORTED
 from virt.base.clock import parse_time
 from virt.controller.vmi.plan import has_ended, is_final, is_over, is_up
 from virt.controller.vmi.pod import volumes
@@ -24,7 +25,7 @@ READY: Final = "TargetReady"
 RUNNING: Final = "Running"
 SUCCEEDED: Final = "Succeeded"
 FAILED: Final = "Failed"
-FINAL: Final = (SUCCEEDED, FAILED)
+FINAL: Final = phases.FINAL
 
 UNSCHEDULABLE_S: Final = 300
 PENDING_POD_S: Final = 900
@@ -34,7 +35,6 @@ UNSCHEDULABLE_ANNOTATION: Final = "kubevirt.io/migrationUnschedulablePodTimeoutS
 PENDING_ANNOTATION: Final = "kubevirt.io/migrationPendingPodTimeoutSeconds"
 ABORT_REQUESTED: Final = "migrationAbortRequested"
 REJECTED: Final = "migrationRejectedByResourceQuota"
-ABORTED: Final = "Live migration has been aborted"
 _LOOK_S: Final = 5.0
 
 
@@ -83,7 +83,7 @@ class CreateTarget:
 
 @dataclass(frozen=True)
 class DeleteTarget:
-    """The pod is of no use (any more); ``why`` tells people of a reason that nothing else tells."""
+    """The pod is not needed; ``why`` is for people, where nothing else tells the reason."""
 
     why: str = ""
 
@@ -141,7 +141,7 @@ def plan(world: World, now: datetime) -> Plan:
     is_cancelled = volumechange.is_cancelled(vmi)
     if (migration.metadata.deletion_timestamp is not None or is_cancelled) and not world.is_leaving:
         if state is None:
-            return Plan(FAILED, why=ABORTED if not is_cancelled else f"{ABORTED}: the change of volumes was taken back")
+            return Plan(FAILED, why=ABORTED + (": the change of volumes was taken back" if is_cancelled else ""))
         if not state.abort_requested:
             return Plan(phase, (RequestAbort(),))
     step = _STEPS[phase](world, vmi, now)
@@ -176,8 +176,9 @@ def _in_the_way(world: World) -> str | None:
     if rivals:
         return rivals[0].metadata.name
     state = world.vmi.status.migration_state if world.vmi is not None else None
-    under_way = state is not None and state.migration_uid and not state.completed and not state.failed
-    return state.migration_uid if under_way and state is not None and world.state is None else None
+    if state is None or world.state is not None or not migrationstate.is_under_way(state):
+        return None
+    return state.migration_uid
 
 
 def _scheduling(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> Plan:
@@ -255,7 +256,7 @@ def _within(world: World, phase: Phase, now: datetime, why: str) -> Plan:
 
 
 def _lost_target(world: World, phase: Phase, now: datetime) -> str:
-    """Why a migration that the nodes lead can come to nothing: its target's launcher is gone.
+    """Why a migration that the nodes lead cannot succeed: its target's launcher is gone.
 
     Once it runs, the source is the first to know, and alone knows whether the guest has left.
     """
@@ -271,7 +272,7 @@ def _lost_target(world: World, phase: Phase, now: datetime) -> str:
 
 
 def _leftovers(world: World) -> tuple[Action, ...]:
-    """Of a migration that is over."""
+    """What is left to do for a migration that is over."""
     actions: list[Action] = []
     vmi, pod = world.vmi, world.pod
     if world.migration.status.phase == FAILED:
@@ -296,7 +297,7 @@ def _is_unschedulable(pod: core.Pod) -> bool:
 def _seconds(
     migration: v1.VirtualMachineInstanceMigration, vmi: v1.VirtualMachineInstance, annotation: str, default: int
 ) -> int:
-    """Of the migration's annotation, or the VMI's; what is no number counts as none."""
+    """Seconds in the migration's annotation, or the VMI's; a value that is no number counts as none."""
     for meta in (migration.metadata, vmi.metadata):
         text = meta.annotations.get(annotation, "")
         if text.isascii() and text.isdecimal():
@@ -309,6 +310,4 @@ def _age_s(since: str | None, now: datetime) -> float:
 
 
 def _phase_age_s(migration: v1.VirtualMachineInstanceMigration, phase: Phase, now: datetime) -> float:
-    entered = next((entry.phase_transition_timestamp for entry in reversed(migration.status.phase_transition_timestamps)
-                    if entry.phase == phase), None)
-    return _age_s(entered, now)
+    return _age_s(phases.entered_at(migration.status.phase_transition_timestamps, phase), now)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from virt.api import conditions, quantity, resize, v1
 from virt.api.clusterconfig import ClusterConfig
+from virt.api.migrationstate import is_under_way
 from virt.api.wire import Quantity
 
 CPU_ERROR: Final = "HotPlugCPUError"
@@ -124,8 +125,7 @@ def _raised(
 def _waits(vmi: v1.VirtualMachineInstance, kind: str, what: str) -> str:
     if conditions.is_true(vmi.status.conditions, kind):
         return f"another {what} hotplug is in progress"
-    state = vmi.status.migration_state
-    if state is not None and state.migration_uid and not state.completed and not state.failed:
+    if is_under_way(vmi.status.migration_state):
         return f"{what} hotplug is not allowed while VMI is migrating"
     return ""
 

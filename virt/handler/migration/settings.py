@@ -8,7 +8,7 @@ _MIGRATION_VERSION, _DEVICES_VERSION, _HOTPLUG_VERSION = 2, 3, 4
 
 
 def least_version(spec: v1.VirtualMachineInstanceSpec) -> int:
-    """Of the protocol that both launchers have to speak."""
+    """Least version of the protocol that both launchers have to speak."""
     if hotplug.claims(spec):
         return _HOTPLUG_VERSION
     return _DEVICES_VERSION if passthrough.has_any(spec) else _MIGRATION_VERSION

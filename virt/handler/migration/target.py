@@ -1,6 +1,5 @@
-"""The node that the guest comes to: network, disks and sockets first, then the moment at which the guest is ours."""
+"""The node that the guest comes to: prepares network, disks and sockets, then takes the guest over."""
 
-import os
 import socket
 from collections.abc import Callable
 
@@ -8,13 +7,14 @@ from msgspec.structs import replace
 
 from virt.api import codec, conditions, hotplug, names, v1
 from virt.api.kinds import VMI
+from virt.api.migrationstate import State, failed
 from virt.api.volumechange import settled
 from virt.base import log
 from virt.base.clock import Clock, rfc3339
 from virt.base.errors import VirtError
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.migration.growth import grown
-from virt.handler.migration.plan import State, TargetPlan, TargetSeen, TargetStep, failed, target
+from virt.handler.migration.plan import TargetPlan, TargetSeen, TargetStep, target
 from virt.handler.migration.ports import TargetPorts
 from virt.handler.migration.settings import in_clear, least_version
 from virt.handler.vmi.hotplug import Volumes
@@ -122,7 +122,7 @@ class Target:
         return DONE
 
     def gone(self, vmi: v1.VirtualMachineInstance) -> None:
-        """It is no longer on its way here, without having come."""
+        """The guest will not come here after all."""
         self._ports.cut(vmi.metadata.uid)
 
     async def _prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, state: State) -> State:
@@ -143,7 +143,7 @@ class Target:
         ports = (LIBVIRT_PORT, MEMORY_PORT, *((DISK_PORT,) if copied_volumes(vmi) else ()))
 
         async def opening(port: int) -> socket.socket:
-            return await _opened(launcher, port)
+            return await launcher.open(OpenMigrationPort(port=port), deadline_s=OPEN_DEADLINE_S)
 
         numbers = await self._ports.listen(
             vmi.metadata.uid, state.migration_uid, ports, opening, in_clear=in_clear(state.migration_configuration))
@@ -211,22 +211,3 @@ class Target:
 
 def status_node(status: v1.VirtualMachineInstanceStatus) -> str:
     return status.migration_state.target_node if status.migration_state is not None else ""
-
-
-async def _opened(launcher: Launcher, port: int) -> socket.socket:
-    """Raises RpcError, or OSError for what is no stream socket."""
-    _, fds = await launcher.call(OpenMigrationPort(port=port), deadline_s=OPEN_DEADLINE_S)
-    if len(fds) != 1:
-        for fd in fds:
-            os.close(fd)
-        raise RequestFailed("Internal", f"the launcher gave {len(fds)} sockets for port {port}")
-    try:
-        opened = socket.socket(fileno=fds[0])
-    except OSError:
-        os.close(fds[0])
-        raise
-    if opened.family is not socket.AF_UNIX or opened.type is not socket.SOCK_STREAM:
-        opened.close()
-        raise RequestFailed("Internal", f"the launcher gave no stream socket for port {port}")
-    opened.setblocking(False)
-    return opened

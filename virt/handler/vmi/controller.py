@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from virt.api import codec, names, v1
 from virt.api.kinds import VMI
+from virt.api.migrationstate import State, is_under_way
 from virt.base import log
 from virt.base.clock import Clock
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.launchers.server import Launchers
-from virt.handler.migration.plan import State, is_under_way
 from virt.handler.migration.source import Source
 from virt.handler.migration.target import Target
 from virt.handler.net.model import NetworkPlanError

@@ -10,9 +10,9 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from virt.api import conditions, quantity, v1
+from virt.api import conditions, phases, quantity, v1
+from virt.api.migrationstate import is_under_way
 from virt.base.clock import rfc3339
-from virt.handler.migration.plan import is_under_way
 from virt.handler.net.plan import pod_link_name
 from virt.handler.vmi import hotplug, migratable
 from virt.handler.vmi.nics import queue_count
@@ -79,10 +79,9 @@ def with_phase(
 ) -> v1.VirtualMachineInstanceStatus:
     if status.phase == phase:
         return status
-    entered = v1.PhaseTransitionTimestamp(phase=phase, phase_transition_timestamp=rfc3339(now))
     return replace(
         status, phase=phase, reason=reason or status.reason,
-        phase_transition_timestamps=(*status.phase_transition_timestamps, entered),
+        phase_transition_timestamps=phases.entering(status.phase_transition_timestamps, phase, rfc3339(now)),
     )
 
 
