@@ -62,8 +62,7 @@ def test_node_agents_are_rolled_out_under_guests(space: Space, cluster: Cluster,
         lambda: old & {pod["metadata"]["uid"] for pod in stack.pods(HANDLER)}, lambda left: not left,
         within_s=120 + patience.boots(1))
     stack.wait_well()
-    for node in witnesses:
-        stack.wait_takes_vms(node)
+    assert {node: stack.schedulable(node) for node in witnesses} == dict.fromkeys(witnesses, "true")
     for name, witness in zip(("one", "two"), witnesses.values(), strict=True):
         witness.shell = space.shell(name)
         witness.check()
