@@ -8,7 +8,7 @@ N := 20
 NAME := $(if $(VIRT_CLUSTER_NAME),$(VIRT_CLUSTER_NAME),dev)
 
 .DEFAULT_GOAL := help
-.PHONY: bootstrap catalogue check cluster-down cluster-logs cluster-sync cluster-up doctor functest functest-changed
+.PHONY: bootstrap catalogue check cluster-down cluster-logs cluster-sync cluster-up doctor first-vm functest functest-changed
 .PHONY: functest-clean functest-flake help lint mutations report sriov-core status test unit
 
 bootstrap: $(READY)  ## make .venv with the pinned packages
@@ -27,6 +27,9 @@ cluster-sync: $(READY)  ## roll out what changed in the source
 
 cluster-logs: $(READY)  ## collect logs into artifacts/logs
 	$(PYTHON) -m cluster_up logs
+
+first-vm: $(READY)  ## a small VM in the dev cluster, and its console: Enter for a root shell, Ctrl-] leaves
+	$(PYTHON) -m cluster_up first-vm
 
 status: $(READY)  ## what runs in the dev cluster, and whether it is well
 	$(PYTHON) -m cluster_up status

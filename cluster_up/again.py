@@ -1,9 +1,10 @@
-"""Once more, for what failed because a server was away or busy for a moment. The cause is named by who asks."""
+"""Retries for what failed because a server was away or busy for a moment. The caller names the causes that count."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from cluster_up.errors import ClusterError
+from cluster_up.exec import Log
 from virt.base import waiting
 
 T = TypeVar("T")
@@ -11,10 +12,12 @@ T = TypeVar("T")
 
 def again(
     attempt: Callable[[], T], passes: Callable[[ClusterError], bool], *, deadline_s: float, every_s: float,
-    log: Callable[[str], None] = lambda line: None,
+    log: Log = lambda line: None,
 ) -> T:
-    """What ``attempt`` returns, which must do no harm when it is made twice. An error that ``passes`` is told to
-    ``log`` and waited out; when that has lasted for ``deadline_s`` it is raised, any other at once."""
+    """The result of ``attempt``, which must be safe to repeat.
+
+    An error for which ``passes`` is true goes to ``log``, and the attempt is repeated; after ``deadline_s`` the last
+    one is raised. Every other error is raised at once."""
     done: list[T] = []
     last: list[ClusterError] = []
 

@@ -25,17 +25,8 @@ class Card:
     is_up: bool = False
 
 
-@dataclass(frozen=True)
-class Finding:
-    """As :class:`cluster_up.doctor.Check` has them."""
-
-    verdict: str
-    value: str
-    fix: str = ""
-
-
 def present(sysfs: Path = SYSFS) -> tuple[Card, ...]:
-    """By PCI address. A card that another network namespace has shows without a name."""
+    """All such cards, sorted by PCI address. One that is in another network namespace has no name here."""
     found = []
     for file in sorted((sysfs / "bus" / "pci" / "devices").glob("*/sriov_totalvfs")):
         folder = file.parent
@@ -65,23 +56,3 @@ def _text(path: Path) -> str:
 def has_vfio(sysfs: Path = SYSFS) -> bool:
     return (sysfs / "bus" / "pci" / "drivers" / "vfio-pci").exists()
 
-
-def judged(cards: tuple[Card, ...], *, vfio: bool) -> Finding:
-    """What a person has to do before guests can have functions; a machine without such cards lacks nothing else."""
-    if not cards:
-        return Finding("ok", "no card has virtual functions")
-    value = ", ".join(f"{card.name or card.address}: {card.most}" for card in cards)
-    if not any(card.most for card in cards):
-        return Finding("warn", f"firmware allows no virtual functions ({value})",
-                       "switch SR-IOV on in the machine's setup, or with the card's own tool")
-    if not all(card.is_apart for card in cards):
-        return Finding("warn", f"no IOMMU, so no guest can have a virtual function ({value})",
-                       "switch VT-d or AMD-Vi on in the machine's setup, and boot with intel_iommu=on iommu=pt")
-    crowded = [card for card in cards if card.sharing]
-    if crowded:
-        told = ", ".join(f"{card.name or card.address} with {card.sharing}" for card in crowded)
-        return Finding("warn", f"cards share their IOMMU group with other devices: {told} ({value})",
-                       "put the card into another slot; its functions may be in groups of their own all the same")
-    if not vfio:
-        return Finding("warn", f"vfio-pci is not loaded ({value})", "as root: modprobe vfio-pci")
-    return Finding("ok", f"virtual functions {value}")

@@ -82,6 +82,12 @@ def guests(name: Name = None, config: File = None) -> None:
 
 
 @app.command()
+def first_vm(name: Name = None, config: File = None) -> None:
+    """Create a small VM named `first`, and open its console; Ctrl-] leaves."""
+    raise typer.Exit(commands.first_vm(_loaded(name, config).config.name))
+
+
+@app.command()
 def status(name: Name = None, config: File = None, output: As = Output.TEXT) -> None:
     """What runs, and whether it is well. Fails where there is no cluster or a part of it is broken."""
     found = commands.status(_loaded(name, config).config.name)

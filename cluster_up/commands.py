@@ -1,22 +1,25 @@
 """What the verbs of the command line do, apart from printing."""
 
 import shutil
+import sys
 import time
-from collections.abc import Callable
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import msgspec
+import yaml
 
 from cluster_up import doctor as doctors
 from cluster_up import engine, later, leftovers, lock, paths, progress
+from cluster_up import exec as host
 from cluster_up import logs as collecting
 from cluster_up import state as states
 from cluster_up import status as statuses
 from cluster_up.actions import host_cards, plan
 from cluster_up.actions.step import Run
 from cluster_up.config.types import Config
-from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster, NoCluster
+from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster, NoCluster, StepFailed
+from cluster_up.exec import Log
 from cluster_up.images import registry
 from cluster_up.kube import Kube
 from cluster_up.machines import room
@@ -25,6 +28,7 @@ from cluster_up.providers.choice import machines_of, missing_machines, provider_
 from cluster_up.providers.kind import KindProvider
 from cluster_up.state import State
 
+_FIRST_VM = Path(__file__).with_name("first-vm.yaml")
 _FIXED = ("workers", "pod_cidr", "service_cidr", "kubernetes_version")
 
 
@@ -99,7 +103,7 @@ def down(name: str) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _take_away(name: str, provider: Provider, log: Callable[[str], None]) -> None:
+def _take_away(name: str, provider: Provider, log: Log) -> None:
     """The nodes; cards of this machine that they have come back. Their network namespaces give them back when they end,
     so nodes that were killed are no other case."""
     try:
@@ -109,6 +113,17 @@ def _take_away(name: str, provider: Provider, log: Callable[[str], None]) -> Non
     provider.delete()
     if state is not None and state.cards:
         host_cards.give_back(state.cards, host_cards.MachineShell(state.node_image), log)
+
+
+def first_vm(name: str) -> int:
+    """A small VM in the namespace ``default``, and this terminal on its console; returns the console's exit code."""
+    state = _known(name)
+    image = state.guest_images.get("tiny", {}).get("reference")
+    if image is None:
+        raise StepFailed(f"cluster {name!r} has no guest image yet", hint="`up` builds it")
+    Kube(Path(state.kubeconfig)).apply(yaml.safe_load_all(_FIRST_VM.read_text().replace("@IMAGE@", image)))
+    virtctl = Path(sys.executable).with_name("virtctl")
+    return host.attach([virtctl, "--kubeconfig", state.kubeconfig, "--namespace", "default", "console", "first"])
 
 
 def status(name: str) -> statuses.Status:

@@ -4,11 +4,12 @@ BuildKit is off: the classic builder is in every engine since 17.x and needs no 
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cluster_up import exec as host
+from cluster_up.exec import Log
 
 _BUILDER = {"DOCKER_BUILDKIT": "0", "BUILDKIT_PROGRESS": "plain"}
 QUICK_S = 180.0             # it only ends what hangs: a slow disk takes a minute to remove a node
@@ -49,7 +50,7 @@ def containers(**labels: str) -> list[str]:
     return sorted(run("ps", "--all", "--format", "{{.Names}}", *filters).split())
 
 
-def build(context: Path, tag: str, *, log: Callable[[str], None]) -> None:
+def build(context: Path, tag: str, *, log: Log) -> None:
     """Build the Dockerfile in the folder ``context``, without a network; at most half an hour."""
     host.run(
         ["docker", "build", "--network", "none", "--tag", tag, context], deadline_s=1800, env=_BUILDER, on_line=log

@@ -3,7 +3,7 @@
 import os
 import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -130,8 +130,28 @@ def _kvm() -> Check:
 
 
 def _cards() -> Check:
-    found = cards.judged(cards.present(), vfio=cards.has_vfio())
-    return Check("sr-iov", found.verdict, found.value, found.fix)
+    return virtual_functions(cards.present(), vfio=cards.has_vfio())
+
+
+def virtual_functions(found: Sequence[cards.Card], *, vfio: bool) -> Check:
+    """Pure: what a person has to do before guests can have functions. A machine without such cards lacks nothing."""
+    if not found:
+        return Check("sr-iov", "ok", "no card has virtual functions")
+    value = ", ".join(f"{card.name or card.address}: {card.most}" for card in found)
+    if not any(card.most for card in found):
+        return Check("sr-iov", "warn", f"firmware allows no virtual functions ({value})",
+                       "switch SR-IOV on in the machine's setup, or with the card's own tool")
+    if not all(card.is_apart for card in found):
+        return Check("sr-iov", "warn", f"no IOMMU, so no guest can have a virtual function ({value})",
+                       "switch VT-d or AMD-Vi on in the machine's setup, and boot with intel_iommu=on iommu=pt")
+    crowded = [card for card in found if card.sharing]
+    if crowded:
+        told = ", ".join(f"{card.name or card.address} with {card.sharing}" for card in crowded)
+        return Check("sr-iov", "warn", f"cards share their IOMMU group with other devices: {told} ({value})",
+                       "put the card into another slot; its functions may be in groups of their own all the same")
+    if not vfio:
+        return Check("sr-iov", "warn", f"vfio-pci is not loaded ({value})", "as root: modprobe vfio-pci")
+    return Check("sr-iov", "ok", f"virtual functions {value}")
 
 
 def _machines() -> Check:
@@ -155,7 +175,7 @@ _QUICK: tuple[Callable[[], Check], ...] = (_cpus, _memory, _disk, _open_files, _
 
 
 def quick() -> list[Check]:
-    """Those that ``up`` asks before it creates anything."""
+    """The checks that ``up`` makes before it creates anything."""
     return [check() for check in _QUICK]
 
 

@@ -6,14 +6,13 @@ dockerd is started here, with a wrapper before runc that asks for what the machi
 
 import json
 import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cluster_up import exec as host
 from cluster_up import paths
 from cluster_up.errors import EngineError, EngineHung
+from cluster_up.exec import Log
 from cluster_up.images.recipe import RECIPES
 from virt.base import waiting
 
@@ -23,14 +22,14 @@ _OLDEST = 20
 _CAPABILITIES = 41                # of Linux 5.9 and later: CAP_CHECKPOINT_RESTORE is number 40
 
 
-def lacks_capabilities(status: str, count: int = _CAPABILITIES) -> bool:
+def lacks_capabilities(status: str) -> bool:
     """Whether the bounding set in the text of /proc/self/status lacks any capability.
 
     >>> lacks_capabilities("CapBnd:\\t000001fffeffffff")
     True
     """
     line = next(line for line in status.splitlines() if line.startswith("CapBnd:"))
-    everything = (1 << count) - 1
+    everything = (1 << _CAPABILITIES) - 1
     return int(line.split()[1], 16) & everything != everything
 
 
@@ -97,7 +96,7 @@ def _fault_of_a_young_one() -> EngineError | None:
         return error
 
 
-def start(log: Callable[[str], None]) -> None:
+def start(log: Log) -> None:
     """Start Docker and wait until it answers. Raises EngineError when an unfit one runs, or none can be started."""
     try:
         found = info()
@@ -124,18 +123,18 @@ def start(log: Callable[[str], None]) -> None:
         raise EngineError(str(error), hint=f"its log: {paths.engine_folder() / 'dockerd.log'}") from error
 
 
-def start_own(folder: Path, *, has_systemd: bool, arguments: tuple[str, ...] = ()) -> int:
-    """Start dockerd with a configuration and log in ``folder``; returns its process id at once."""
+def start_own(folder: Path, *, has_systemd: bool) -> None:
+    """Start dockerd with a configuration and log in ``folder``; does not wait for it."""
     folder.mkdir(parents=True, exist_ok=True)
     wrapper = None
     if needs_wrapper():
         wrapper = folder / "capbnd"
-        runc = shutil.which("runc", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        runc = host.found("runc")
         if runc is None:
             raise EngineError("runc is not installed", hint="install the package runc")
         wrapper.write_text((RECIPES / "engine" / "capbnd").read_text().replace("@RUNC@", runc))
         wrapper.chmod(0o755)
     config = folder / "daemon.json"
     config.write_text(json.dumps(daemon_config(wrapper=wrapper, has_systemd=has_systemd), indent=2) + "\n")
-    program = shutil.which("dockerd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or "dockerd"
-    return host.start_daemon([program, "--config-file", config, *arguments], log=folder / "dockerd.log")
+    program = host.found("dockerd") or "dockerd"
+    host.start_daemon([program, "--config-file", config], log=folder / "dockerd.log")

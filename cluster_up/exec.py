@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -23,6 +24,7 @@ from virt.base.processes import Kept, hidden, signal_group
 
 KEPT_BYTES = 4 * 1024 * 1024     # of each stream: the first half and the last half survive
 TERM_GRACE_S = 3.0
+Log = Callable[[str], None]      # takes a line for people
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)        # loaded here: the child of a fork may not
 
@@ -65,7 +67,7 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     check: bool = True,
-    on_line: Callable[[str], None] | None = None,
+    on_line: Log | None = None,
     secrets: Sequence[str] = (),
 ) -> Result:
     """Run a program to its end and return its output. ``argv`` is never read by a shell.
@@ -85,16 +87,7 @@ def run(
         return Result(command, where, code, stdout, stderr, time.monotonic() - started)
 
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            start_new_session=True,      # a group of its own, so that its children end with it
-            preexec_fn=_die_with_parent,
-        )
+        process = _started(command, reads=input is not None, cwd=cwd, env=env or {})
     except OSError as error:
         raise RunError(result(127, stderr=str(error)), secrets=secrets) from error
 
@@ -110,12 +103,7 @@ def run(
         thread.start()
     timed_out = False
     try:
-        process.wait(timeout=deadline_s)
-        for thread in threads:           # a grandchild may hold the output open; the deadline is for it too
-            thread.join(max(0.0, deadline_s - (time.monotonic() - started)))
-            timed_out = timed_out or thread.is_alive()
-    except subprocess.TimeoutExpired:
-        timed_out = True
+        timed_out = not _ends(process, threads, started + deadline_s)
     finally:
         if timed_out or process.poll() is None:
             _end(process)
@@ -125,6 +113,33 @@ def run(
     if timed_out or (check and done.code != 0):
         raise RunError(done, timed_out=timed_out, secrets=secrets)
     return done
+
+
+def _started(
+    command: Sequence[str], *, reads: bool, cwd: Path | None, env: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Raises OSError when it cannot be started."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env={**os.environ, **env},
+        start_new_session=True,      # a group of its own, so that its children end with it
+        preexec_fn=_die_with_parent,
+    )
+
+
+def _ends(process: subprocess.Popen[bytes], threads: Sequence[threading.Thread], deadline: float) -> bool:
+    """Whether it and its output end before ``deadline`` (monotonic): a grandchild may hold the output open."""
+    try:
+        process.wait(timeout=max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _die_with_parent() -> None:
@@ -147,12 +162,17 @@ def start_daemon(argv: Sequence[str | Path], *, log: Path) -> int:
         raise RunError(Result(command, str(Path.cwd()), 127, "", str(error), 0.0)) from error
 
 
+def found(program: str) -> str | None:
+    """Path of a program in PATH, or where Debian puts what only root uses; None where it is not installed."""
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
 def attach(argv: Sequence[str | Path]) -> int:
     """Run a program on this process's own terminal, for as long as the person likes; returns its exit code."""
     return subprocess.call([str(word) for word in argv])
 
 
-def _fill(kept: Kept, stream: IO[bytes], on_line: Callable[[str], None] | None) -> None:
+def _fill(kept: Kept, stream: IO[bytes], on_line: Log | None) -> None:
     for line in stream:
         if on_line is not None:
             on_line(line.decode(errors="replace").rstrip())

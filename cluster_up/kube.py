@@ -4,9 +4,9 @@ The client library is imported when first used, because it takes half a second a
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from virt.base import waiting
 T = TypeVar("T")
 
 FIELD_MANAGER = "cluster-up"
+NAMESPACE = "kubevirt"      # of the stack
 _ASK_S = 20.0               # a server that is down refuses at once; one that stands still with its machine is not
 _WRITE_S = 30.0
 _AWAY_S = 120.0             # a control plane on a slow machine answers again within it
@@ -36,7 +37,7 @@ class KubeError(ClusterError):
 
     @property
     def passes(self) -> bool:
-        """Whether the server was away or busy, so that the same request may do a moment later."""
+        """Whether the server was away or busy, so that the same request may succeed a moment later."""
         return self.code in (0, _BUSY) or self.code >= 500
 
 
@@ -58,6 +59,11 @@ def condition(found: Mapping[str, Any], kind: str) -> str:
     """Status of a condition of an object: "True", "False", "Unknown", or "" where there is none."""
     conditions = found.get("status", {}).get("conditions") or []
     return next((str(one["status"]) for one in conditions if one["type"] == kind), "")
+
+
+def phase_of(kubevirts: Sequence[Mapping[str, Any]]) -> str:
+    """Phase of the KubeVirt object, of all that there are; "" where there is none yet."""
+    return str(kubevirts[0].get("status", {}).get("phase", "")) if kubevirts else ""
 
 
 def seconds_of(time: str) -> float:
@@ -148,13 +154,17 @@ class Kube:
         found: list[dict[str, Any]] = self.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
         return found
 
+    def kubevirts(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/apis/kubevirt.io/v1/namespaces/{NAMESPACE}/kubevirts")["items"]
+        return found
+
     def apply(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Server-side apply of objects in order; what others need (namespaces, CRDs) has to come first.
 
         Applying twice changes nothing, so an API server that is away or busy is waited for.
         """
         for document in documents:
-            again(lambda wanted=document: self._apply(wanted), _is_away, deadline_s=_AWAY_S, every_s=1.0)  # type: ignore[misc]
+            again(partial(self._apply, document), _is_away, deadline_s=_AWAY_S, every_s=1.0)
             if document["kind"] == "CustomResourceDefinition":
                 self._wait_served(document)
 
@@ -193,7 +203,7 @@ class Kube:
         )  # fmt: skip
 
     def _kinds(self, root: str) -> set[str]:
-        """Those listed at ``root`` now; none where there is no such list."""
+        """Kinds that the API lists at ``root`` now; none where it has no such list."""
         try:
             return {resource["kind"] for resource in self.get(root)["resources"]}
         except KubeError as error:

@@ -1,13 +1,13 @@
-"""What a first login does not need: made by a process of its own after ``up``, ended by ``down``.
+"""Guest images that a first login does not need: built after ``up`` by a background process, which ``down`` ends.
 
-That is whole guest images, and ``tiny`` with its own kernel, which then takes the place of ``tiny`` with Debian's.
-The process holds the cluster's lock only for the moment in which it writes what it made into the state.
+These are further guests, and ``tiny`` with its own kernel, which then replaces ``tiny`` with Debian's kernel.
+It holds the cluster's lock only while it writes the new references into the state.
 """
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cluster_up import exec as host
 from cluster_up import lock, paths
 from cluster_up import state as states
 from cluster_up.errors import Busy, ClusterError
+from cluster_up.exec import Log
 from cluster_up.images import guests
 from cluster_up.state import State
 from virt.base import waiting
@@ -27,16 +28,15 @@ _END_S = 15.0
 
 
 def missing(state: State) -> list[str]:
-    """Names of the images that the cluster does not have yet, or not the best of; in the order they are made in."""
-    registry = f"localhost:{state.registry_port}"
+    """Images that the cluster lacks, or has only in their quick form; in the order in which they are built."""
     return [
         name for group in guests.LATER for name in group
-        if state.guest_images.get(name, {}).get("reference") != guests.reference(name, registry, best=True)
+        if state.guest_images.get(name, {}).get("reference") != guests.reference(name, state.registry, best=True)
     ]  # fmt: skip
 
 
 def start(state: State) -> bool:
-    """Start the process unless it runs or has nothing to do; says whether it was started."""
+    """Start the process unless it runs or has nothing to do; returns whether it was started."""
     if not missing(state) or _running(state.name):
         return False
     argv = [sys.executable, "-m", "cluster_up", "guests", "--name", state.name]
@@ -50,21 +50,22 @@ def stop(name: str) -> None:
     pid = _running(name)
     if pid is None:
         return
-    os.kill(pid, signal.SIGTERM)
-    try:
-        waiting.wait_for(lambda: _running(name), lambda left: left is None, deadline_s=_END_S, what="the builder's end")
-    except waiting.WaitTimeout:
-        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):       # it may end by itself at any moment
+        os.kill(pid, signal.SIGTERM)
+        try:
+            waiting.wait_for(lambda: _running(name), lambda left: left is None, deadline_s=_END_S, what="its end")
+        except waiting.WaitTimeout:
+            os.kill(pid, signal.SIGKILL)
 
 
-def make(state: State, log: Callable[[str], None]) -> None:
+def make(state: State, log: Log) -> None:
     """Make and push what is missing. A cluster that is gone by then is left alone. SIGTERM ends it cleanly.
 
     Raises the first group's ClusterError when all have been tried.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     wanted = missing(state)
-    context = guests.Context(registry=f"localhost:{state.registry_port}", log=log)
+    context = guests.Context(registry=state.registry, log=log)
     failures: list[ClusterError] = []
     for group in guests.LATER:
         names = [name for name in group if name in wanted]

@@ -1,4 +1,4 @@
-"""What killed commands left behind beside their cluster: folders and containers in which something was being made."""
+"""What killed commands left behind outside of their cluster: scratch folders, and containers of unfinished builds."""
 
 from cluster_up import docker, engine
 from cluster_up.images import node, scratch
@@ -8,7 +8,7 @@ _PREFIXES = (node.BUILD_PREFIX, disk.BUILD_PREFIX)
 
 
 def sweep() -> None:
-    """Remove what belongs to processes that are no more. Others, of this cluster or another, go on undisturbed."""
+    """Remove what belongs to processes that have ended. Running ones, for whatever cluster, are not disturbed."""
     scratch.sweep()
     if engine.fault() is None:
         for name in docker.containers():

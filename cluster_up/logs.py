@@ -2,16 +2,17 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from cluster_up import docker, paths
 from cluster_up.errors import ClusterError
-from cluster_up.kube import Kube
+from cluster_up.kube import NAMESPACE, Kube
 from cluster_up.providers.api import Provider
 from cluster_up.providers.kind import registry_host
 from cluster_up.state import State
 
-_NAMESPACES = ("kubevirt", "kube-system", "local-path-storage")
+_NAMESPACES = (NAMESPACE, "kube-system", "local-path-storage")
 
 
 def collect(state: State, provider: Provider, kube: Kube, folder: Path) -> Path:
@@ -33,10 +34,10 @@ def collect(state: State, provider: Provider, kube: Kube, folder: Path) -> Path:
     for view in provider.nodes():
         for unit in ("kubelet", "containerd", "pod-network"):
             command = f"journalctl --no-pager --unit {unit} --lines 5000"
-            item(f"nodes/{view.name}/{unit}.log", lambda n=view.name, c=command: provider.run(n, c))  # type: ignore[misc]
+            item(f"nodes/{view.name}/{unit}.log", partial(provider.run, view.name, command))
         if view.role == "machine":
-            item(f"nodes/{view.name}/console.log", lambda n=view.name: docker.run("logs", n))  # type: ignore[misc]
-    item("registry.log", lambda: docker.run("logs", registry_host(state.name)))
+            item(f"nodes/{view.name}/console.log", partial(docker.run, "logs", view.name))
+    item("registry.log", partial(docker.run, "logs", registry_host(state.name)))
     if not kube.is_ready():
         item("components.txt", lambda: "the API server does not answer\n")
         return folder
@@ -45,6 +46,6 @@ def collect(state: State, provider: Provider, kube: Kube, folder: Path) -> Path:
             name = pod["metadata"]["name"]
             path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
             for container in pod["spec"]["containers"]:
-                target = f"{namespace}/{name}-{container['name']}.log"
-                item(target, lambda p=path, c=container["name"]: kube.text(p, container=c, limitBytes="4000000"))  # type: ignore[misc]
+                read = partial(kube.text, path, container=container["name"], limitBytes="4000000")
+                item(f"{namespace}/{name}-{container['name']}.log", read)
     return folder

@@ -89,6 +89,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     applied: Mapping[str, str] = {}        # step -> hash of what it put into the cluster
     steps: Mapping[str, Step] = {}
 
+    @property
+    def registry(self) -> str:
+        """Host and port in front of every reference to an image of this cluster."""
+        return f"localhost:{self.registry_port}"
+
 
 def file_of(name: str) -> Path:
     return cluster_folder(name) / "state.json"

@@ -1,4 +1,4 @@
-"""What runs of a cluster, as a verdict and as a document. Asks the engine and the API, each with a short deadline."""
+"""Which parts of a cluster run, as a verdict and as a document. Asks the engine and the API, with short deadlines."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,13 +6,12 @@ from typing import Any
 import msgspec
 
 from cluster_up.images import registry
-from cluster_up.kube import Kube, KubeError, condition
+from cluster_up.kube import Kube, KubeError, condition, phase_of
 from cluster_up.providers.api import NodeView, Provider
 from cluster_up.state import State
 
-_NAMESPACE = "kubevirt"
-# Somebody sits there and waits: all of it is to take ten seconds at most. Who must not be misled by a machine that
-# stands still for a moment asks again, as the functional tests do.
+# Somebody waits for the answer, so all of it may take ten seconds at most. A caller that must not be misled when the
+# machine stalls for a moment asks again, as the functional tests do.
 _ASK_S = 6.0
 
 
@@ -62,7 +61,7 @@ class Status:
 
 
 def node_state(view: NodeView, found: dict[str, Any] | None) -> str:
-    """One word or two for a node, of what its provider and the API say. Pure."""
+    """A word or two about a node, from what its provider and the API say. Pure."""
     if not view.running:
         return "stopped"
     if found is None:
@@ -74,7 +73,7 @@ def node_state(view: NodeView, found: dict[str, Any] | None) -> str:
 
 
 def look(state: State, provider: Provider) -> Status:
-    """The cluster as it is now. A second; where the API server hangs, a few more."""
+    """The cluster as it is now. Takes a second, or a few more where the API server hangs."""
     faults: list[str] = []
     kube = Kube(provider.kubeconfig)
     views = provider.nodes()
@@ -95,12 +94,11 @@ def look(state: State, provider: Provider) -> Status:
     phase = _phase(kube) if api_up else ""
     if "deploy" in state.applied and phase != "Deployed":
         faults.append(f"KubeVirt is {phase or 'not there'}")
-    return Status(state, tuple(nodes), f"localhost:{state.registry_port}", phase, tuple(faults))
+    return Status(state, tuple(nodes), state.registry, phase, tuple(faults))
 
 
 def _phase(kube: Kube) -> str:
     try:
-        found = kube.get(f"/apis/kubevirt.io/v1/namespaces/{_NAMESPACE}/kubevirts")["items"]
+        return phase_of(kube.kubevirts())
     except KubeError:
         return ""
-    return str(found[0].get("status", {}).get("phase", "")) if found else ""

@@ -8,8 +8,8 @@ from cluster_up.images import components, store
 
 
 def _references(run: Run) -> dict[str, str]:
-    host, root = f"localhost:{run.state.registry_port}", paths.source_root()
-    return {one.name: f"{host}/{components.name_of(one, root)}" for one in components.COMPONENTS}
+    root = paths.source_root()
+    return {one.name: f"{run.state.registry}/{components.name_of(one, root)}" for one in components.COMPONENTS}
 
 
 def _is_done(run: Run) -> bool:
@@ -25,7 +25,7 @@ def _perform(run: Run) -> None:
     for component in components.COMPONENTS:
         name = components.name_of(component, root)
         build = partial(components.build, component, root, log)
-        references[component.name] = store.ensure(name, f"localhost:{run.state.registry_port}", build, log)
+        references[component.name] = store.ensure(name, run.state.registry, build, log)
     run.remember(component_images=references)
 
 

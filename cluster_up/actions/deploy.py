@@ -5,7 +5,6 @@ Manifests come from the source tree (`python -m virt.cli.manifests`), so cluster
 
 import sys
 
-import msgspec
 import yaml
 
 from cluster_up import exec as host
@@ -44,7 +43,7 @@ def _is_done(run: Run) -> bool:
 def _perform(run: Run) -> None:
     images = dict(run.state.component_images)
     run.report.detail("does a guest boot on /dev/kvm?")
-    run.remember(capabilities=msgspec.structs.replace(run.state.capabilities, kvm=kvm.is_usable()))
+    run.learn(kvm=kvm.is_usable())
     operator = _manifest(
         "operator", "--version", version(images), "--image", images[components.OPERATOR.name],
         "--api-image", images[components.API.name], "--controller-image", images[components.CONTROLLER.name],

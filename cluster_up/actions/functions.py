@@ -8,13 +8,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import yaml
 
-from cluster_up.actions.rollout import NAMESPACE
 from cluster_up.actions.step import Run, Step
 from cluster_up.images.recipe import RECIPES, digest
-from cluster_up.kube import KubeError
+from cluster_up.kube import NAMESPACE, KubeError
 from cluster_up.machines.model import CARD_FUNCTIONS
 from cluster_up.state import LentCard
 from virt.base import waiting
@@ -93,7 +91,7 @@ def _perform(run: Run) -> None:
         except KubeError as error:
             if error.code != 404:
                 raise
-        _remember(run, can=False)
+        run.learn(sriov=False)
         run.remember(applied={step: what for step, what in run.state.applied.items() if step != "functions"})
         return
     run.kube.apply([*yaml.safe_load_all(_DEFINITION.read_text()), configuration(_cards(run), run.state.cards)])
@@ -104,12 +102,8 @@ def _perform(run: Run) -> None:
         return left
 
     waiting.wait_for(look, lambda left: not left, deadline_s=_OFFERED_S, every_s=2.0, what="all virtual functions")
-    _remember(run, can=_cards(run) > 0)         # tests want cards that are made for them
+    run.learn(sriov=_cards(run) > 0)            # tests want cards that are made for them
     run.mark_applied("functions", _identity(run))
-
-
-def _remember(run: Run, *, can: bool) -> None:
-    run.remember(capabilities=msgspec.structs.replace(run.state.capabilities, sriov=can))
 
 
 STEP = Step("functions", "virtual functions of network cards", _is_done, _perform)

@@ -1,6 +1,6 @@
-"""Network cards of this machine go to the workers that borrow them, and come back when nobody is to have them any more.
+"""Network cards of this machine go to the workers that borrow them, and come back when no worker is to have them.
 
-Nothing to do, and nothing looked at, where the configuration names none and none is lent.
+Where the configuration names none and none is lent, there is nothing to do and nothing is looked at.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cluster_up import cards, docker
 from cluster_up.actions.step import Run, Step
 from cluster_up.errors import StepFailed
+from cluster_up.exec import Log
 from cluster_up.hostcards import model, moving
 from cluster_up.state import LentCard
 
@@ -37,7 +38,7 @@ def _wanted(run: Run) -> tuple[LentCard, ...]:
 
 
 def _has_it(run: Run, card: LentCard) -> bool:
-    """Whether the node has the card: a node that was started anew has lost it."""
+    """Whether the node has the card: a node that was restarted has lost it."""
     return run.provider.run(card.node, f"[ ! -e '{_HELD.format(card)}' ] || echo here").strip() == "here"
 
 
@@ -66,7 +67,7 @@ def _perform(run: Run) -> None:
         moving.lend(card, _pid(card.node), shell)
 
 
-def give_back(lent: Sequence[LentCard], shell: moving.Script, log: moving.Log) -> None:
+def give_back(lent: Sequence[LentCard], shell: moving.Script, log: Log) -> None:
     """Cards are here again, as they were, whether their node runs, was killed, or is gone. Raises StepFailed."""
     for card in lent:
         log(f"{card.name} comes back from {card.node}")
@@ -77,7 +78,7 @@ def give_back(lent: Sequence[LentCard], shell: moving.Script, log: moving.Log) -
 
 
 def _pid(node: str) -> int:
-    """Of the node's first process as the machine sees it; 0 for a node that is not running."""
+    """Pid of the node's first process on this machine; 0 for a node that does not run."""
     found = docker.inspect("container", node)
     return int(found["State"]["Pid"]) if found else 0
 

@@ -4,7 +4,6 @@ No daemon: what a node needs is in files on it, and a unit applies them whenever
 enforced. Source addresses stay as they are between pods (ipMasq would change them across nodes).
 """
 
-import base64
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from cluster_up.actions.step import Run, Step
 from cluster_up.images.recipe import RECIPES, digest
 from cluster_up.kube import unless_away
+from cluster_up.providers import files
 from cluster_up.state import Node
 from virt.base import waiting
 
@@ -41,7 +41,7 @@ def routes(node: Node, nodes: Sequence[Node]) -> str:
 
 def script(node: Node, nodes: Sequence[Node], cluster_cidr: str, service_cidr: str) -> str:
     """What a node runs to take part in the pod network. Running it again changes nothing."""
-    files = {
+    contents = {
         f"/{_SCRIPT}": (_FILES / _SCRIPT).read_bytes(),
         f"/{_UNIT}": (_FILES / _UNIT).read_bytes(),
         "/etc/pod-network/cidr": cluster_cidr.encode() + b"\n",
@@ -49,11 +49,10 @@ def script(node: Node, nodes: Sequence[Node], cluster_cidr: str, service_cidr: s
         "/etc/pod-network/routes": routes(node, nodes).encode(),
         "/etc/cni/net.d/10-pods.conflist": json.dumps(conflist(node.pod_cidr), indent=1).encode() + b"\n",
     }
-    lines = ["mkdir -p /etc/pod-network /etc/cni/net.d"]
-    lines += [f"echo {base64.b64encode(data).decode()} | base64 -d > {path}" for path, data in files.items()]
-    lines += [f"chmod 755 /{_SCRIPT}", "systemctl daemon-reload", "systemctl enable --quiet pod-network",
-              "systemctl restart pod-network"]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return (
+        f"{files.script(contents)}chmod 755 /{_SCRIPT}\nsystemctl daemon-reload\n"
+        "systemctl enable --quiet pod-network\nsystemctl restart pod-network\n"
+    )
 
 
 def _identity(run: Run, nodes: Sequence[Node]) -> str:

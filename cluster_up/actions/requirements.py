@@ -30,9 +30,7 @@ PROGRAMS = {
 
 
 def missing() -> list[str]:
-    """Programs that are not in PATH, nor where Debian puts what only root uses."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return [program for program in PROGRAMS if shutil.which(program, path=path) is None]
+    return [program for program in PROGRAMS if host.found(program) is None]
 
 
 def packages_of(programs: list[str]) -> list[str]:

@@ -1,31 +1,40 @@
 """Waits until the operator says that the whole stack runs, and shows meanwhile what is missing."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cluster_up.actions.step import Run, Step
 from cluster_up.errors import StepFailed
 from cluster_up.images import components
-from cluster_up.kube import KubeError, condition, seconds_of, unless_away
+from cluster_up.kube import NAMESPACE, KubeError, condition, phase_of, seconds_of, unless_away
 from virt.base import waiting
 
 _DEADLINE_S = 900.0
-NAMESPACE = "kubevirt"
-_PATH = f"/apis/kubevirt.io/v1/namespaces/{NAMESPACE}/kubevirts"
 _CRASHES = 3
 _LOST_S = 120.0                  # a node that was just started, or stood still, has said a word by then
-# Phase, unready pods, crashed ones, pods on lost nodes, whether all is well.
-_Seen = tuple[str, tuple[str, ...], list[tuple[str, str]], list[tuple[str, str]], bool]
-_NOTHING: _Seen = ("", ("the API server is away",), [], [], False)
 _LOST_HINT = "`up` starts a node that is stopped; `up --machines 0` takes a machine away"
 _LOG_IS_GONE = "unable to retrieve container logs"
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """``unready``: a line for each such pod. ``crashed``: (pod, container). ``lost``: (node, pod)."""
+
+    phase: str = ""
+    unready: tuple[str, ...] = ()
+    crashed: Sequence[tuple[str, str]] = ()
+    lost: Sequence[tuple[str, str]] = ()
+    is_rolled_out: bool = False
+
+
+_NOTHING = _Seen(unready=("the API server is away",))
+
+
 def summary(kubevirts: list[dict[str, Any]], pods: list[dict[str, Any]]) -> tuple[str, tuple[str, ...]]:
     """Phase of the KubeVirt object ("" without one), and a line for each pod that is not ready. Pure."""
-    phase = str(kubevirts[0].get("status", {}).get("phase", "")) if kubevirts else ""
-    return phase, tuple(line for pod in pods if (line := _unready(pod)))
+    return phase_of(kubevirts), tuple(line for pod in pods if (line := _unready(pod)))
 
 
 def without_stale(pods: list[dict[str, Any]], started: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -96,22 +105,22 @@ def lost(
 
 
 def _look(run: Run, began: float) -> _Seen:
-    kubevirts = run.kube.get(_PATH)["items"]
-    pods = _pods(run)
+    kubevirts, pods = run.kube.kubevirts(), _pods(run)
     phase, unready = summary(kubevirts, pods)
     run.report.detail(f"KubeVirt {phase or 'new'}; {'; '.join(unready) or 'all pods ready'}")
-    return (phase, unready, crashed(_images(run), pods), lost(run.kube.nodes(), pods, began, time.time()),
-            is_rolled_out(_images(run), kubevirts, pods))
+    return _Seen(
+        phase, unready, crashed(_images(run), pods), lost(run.kube.nodes(), pods, began, time.time()),
+        is_rolled_out(_images(run), kubevirts, pods))
 
 
 def _images(run: Run) -> dict[str, str]:
-    """Of the services, by name."""
+    """Reference of each service's image, by the service's name."""
     return {one.name: run.state.component_images.get(one.name, "") for one in components.SERVICES}
 
 
 def is_rolled_out(images: Mapping[str, str], kubevirts: list[dict[str, Any]], pods: list[dict[str, Any]]) -> bool:
     """Deployed, every pod ready, and every service on its one image of ``images`` (by name). Pure."""
-    if not kubevirts or kubevirts[0].get("status", {}).get("phase") != "Deployed":
+    if phase_of(kubevirts) != "Deployed":
         return False
     used = {
         container["image"]
@@ -124,23 +133,23 @@ def is_rolled_out(images: Mapping[str, str], kubevirts: list[dict[str, Any]], po
 
 
 def _is_done(run: Run) -> bool:
-    return is_rolled_out(_images(run), run.kube.get(_PATH)["items"], _pods(run))
+    return is_rolled_out(_images(run), run.kube.kubevirts(), _pods(run))
 
 
 def _perform(run: Run) -> None:
     began = time.time()
     try:
         waiting.wait_for(
-            lambda: unless_away(lambda: _look(run, began), _NOTHING), lambda seen: seen[4],
-            stop=lambda seen: bool(seen[2] or seen[3]), deadline_s=_DEADLINE_S, every_s=1.0,
+            lambda: unless_away(lambda: _look(run, began), _NOTHING), lambda seen: seen.is_rolled_out,
+            stop=lambda seen: bool(seen.crashed or seen.lost), deadline_s=_DEADLINE_S, every_s=1.0,
             what="KubeVirt to be Deployed",
         )  # fmt: skip
     except (waiting.WaitTimeout, waiting.WaitStopped) as error:
-        left = lost(run.kube.nodes(), _pods(run), began, time.time())
-        if left:
-            where = "; ".join(f"node {node} is not ready, and has {pod}" for node, pod in left)
+        seen = unless_away(lambda: _look(run, began), _NOTHING)
+        if seen.lost:
+            where = "; ".join(f"node {node} is not ready, and has {pod}" for node, pod in seen.lost)
             raise StepFailed(f"{error}\n{where}", hint=_LOST_HINT) from error
-        logs = [f"--- {pod} {container}\n{_tail(run, pod, container)}" for pod, container in _look(run, began)[2]]
+        logs = [f"--- {pod} {container}\n{_tail(run, pod, container)}" for pod, container in seen.crashed]
         raise StepFailed("\n".join([str(error), *logs])) from error
 
 

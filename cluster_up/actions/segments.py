@@ -5,14 +5,13 @@ worker has a VXLAN port to the others'. Where the kernel has no VXLAN there is n
 are skipped.
 """
 
-import base64
 from collections.abc import Sequence
 
-import msgspec
 import yaml
 
 from cluster_up.actions.step import Run, Step
 from cluster_up.images.recipe import RECIPES, digest
+from cluster_up.providers import files
 from cluster_up.state import Node
 
 BRIDGE, _NUMBER = "lab", 1
@@ -25,16 +24,15 @@ _WORKS = "segments work"
 def script(node: Node, nodes: Sequence[Node]) -> str:
     """What a worker runs; the last line of its output tells whether it could. Running it again changes nothing."""
     peers = [other.address for other in nodes if other.name != node.name]
-    files = {place: (_FILES / name).read_bytes() for name, place in _PLACES.items()} | {
+    contents = {place: (_FILES / name).read_bytes() for name, place in _PLACES.items()} | {
         "/etc/segments/own": f"{node.address}\n".encode(),
         "/etc/segments/peers": "".join(f"{address}\n" for address in peers).encode(),
         "/etc/segments/list": f"{BRIDGE} {_NUMBER}\n".encode(),
     }
-    lines = ["mkdir -p /etc/segments"]
-    lines += [f"echo {base64.b64encode(data).decode()} | base64 -d > {place}" for place, data in files.items()]
-    lines += [f"chmod 755 {_PLACES['segment']}", "systemctl daemon-reload", "systemctl enable --quiet segments",
-              f"systemctl restart segments && echo {_WORKS} || echo no VXLAN"]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return (
+        f"{files.script(contents)}chmod 755 {_PLACES['segment']}\nsystemctl daemon-reload\n"
+        f"systemctl enable --quiet segments\nsystemctl restart segments && echo {_WORKS} || echo no VXLAN\n"
+    )
 
 
 def workers(nodes: Sequence[Node]) -> tuple[Node, ...]:
@@ -56,7 +54,7 @@ def _perform(run: Run) -> None:
     said = [run.provider.run(node.name, script(node, there)) for node in there]
     can = all(_WORKS in each for each in said)
     run.report.detail(f"bridge {BRIDGE} on every worker" if can else "no VXLAN in this kernel: no network spans nodes")
-    run.remember(capabilities=msgspec.structs.replace(run.state.capabilities, segments=can))
+    run.learn(segments=can)
     run.mark_applied("segments", _identity(run))
 
 

@@ -28,6 +28,10 @@ class Run:
         self.state = msgspec.structs.replace(self.state, **changes)
         states.write(self.state)
 
+    def learn(self, **abilities: bool) -> None:
+        """Replace fields of the state's capabilities."""
+        self.remember(capabilities=msgspec.structs.replace(self.state.capabilities, **abilities))
+
     def mark_applied(self, step: str, identity: str) -> None:
         self.remember(applied={**self.state.applied, step: identity})
 

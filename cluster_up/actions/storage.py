@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import msgspec
 import yaml
 
 from cluster_up.actions.step import Run, Step
@@ -22,16 +21,15 @@ def _is_done(run: Run) -> bool:
 
 
 def _perform(run: Run) -> None:
-    registry = f"localhost:{run.state.registry_port}"
     text = _MANIFEST.read_text().replace("@SHARED@", SHARED_ON_NODE)
     for mark, image, build in (
         ("@PROVISIONER@", storage.provisioner_name(), storage.provisioner),
         ("@HELPER@", storage.helper_name(), storage.helper),
     ):
-        reference = store.ensure(image, registry, partial(build, run.report.detail), run.report.detail)
+        reference = store.ensure(image, run.state.registry, partial(build, run.report.detail), run.report.detail)
         text = text.replace(mark, reference)
     run.kube.apply(yaml.safe_load_all(text))
-    run.remember(capabilities=msgspec.structs.replace(run.state.capabilities, shared=True))
+    run.learn(shared=True)
     run.mark_applied("storage", _identity(run))
 
 

@@ -43,10 +43,13 @@ def _whole(low: int, high: int) -> Callable[[Any], int]:
     return read
 
 
-def _name(raw: Any) -> str:
-    if not isinstance(raw, str) or not _NAME.fullmatch(raw):
-        raise ValueError
-    return raw
+def _matching(pattern: re.Pattern[str]) -> Callable[[Any], str]:
+    def read(raw: Any) -> str:
+        if not isinstance(raw, str) or not pattern.fullmatch(raw):
+            raise ValueError
+        return raw
+
+    return read
 
 
 def _version(raw: Any) -> str:
@@ -55,31 +58,19 @@ def _version(raw: Any) -> str:
     return raw.removeprefix("v")
 
 
-def _memory(raw: Any) -> int | None:
-    if raw == "all":
-        return None
-    match = _MEMORY.fullmatch(raw) if isinstance(raw, str) else None
-    mib = _mib(match)
-    if mib < LEAST_MEMORY_MIB:
-        raise ValueError
-    return mib
+def _memory(least_mib: int) -> Callable[[Any], int]:
+    def read(raw: Any) -> int:
+        match = _MEMORY.fullmatch(raw) if isinstance(raw, str) else None
+        mib = int(match[1]) * (1024 if match[2] == "Gi" else 1) if match else 0
+        if mib < least_mib:
+            raise ValueError
+        return mib
+
+    return read
 
 
-def _mib(match: re.Match[str] | None) -> int:
-    return int(match[1]) * (1024 if match[2] == "Gi" else 1) if match else 0
-
-
-def _machine_memory(raw: Any) -> int:
-    mib = _mib(_MEMORY.fullmatch(raw) if isinstance(raw, str) else None)
-    if mib < LEAST_MACHINE_MIB:
-        raise ValueError
-    return mib
-
-
-def _cards(raw: Any) -> str:
-    if not isinstance(raw, str) or not _CARDS.fullmatch(raw):
-        raise ValueError
-    return raw
+def _memory_or_all(raw: Any) -> int | None:
+    return None if raw == "all" else _memory(LEAST_MEMORY_MIB)(raw)
 
 
 def _cidr(longest: int) -> Callable[[Any], IPv4Network]:
@@ -95,20 +86,21 @@ def _cidr(longest: int) -> Callable[[Any], IPv4Network]:
 
 
 SETTINGS: Mapping[str, _Setting] = {
-    "name": _Setting("at most 30 lower-case letters, digits and '-', no '-' at either end", _name),
+    "name": _Setting("at most 30 lower-case letters, digits and '-', no '-' at either end", _matching(_NAME)),
     "control_planes": _Setting("1", _whole(1, 1)),
     "workers": _Setting("a whole number from 1 to 10", _whole(1, 10)),
     "kubernetes_version": _Setting(f"one of {', '.join(KUBERNETES_VERSIONS)}", _version),
-    "memory": _Setting(f"'all', or an amount of at least {LEAST_MEMORY_MIB}Mi such as '16Gi'", _memory),
+    "memory": _Setting(f"'all', or an amount of at least {LEAST_MEMORY_MIB}Mi such as '16Gi'", _memory_or_all),
     "pod_cidr": _Setting("an IPv4 network such as '10.244.0.0/16', from /8 to /20", _cidr(20)),
     "service_cidr": _Setting("an IPv4 network such as '10.96.0.0/16', from /8 to /24", _cidr(24)),
     "registry_port": _Setting("a port from 1 to 65535, or 0 for a free one", _whole(0, 65535)),
     "machines": _Setting(f"a whole number from 0 to {MOST_MACHINES}", _whole(0, MOST_MACHINES)),
-    "machine_memory": _Setting(f"an amount of at least {LEAST_MACHINE_MIB}Mi such as '4Gi'", _machine_memory),
+    "machine_memory": _Setting(
+        f"an amount of at least {LEAST_MACHINE_MIB}Mi such as '4Gi'", _memory(LEAST_MACHINE_MIB)),
     "machine_cpus": _Setting("a whole number from 1 to 16", _whole(1, 16)),
     "machine_cards": _Setting(f"a whole number from 0 to {MOST_CARDS}", _whole(0, MOST_CARDS)),
     "cards": _Setting("names of network cards with commas, 'unused' for all that this machine does not need, or "
-                      "nothing", _cards),
+                      "nothing", _matching(_CARDS)),
 }
 # Setting -> field of Config, where they differ.
 FIELDS: Mapping[str, str] = {"memory": "memory_mib", "machine_memory": "machine_memory_mib"}

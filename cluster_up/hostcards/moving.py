@@ -16,8 +16,6 @@ from virt.base import waiting
 
 _BACK_S = 60.0                 # namespaces are cleared up in the background
 Script = Callable[[str], str]
-Log = Callable[[str], None]
-
 
 def here(card: LentCard, sysfs: Path = SYSFS) -> str:
     """The name under which this machine has the card now; "" while another namespace has it."""
@@ -30,13 +28,13 @@ def is_plugged_in(card: LentCard, sysfs: Path = SYSFS) -> bool:
 
 
 def lend(card: LentCard, pid: int, run: Script) -> None:
-    """Into the network namespace of process ``pid``. Raises RunError."""
+    """Move the card into the network namespace of process ``pid``. Raises RunError."""
     name = shlex.quote(card.name)
     run(f"ip link set dev {name} netns {pid}\nnsenter -t {pid} -n ip link set dev {name} up")
 
 
 def recall(card: LentCard, pid: int, run: Script) -> None:
-    """Out of the network namespace of process ``pid``, into that of the machine's first one. Raises RunError."""
+    """Move the card back from the network namespace of process ``pid`` into the machine's own. Raises RunError."""
     run(f"nsenter -t {pid} -n ip link set dev {shlex.quote(card.name)} netns 1")
 
 

@@ -8,16 +8,15 @@ the same reference, an unchanged image is not built, and a changed line of one c
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster_up import docker
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import debian, scratch
 from cluster_up.images.recipe import content, digest, made
-
-Log = Callable[[str], None]
 
 _VERSION = "2"                          # raise it when a Dockerfile below changes what comes out
 _SUITE = "trixie"

@@ -1,11 +1,12 @@
 """Root file systems from Debian's packages, and images made of them. Nothing is installed on the host."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cluster_up import docker
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import scratch
 from cluster_up.images.recipe import digest, made
 
@@ -28,7 +29,7 @@ def identity(suite: str, packages: Sequence[str], variant: str) -> str:
 
 
 def root_tar(
-    thing: str, suite: str, packages: Sequence[str], *, log: Callable[[str], None], variant: str = "minbase"
+    thing: str, suite: str, packages: Sequence[str], *, log: Log, variant: str = "minbase"
 ) -> Path:
     """A tar of the packages and all they depend on, unpacked from the archive or the cache. About a minute cold."""
 
@@ -42,7 +43,7 @@ def root_tar(
 
 
 def base_image(
-    thing: str, suite: str, packages: Sequence[str], *, log: Callable[[str], None], variant: str = "minbase"
+    thing: str, suite: str, packages: Sequence[str], *, log: Log, variant: str = "minbase"
 ) -> str:
     """Reference of an engine image with the packages; it stays on the engine until somebody prunes it."""
     tag = f"virt-root-{thing}:{identity(suite, packages, variant)}"

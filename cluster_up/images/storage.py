@@ -2,14 +2,12 @@
 
 import shutil
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 from cluster_up import docker
+from cluster_up.exec import Log
 from cluster_up.images import debian, programs, scratch
 from cluster_up.images.recipe import digest
-
-Log = Callable[[str], None]
 
 _SUITE = "bookworm"
 _BUSYBOX = ("busybox-static",)

@@ -1,7 +1,7 @@
-"""What all clusters' registries store, read as files: whether an image is there and whole, and away with what is not.
+"""The store behind all clusters' registries, read as files: finds images that are missing or damaged.
 
 A registry answers for a layer by its name alone and never looks at its length, and a push sends no layer whose name is
-there. So a store that a full disk or a power cut damaged would be served, and refused by every node, for ever.
+there. So a store that a full disk or a power cut damaged would be served for ever, and refused by every node.
 """
 
 import hashlib
@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster_up import docker, paths
-
-Log = Callable[[str], None]
+from cluster_up.exec import Log
 
 _ALGORITHM = "sha256:"
 

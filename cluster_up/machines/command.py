@@ -67,7 +67,7 @@ def argv(machine: Machine, files: Files, *, kvm: bool) -> list[str]:
         "-qmp", f"unix:{files.monitor},server=on,wait=off",
         "-device", "intel-iommu,intremap=on,caching-mode=on",
         "-kernel", str(files.kernel), "-initrd", str(files.initrd), "-append", _append(machine, kvm=kvm),
-        # A machine that is lost is made anew: nothing waits for the disk.
+        # A lost machine is made again, so nothing waits for the disk.
         "-drive", f"file={files.disk},format=raw,if=none,id=root,cache=unsafe,discard=unmap",
         "-device", "virtio-blk-pci,drive=root",
         "-netdev", f"tap,id=cluster,ifname={TAP},script=no,downscript=no",

@@ -11,6 +11,7 @@ from pathlib import Path
 from cluster_up import docker
 from cluster_up import exec as host
 from cluster_up.errors import StepFailed
+from cluster_up.exec import Log
 from cluster_up.images import debian
 from cluster_up.images.recipe import RECIPES
 from cluster_up.kube import seconds_of
@@ -20,8 +21,6 @@ from cluster_up.machines.model import ROLE, Machine
 from cluster_up.machines.script import framed, read
 from cluster_up.providers.api import NodeView
 from virt.base import waiting
-
-Log = Callable[[str], None]
 
 LABEL = "virt-harness.machine"         # of a machine's container: its cluster's name
 _PACKAGES = ("iproute2", "qemu-system-x86", "socat")
@@ -108,7 +107,7 @@ class Containers:
         return host.attach(["docker", "exec", "--interactive", "--tty", name, ON_MACHINE, "-t"])
 
     def _usage(self, name: str) -> str:
-        """Of processors and memory, as the engine tells it."""
+        """Use of processors and memory, in the engine's words."""
         form = "{{.CPUPerc}} of a processor, {{.MemUsage}} of memory"
         argv = ["docker", "stats", "--no-stream", "--format", form, name]
         return host.run(argv, deadline_s=docker.QUICK_S, check=False).stdout.strip()

@@ -6,16 +6,15 @@ written in a container of the node image.
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cluster_up import docker
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import debian, scratch
 from cluster_up.images.guests import cpio, kernel
-from cluster_up.images.recipe import RECIPES, content, digest, is_made, made
-
-Log = Callable[[str], None]
+from cluster_up.images.recipe import RECIPES, content, digest, made
 
 _RECIPE = RECIPES / "machine"
 _VERSION = "1"            # raise it when this module makes something else from the same recipe files
@@ -38,10 +37,6 @@ def identity(node_image: str, baked: Sequence[str]) -> str:
         _VERSION, node_image, *baked, debian.identity(_SUITE, _KERNEL, "extract"), _SIZE, *_MODULES, *_UNUSED,
         *content(_RECIPE / "files", _RECIPE / "init", _RECIPE / "disk.sh"),
     )  # fmt: skip
-
-
-def is_there(node_image: str, baked: Sequence[str]) -> bool:
-    return is_made(_THING, identity(node_image, baked))
 
 
 def files(node_image: str, baked: Sequence[str], log: Log) -> Path:

@@ -1,6 +1,6 @@
 """How a machine becomes a node of the cluster: what it is told, as files and one kubeadm configuration. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,6 @@ def join_configuration(machine: Machine, address: str, given: Credentials, reser
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def hosts(known: Mapping[str, str], others: Sequence[str] = ("127.0.0.1 localhost",)) -> str:
+def hosts(known: Mapping[str, str]) -> str:
     """/etc/hosts of a machine: the engine's name server answers containers only. ``known``: address by name."""
-    return "".join(f"{line}\n" for line in (*others, *(f"{address} {name}" for name, address in sorted(known.items()))))
+    return "127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in sorted(known.items()))

@@ -21,17 +21,17 @@ class Machine:
 
     @property
     def name(self) -> str:
-        """Of the node and of its container."""
+        """Name of the node and of its container."""
         return f"{self.cluster}-machine{self.number if self.number > 1 else ''}"
 
     @property
     def mac(self) -> str:
-        """Of the card on the cluster's network."""
+        """MAC of the card on the cluster's network."""
         return _mac(self.number, 0)
 
     @property
     def control_mac(self) -> str:
-        """Of the link to its container."""
+        """MAC of the link to its container."""
         return _mac(self.number, 0xFF)
 
     @property
@@ -40,12 +40,8 @@ class Machine:
         return _mac(self.number, 0)[:-2]
 
     def card_mac(self, card: int) -> str:
-        """Of a physical function, counted from 1."""
+        """MAC of a physical function, counted from 1."""
         return _mac(self.number, card)
-
-
-def machines(cluster: str, count: int, *, memory_mib: int, cpus: int, cards: int) -> tuple[Machine, ...]:
-    return tuple(Machine(cluster, number, memory_mib, cpus, cards) for number in range(1, count + 1))
 
 
 def _mac(number: int, card: int) -> str:

@@ -1,20 +1,19 @@
-"""A machine becomes a node of the cluster, and stops being one. Both may be done again at any point."""
+"""How a machine becomes a node of the cluster, and stops being one. Both may be repeated at any point."""
 
-import base64
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from cluster_up import docker
 from cluster_up.errors import StepFailed
+from cluster_up.exec import Log
 from cluster_up.kube import KubeError
 from cluster_up.machines import joining
 from cluster_up.machines.model import Machine
+from cluster_up.providers import files
 from cluster_up.providers.api import NodeView
 from cluster_up.providers.capacity import Reserve
 from cluster_up.providers.kind import registry_host
 from virt.base import waiting
-
-Log = Callable[[str], None]
 
 _JOINED = "/etc/kubernetes/kubelet.conf"
 _JOIN_S = 900.0
@@ -61,7 +60,7 @@ class Membership:
 
     def join(self, machine: Machine) -> None:
         view = next(view for view in self._hosts.views() if view.name == machine.name)
-        self._hosts.run(machine.name, files_script(self._files(view)), deadline_s=120)
+        self._hosts.run(machine.name, files.script(self._files(view)), deadline_s=120)
         if self._hosts.run(machine.name, f"test -e {_JOINED} && echo yes || echo no", deadline_s=60).strip() == "yes":
             self._hosts.run(machine.name, address_script(view.address), deadline_s=120)
             return
@@ -76,7 +75,7 @@ class Membership:
         # kubeadm refuses a name that is taken: a machine of this name that was lost has left its node.
         self.leave(machine.name)
         text = joining.join_configuration(machine, view.address, given, _RESERVE)
-        self._hosts.run(machine.name, files_script({"/etc/kubernetes/join.yaml": text}), deadline_s=120)
+        self._hosts.run(machine.name, files.script({"/etc/kubernetes/join.yaml": text.encode()}), deadline_s=120)
         self._hosts.run(machine.name, _JOIN, deadline_s=_JOIN_S)
 
     def leave(self, name: str) -> None:
@@ -88,11 +87,11 @@ class Membership:
                 raise
 
     def _await_api(self) -> None:
-        """The other nodes may have been started a moment ago."""
+        """Wait for the API server: the other nodes may have just been started."""
         api = self._api()
         waiting.wait_for(api.is_ready, bool, deadline_s=_API_S, every_s=1.0, what="the API server")
 
-    def _files(self, view: NodeView) -> Mapping[str, str]:
+    def _files(self, view: NodeView) -> Mapping[str, bytes]:
         """Where containerd finds the registry, and names of containers: machines have no name server of the engine."""
         known = {each.name: each.address for each in self._nodes.nodes()} | {view.name: view.address}
         registry = docker.inspect("container", registry_host(self._cluster))
@@ -101,19 +100,11 @@ class Membership:
         known[registry_host(self._cluster)] = registry["NetworkSettings"]["Networks"][self._nodes.network]["IPAddress"]
         ports = registry["NetworkSettings"]["Ports"] or {}
         published = [entry["HostPort"] for entries in ports.values() for entry in entries or []]
-        mirror = f'[host."http://{registry_host(self._cluster)}:5000"]\n'
+        mirror = f'[host."http://{registry_host(self._cluster)}:5000"]\n'.encode()
         return {
-            "/etc/hosts": joining.hosts(known),
+            "/etc/hosts": joining.hosts(known).encode(),
             **{f"/etc/containerd/certs.d/localhost:{port}/hosts.toml": mirror for port in published},
         }
-
-
-def files_script(files: Mapping[str, str]) -> str:
-    """Pure: writes ``files``, each by its path."""
-    return "".join(
-        f"mkdir -p $(dirname {path})\necho {base64.b64encode(text.encode()).decode()} | base64 -d > {path}\n"
-        for path, text in files.items()
-    )
 
 
 def address_script(address: str) -> str:

@@ -1,7 +1,7 @@
-"""Nodes of another provider and machines beside them: a provider too, so that no step and no command knows of it.
+"""Nodes of another provider, and machines beside them. A provider too, so that steps and commands see no difference.
 
 The cluster is the other provider's. Machines come and go with ``start``: those that are wanted and missing are made and
-joined, those that are stopped are started, those that are wanted no more are taken away.
+joined, those that are stopped are started, those that are no longer wanted are removed.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,8 +63,8 @@ class WithMachines:
         return self._nodes.existence()
 
     def nodes(self) -> tuple[NodeView, ...]:
-        """A machine that is wanted and missing counts as stopped, and so does one that is there and not wanted: then
-        ``up`` knows that there is something to do."""
+        """A machine that is wanted and missing counts as stopped, and so does one that exists and is not wanted: so
+        ``up`` sees that there is work to do."""
         there = {
             view.name: view if view.name in self._wanted else replace(view, running=False)
             for view in self._hosts.views()
@@ -77,7 +77,7 @@ class WithMachines:
         return self._hosts.views()
 
     def create(self, config: Config, image: str, registry_port: int) -> None:
-        """A machine that is there already is a node of a cluster that is gone."""
+        """Machines that exist already belong to an earlier cluster, so they go first."""
         for view in self._hosts.views():
             self._hosts.remove(view.name)
         self._nodes.create(config, image, registry_port)
@@ -102,7 +102,7 @@ class WithMachines:
         return self._hosts.shell(node) if self._is_machine(node) else self._nodes.shell(node)
 
     def _settle(self) -> None:
-        """One after the other: each start is heavy, and what is interrupted goes on at the next ``up``."""
+        """Bring the machines to what is wanted, one at a time: a start is heavy. Killed, the next ``up`` goes on."""
         there = {view.name: view for view in self._hosts.views()}
         for name in there:
             if name not in self._wanted:

@@ -27,7 +27,7 @@ def available_mib(text: str | None = None) -> int:
 
 
 def needed_mib(memory_mib: int) -> int:
-    """Of one machine. All of it: its guests touch what they are given."""
+    """Memory that one machine takes. All of it counts, since its guests touch what they are given."""
     return memory_mib + _OVERHEAD_MIB
 
 

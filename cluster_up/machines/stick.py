@@ -5,7 +5,6 @@ Its serial is the beginning of the SHA-256 of its content: who reads all of the 
 
 import hashlib
 
-IDS = ("46f4", "0001")          # of QEMU's usb-storage
 _SIZE = 1 << 20
 _SERIAL = 20                    # hexadecimal digits
 

@@ -1,4 +1,4 @@
-"""How the machine is shared between nodes that each see the whole of it. Pure.
+"""How the machine is divided between nodes that each see all of it. Pure.
 
 Every node of the dev cluster is a container that reports all CPUs and all memory, so the scheduler would count the
 machine once per node. What a node must not give to pods is reserved for the system.

@@ -1,10 +1,11 @@
 """The provider of a cluster: nodes of kind, and beside them the machines that its state names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from cluster_up import docker, engine, kvm, paths
 from cluster_up import state as states
 from cluster_up.config.types import Config
+from cluster_up.exec import Log
 from cluster_up.images import components
 from cluster_up.kube import Kube
 from cluster_up.machines import model
@@ -36,7 +37,7 @@ def _wanted(cluster: str, known: Sequence[Machine]) -> list[model.Machine]:
 
 
 def missing_machines(config: Config) -> list[model.Machine]:
-    """Those that ``up`` would start. Where no engine answers, none runs."""
+    """The machines that ``up`` would start: all of them where no engine answers."""
     wanted = _wanted(config.name, machines_of(config))
     if not wanted or engine.fault() is not None:
         return wanted
@@ -44,7 +45,7 @@ def missing_machines(config: Config) -> list[model.Machine]:
     return [machine for machine in wanted if machine.name not in running]
 
 
-def provider_of(state: State, log: Callable[[str], None] = lambda line: None) -> WithMachines:
+def provider_of(state: State, log: Log = lambda line: None) -> WithMachines:
     nodes = KindProvider(state.name, log)
     hosts = Containers(state.name, nodes.network, nodes.folder, kvm=kvm.is_usable, baked=_bases, log=log)
     membership = Membership(state.name, nodes, hosts, lambda: Kube(nodes.kubeconfig), log)

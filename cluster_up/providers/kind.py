@@ -5,7 +5,6 @@ by somebody else is told apart even without a state file.
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import yaml
 from cluster_up import docker, paths
 from cluster_up import exec as host
 from cluster_up.config.types import Config
+from cluster_up.exec import Log
 from cluster_up.images import programs
 from cluster_up.kube import seconds_of
 from cluster_up.providers.api import Existence, NodeView
@@ -66,7 +66,7 @@ def node_config(config: Config, folder: Path, kept: dict[str, Reserve]) -> dict[
 class KindProvider:
     """:class:`cluster_up.providers.api.Provider` on the local engine."""
 
-    def __init__(self, name: str, log: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, name: str, log: Log = lambda line: None) -> None:
         self.name = name
         self._log = log
         self.folder = paths.cluster_folder(name)

@@ -17,7 +17,7 @@ def evict(
         **({"deleteOptions": options} if options else {})})
 
 
-def drain(node: str, timeout_s: int) -> str:
-    """Words for kubectl that empty a node of guests, and of nothing else."""
+def drain(node: str, timeout_s: int, *, pods: str = "kubevirt.io=virt-launcher") -> str:
+    """Words for kubectl that empty a node of guests, or of the pods that ``pods`` selects, and of nothing else."""
     return (f"drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout={timeout_s}s "
-            "--pod-selector=kubevirt.io=virt-launcher")
+            f"--pod-selector='{pods}'")

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import reproducible
 from benchmarks.reproducible import Built
+from cluster_up.exec import Log
 from cluster_up.images import recipe
 from cluster_up.images.guests import catalogue
 
@@ -71,7 +72,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """A guest ``odd`` whose file has what the test puts here, one per build; "" for the path of its cache."""
     said: list[str] = []
 
-    def make(log: catalogue.Log) -> Path:
+    def make(log: Log) -> Path:
         def fill(place: Path) -> None:
             (place / "disk.img").write_text(said.pop(0) or str(place))
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster_up.cards import Card, has_vfio, judged, present
+from cluster_up.cards import Card, has_vfio, present
+from cluster_up.doctor import virtual_functions
 
 
 def device(sysfs: Path, address: str, *, most: int | None = 7, name: str = "eth1", kind: str = "020000") -> None:
@@ -41,7 +42,7 @@ def test_a_card_is_read_with_what_it_has_now(tmp_path: Path) -> None:
 def test_a_machine_without_any(tmp_path: Path) -> None:
     assert present(tmp_path) == ()
     assert not has_vfio(tmp_path)
-    assert judged((), vfio=False).verdict == "ok"
+    assert virtual_functions((), vfio=False).verdict == "ok"
 
 
 @pytest.mark.parametrize(("card", "vfio", "verdict", "words"), [
@@ -53,7 +54,7 @@ def test_a_machine_without_any(tmp_path: Path) -> None:
     (Card("0000:01:00.0", "eth1", 7, True, sharing=2), True, "warn", "other devices: eth1 with 2"),
 ])
 def test_the_first_thing_that_is_missing_is_told(card: Card, vfio: bool, verdict: str, words: str) -> None:
-    found = judged((card,), vfio=vfio)
+    found = virtual_functions((card,), vfio=vfio)
     assert found.verdict == verdict
     assert words in found.value
     assert bool(found.fix) == (verdict == "warn")

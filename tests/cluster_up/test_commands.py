@@ -1,15 +1,19 @@
 """What `up` refuses, it refuses before anything is made."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cluster_up import commands, doctor, engine, leftovers, paths
+from cluster_up import exec as host
 from cluster_up import state as states
 from cluster_up.config.types import Config
 from cluster_up.doctor import Check
-from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster
+from cluster_up.errors import ConfigError, DoctorFailed, ForeignCluster, StepFailed
+from cluster_up.kube import Kube
 from cluster_up.machines import room
 from cluster_up.machines.provider import WithMachines
 from cluster_up.providers import choice
@@ -93,3 +97,27 @@ def test_doctor_tells_how_many_machines_fit() -> None:
     assert [(each.verdict, each.value.partition("room for ")[2][:1]) for each in found] == [
         ("warn", "0"), ("ok", "1"), ("ok", "2")]
     assert "VIRT_CLUSTER_MACHINE_MEMORY" in found[0].fix
+
+
+def test_the_first_vm_boots_the_clusters_own_image_and_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: list[Mapping[str, Any]] = []
+    shown: list[Sequence[str | Path]] = []
+    monkeypatch.setattr(Kube, "apply", lambda self, documents: applied.extend(documents))
+
+    def attach(argv: Sequence[str | Path]) -> int:
+        shown.append(argv)
+        return 7
+
+    monkeypatch.setattr(host, "attach", attach)
+    states.write(State(name="t", kubeconfig="/k", guest_images={"tiny": {"reference": "localhost:5000/guest:1"}}))
+    assert commands.first_vm("t") == 7
+    (vm,) = applied
+    (volume,) = vm["spec"]["template"]["spec"]["volumes"]
+    assert (vm["kind"], volume["containerDisk"]) == ("VirtualMachine", {"image": "localhost:5000/guest:1"})
+    assert shown[0][1:] == ["--kubeconfig", "/k", "--namespace", vm["metadata"]["namespace"], "console", "first"]
+
+
+def test_a_first_vm_needs_an_image() -> None:
+    states.write(State(name="t", kubeconfig="/k"))
+    with pytest.raises(StepFailed, match="no guest image"):
+        commands.first_vm("t")

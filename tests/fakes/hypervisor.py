@@ -158,7 +158,7 @@ class FakeHypervisor:
         held, self.held = self.held, []
         for alias in held:
             self.xml[domain] = re.sub(
-                rf"<hostdev\b(?:(?!</hostdev>).)*<alias name=['\"]{alias}['\"]/>.*?</hostdev>", "", self.xml[domain],
+                rf"<(hostdev|disk)\b(?:(?!</\1>).)*<alias name=['\"]{alias}['\"]/>.*?</\1>", "", self.xml[domain],
                 flags=re.DOTALL)
             self.say(DeviceGone(domain, alias))
 

@@ -76,6 +76,13 @@ def test_links_in_the_docs_lead_somewhere() -> None:
     assert not broken, "\n".join(broken)
 
 
+def test_the_docs_index_names_every_page() -> None:
+    docs = ROOT / "docs"
+    listed = set(re.findall(r"\]\(([^)#:\s]+\.md)\)", (docs / "README.md").read_text()))
+    pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"README.md"}
+    assert not pages - listed, f"docs/README.md lacks {sorted(pages - listed)}"
+
+
 def test_every_error_reference_has_a_heading() -> None:
     """``reference = "word"`` in an error class is a promise of help in docs/troubleshooting.md."""
     page = (ROOT / "docs" / "troubleshooting.md").read_text()

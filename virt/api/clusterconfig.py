@@ -1,9 +1,10 @@
 """The configuration in force: spec.configuration of the KubeVirt CR with every default filled in.
 
-What users write is in ``virt.api.v1``; code reads this. Components build it anew whenever the CR changes. Settings that
+What users write is in ``virt.api.v1``; code reads this. Components rebuild it whenever the CR changes. Settings that
 have no effect so far are not here but in ``virt.api.unbuilt``.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -32,6 +33,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "arm64": Architecture("virt", ("virt*",)),
     "s390x": Architecture("s390-ccw-virtio", ("s390-ccw-virtio*",)),
 }
+
+
+def own_architecture() -> str:
+    """Kubernetes' name of the architecture that this process runs on."""
+    machine = os.uname().machine
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 @dataclass(frozen=True)

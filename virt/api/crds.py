@@ -95,7 +95,7 @@ def definition(resource: Resource) -> dict[str, Any]:
 
 
 def versions(kind: Kind[Any]) -> tuple[str, ...]:
-    """Those that are served, the stored one first."""
+    """The versions that are served, the stored one first."""
     return (kind.version, DEPRECATED_VERSION) if kind.group == names.GROUP else (kind.version,)
 
 

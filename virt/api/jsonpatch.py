@@ -8,9 +8,9 @@ from typing import Any
 Operation = Mapping[str, Any]
 
 
-def difference(old: Any, new: Any, path: str = "") -> tuple[Operation, ...]:
+def difference(old: Any, new: Any) -> tuple[Operation, ...]:
     """Operations that turn ``old`` into ``new``, both parsed JSON. A shortened list is replaced as a whole."""
-    return tuple(_difference(old, new, path))
+    return tuple(_difference(old, new, ""))
 
 
 def test(path: str, value: Any) -> Operation:

@@ -25,8 +25,9 @@ OPERATOR_SERVICE: Final = "kubevirt-operator-webhook"
 
 APP_LABEL: Final = "kubevirt.io"                                  # on pods: virt-launcher, virt-api, virt-handler ...
 LAUNCHER: Final = "virt-launcher"                                 # its value on launcher pods
+HOTPLUG_DISK: Final = "hotplug-disk"                              # and on pods that mount hot-plugged claims
 HANDLER: Final = "virt-handler"
-LAUNCHER_SELECTOR: Final = f"{APP_LABEL}={LAUNCHER}"
+GUEST_PODS_SELECTOR: Final = f"{APP_LABEL} in ({LAUNCHER},{HOTPLUG_DISK})"
 CREATED_BY_LABEL: Final = "kubevirt.io/created-by"                # pod: uid of the VMI
 VM_NAME_LABEL: Final = "vm.kubevirt.io/name"
 VMI_ID_LABEL: Final = "vmi.kubevirt.io/id"
@@ -118,6 +119,9 @@ PRIVATE_DIR: Final = "/var/run/kubevirt-private"
 VMI_DISKS_DIR: Final = f"{PRIVATE_DIR}/vmi-disks"
 PUBLIC_DIR: Final = "/var/run/kubevirt"
 CONTAINER_DISKS_DIR: Final = f"{PUBLIC_DIR}/container-disks"
+HOTPLUG_DISKS_DIR: Final = f"{PUBLIC_DIR}/hotplug-disks"           # <volume>: a link to the claim's folder
+ATTACHMENT_DIR: Final = "hotplug"                                 # attachment pod: /hotplug/<volume>, a claim's folder
+ATTACHMENT_PREFIX: Final = "hp-volume-"                           # of its name
 KERNEL_BOOT_VOLUME: Final = "kernel-boot"                         # of the kernelBoot container, in CONTAINER_DISKS_DIR
 SECRETS_DIR: Final = f"{PRIVATE_DIR}/secret"                      # <volume>/{user,network}/: keys userdata, networkdata
 CONFIG_DIR: Final = f"{PRIVATE_DIR}/config"                       # <volume>/: files of configMap, secret and the like

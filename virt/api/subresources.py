@@ -6,6 +6,8 @@ All fields of the options are optional, so an empty body means all defaults; ``d
 from collections.abc import Mapping
 
 from virt.api.guestos import VirtualMachineInstanceGuestOSInfo
+from virt.api.v1.devices import Disk
+from virt.api.v1.volume import DataVolumeSource, PersistentVolumeClaimVolumeSource
 from virt.api.wire import Wire, always
 
 # --- options ---
@@ -47,6 +49,25 @@ class PauseOptions(DryRun):
 
 class UnpauseOptions(DryRun):
     """Options of unpause."""
+
+
+class VolumeSource(Wire):
+    """What a volume that is added has for its content."""
+
+    persistent_volume_claim: PersistentVolumeClaimVolumeSource | None = None
+    data_volume: DataVolumeSource | None = None
+
+
+class AddVolumeOptions(DryRun):
+    """``name``: of the volume and of its disk. All but ``dry_run`` has to be given."""
+
+    name: str = ""
+    disk: Disk | None = None
+    volume_source: VolumeSource | None = None
+
+
+class RemoveVolumeOptions(DryRun):
+    name: str = ""
 
 
 class FreezeUnfreezeTimeout(Wire):

@@ -1,7 +1,7 @@
 """The one table of what the API knows and this release does not do yet.
 
 Validation refuses every object that sets such a field, so that nothing is silently ignored. Whoever builds a feature
-removes its row; ``python -m virt.api.unbuilt`` writes docs/unsupported-fields.md anew, and a test holds it fresh.
+removes its row; ``python -m virt.api.unbuilt`` writes docs/unsupported-fields.md again, and a test keeps it fresh.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,6 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
         ("T2", "a secondary network in the place of the pod network", "networks[].multus.default"),
         ("T2", "DataVolumes", "volumes[].dataVolume"),
         ("T2", "host disks", "volumes[].hostDisk"),
-        ("T2", "volume hotplug", "volumes[].persistentVolumeClaim.hotpluggable"),
         ("T3", "dynamic resource allocation", "resourceClaims[] networks[].resourceClaim"),
         ("T3", "utility volumes", "utilityVolumes[]"),
         ("T3", "dedicated CPUs",
@@ -148,7 +147,7 @@ def migration_spec(path: str, spec: v1.VirtualMachineInstanceMigrationSpec) -> I
 
 
 def kubevirt_spec(path: str, spec: v1.KubeVirtSpec) -> Iterator[StatusCause]:
-    """For warnings."""
+    """Texts for warnings."""
     return _refusals(path, spec, KUBEVIRT_SPEC)
 
 

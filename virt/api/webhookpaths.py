@@ -82,6 +82,9 @@ WEBHOOKS: Final = (
     Webhook(
         API_VALIDATOR, "virt-launcher-eviction-interceptor", POD_EVICTION, kinds.POD, ("CREATE",), "eviction",
         condition=f"request.name.startsWith('{names.LAUNCHER}')", writes=True),
+    Webhook(
+        API_VALIDATOR, "hotplug-pod-eviction-interceptor", POD_EVICTION, kinds.POD, ("CREATE",), "eviction",
+        condition=f"request.name.startsWith('{names.ATTACHMENT_PREFIX}')", writes=True),
     Webhook(OPERATOR_VALIDATOR, "kubevirt-create-validator", KUBEVIRT_VALIDATE_CREATE, kinds.KUBEVIRT, ("CREATE",)),
     Webhook(OPERATOR_VALIDATOR, "kubevirt-update-validator", KUBEVIRT_VALIDATE_UPDATE, kinds.KUBEVIRT, ("UPDATE",)),
     Webhook(OPERATOR_VALIDATOR, "kubevirt-validator", KUBEVIRT_VALIDATE_DELETE, kinds.KUBEVIRT, ("DELETE",)),

@@ -1,6 +1,6 @@
 """What the group subresources.kubevirt.io consists of, in the forms that clients ask for. Pure.
 
-kube-apiserver collects them: kubectl, the deletion of namespaces and the garbage collector stumble over wrong lists.
+kube-apiserver collects them. Wrong lists break kubectl, the deletion of namespaces and the garbage collector.
 """
 
 from collections.abc import Mapping

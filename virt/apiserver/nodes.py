@@ -17,9 +17,10 @@ from yarl import URL
 from virt.api import codec, conditions, kinds, names, v1
 from virt.api.status import Status, failure
 from virt.apiserver.preconditions import NOT_RUNNING
-from virt.apiserver.refusal import RefusedError, bad_request, internal, unavailable
+from virt.apiserver.refusal import bad_request, internal, unavailable
 from virt.kube import upgrades
 from virt.kube.client import Client, Selector
+from virt.kube.http import RefusedError
 
 DIAL_S: Final = 3.0           # to a port of the cluster's own network; an address that is gone does not answer at all
 ANSWER_S: Final = 30.0
@@ -71,7 +72,7 @@ class Stream:
 class Handlers:
     """The real :class:`Nodes`. ``tls`` gives the context of the moment: ``virt.apiserver.tls.HandlerDoor``.
 
-    A handler that is away is tried again for ``away_s``: guests outlive it, and so shall what people do with them.
+    A handler that is away is retried for ``away_s``: guests outlive it, and what people ask of them should too.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ def place(request: web.Request) -> tuple[str, str]:
 
 
 def last_part(request: web.Request) -> str:
-    """Of the path: where one function serves several subresources."""
+    """Last part of the path, for functions that serve several subresources."""
     return request.path.rpartition("/")[2]
 
 

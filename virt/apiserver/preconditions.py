@@ -1,7 +1,8 @@
 """What a VMI's state has to be for an action on it. Pure: each function returns nothing or raises RefusedError."""
 
 from virt.api import conditions, core, kinds, v1
-from virt.apiserver.refusal import RefusedError, bad_request, conflict, forbidden
+from virt.apiserver.refusal import bad_request, conflict, forbidden
+from virt.kube.http import RefusedError
 
 NOT_RUNNING = "VMI is not running"
 
@@ -46,9 +47,7 @@ def soft_reboot(vmi: v1.VirtualMachineInstance) -> None:
     running(vmi)
     if conditions.is_true(vmi.status.conditions, "Paused"):
         raise _conflict(vmi, "VMI is paused")
-    features = vmi.spec.domain.features
-    has_acpi = features is None or features.acpi is None or features.acpi.enabled is not False
-    if not has_acpi and not conditions.is_true(vmi.status.conditions, "AgentConnected"):
+    if not vmi.spec.domain.has_acpi and not conditions.is_true(vmi.status.conditions, "AgentConnected"):
         raise _conflict(vmi, "VMI neither have the agent connected nor the ACPI feature enabled")
 
 

@@ -7,22 +7,15 @@ from typing import Any
 
 from virt.api import names, status
 from virt.api.kinds import Kind
-from virt.api.status import Status
-from virt.base.errors import VirtError
 from virt.kube.client import ApiError
+from virt.kube.http import RefusedError
 
 # What kube-apiserver says when a "test" of a JSON patch fails: somebody else was faster.
 _FAILED_TEST = "the server rejected our request due to an error in our request"
 
 
-class RefusedError(VirtError):
-    """A request that gets ``status`` as its answer."""
-
-    reference = "request-refused"
-
-    def __init__(self, answer: Status) -> None:
-        super().__init__(answer.message)
-        self.status = answer
+class LostRaceError(RefusedError):
+    """Somebody else wrote while this was decided, so that it is worth deciding again."""
 
 
 def bad_request(message: str) -> RefusedError:

@@ -10,10 +10,11 @@ from typing import Any
 from virt.api import codec, conditions, kinds, v1
 from virt.api.jsonpatch import Operation, add, pointer, remove, test
 from virt.api.kinds import Kind
+from virt.api.phases import FINAL
 from virt.api.subresources import RestartOptions, StartOptions, StopOptions
-from virt.apiserver.refusal import RefusedError, bad_request, conflict, internal
+from virt.apiserver.refusal import bad_request, conflict, internal
+from virt.kube.http import RefusedError
 
-FINAL = ("Succeeded", "Failed")
 FORCED_GRACE_S = 1          # "kill at once" still lets the launcher close its disks
 _RECOVERY = "VM recovery required"
 _GRACE = pointer("spec", "terminationGracePeriodSeconds")

@@ -5,24 +5,23 @@ Webhooks are added to it by ``virt.cli.api``. Every error leaves as a Status obj
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from virt.api import codec, names
-from virt.api.status import Status, failure
+from virt.api.status import failure
 from virt.api.subresources import GuestfsInfo, VersionInfo
 from virt.apiserver import authorization, discovery, identity, openapi, refusal
 from virt.apiserver.authorization import Authorizer
 from virt.apiserver.discovery import GROUP_PATH
 from virt.apiserver.identity import FrontProxy
-from virt.apiserver.refusal import RefusedError
 from virt.apiserver.subresources import Subresources
 from virt.base import log
 from virt.kube import http
 from virt.kube.client import ApiError
-
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from virt.kube.http import RefusedError, json_response, status_response
 
 MAX_BODY: Final = 8 << 20              # an admission review holds two versions of an object
 
@@ -68,11 +67,11 @@ def application(backend: Backend) -> web.Application:
     return app
 
 
-def middlewares(guard: Guard) -> tuple[Any, Any]:
-    """For the application's constructor: errors as Status objects, then the guard."""
+def middlewares(guard: Guard) -> tuple[Middleware, Middleware]:
+    """Middlewares for the application: errors become Status objects; then the guard."""
 
     @web.middleware
-    async def errors(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except RefusedError as error:
@@ -92,16 +91,12 @@ def middlewares(guard: Guard) -> tuple[Any, Any]:
             return status_response(failure(500, "Internal error occurred: see the log of virt-api"))
 
     @web.middleware
-    async def guarded(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         if authorization.is_guarded(request.path):
             await _admit(request, guard)
         return await handler(request)
 
     return errors, guarded
-
-
-def status_response(status: Status) -> web.Response:
-    return web.Response(status=status.code, body=codec.encode(status), content_type="application/json")
 
 
 async def _admit(request: web.Request, guard: Guard) -> None:
@@ -124,9 +119,10 @@ async def _admit(request: web.Request, guard: Guard) -> None:
 
 def _add_subresources(app: web.Application, root: str, built: Subresources) -> None:
     vm, vmi = f"{root}/virtualmachines/{{name}}", f"{root}/virtualmachineinstances/{{name}}"
-    tables: Mapping[str, Mapping[str, Endpoint]] = {
+    tables: Mapping[str, Mapping[str, Handler]] = {
         vm: {
             "start": built.start, "stop": built.stop, "restart": built.restart, "migrate": built.migrate,
+            "addvolume": built.add_volume_to_machine, "removevolume": built.remove_volume_from_machine,
             "portforward": built.forward_to_machine, "evacuate/cancel": built.cancel_evacuation_of_machine,
         },
         vmi: {
@@ -134,6 +130,7 @@ def _add_subresources(app: web.Application, root: str, built: Subresources) -> N
             "unpause": built.unpause, "softreboot": built.soft_reboot, "reset": built.reset, "freeze": built.freeze,
             "unfreeze": built.freeze, "guestosinfo": built.guest_question, "userlist": built.guest_question,
             "filesystemlist": built.guest_question, "portforward": built.forward,
+            "addvolume": built.add_volume, "removevolume": built.remove_volume,
             "evacuate/cancel": built.cancel_evacuation,
         },
     }
@@ -149,7 +146,7 @@ def _add_subresources(app: web.Application, root: str, built: Subresources) -> N
 def _add_discovery(app: web.Application, backend: Backend) -> None:
     health = backend.health
 
-    def constant(document: discovery.Document) -> Endpoint:
+    def constant(document: discovery.Document) -> Handler:
         body = codec.encode(document)
 
         async def answer(_: web.Request) -> web.StreamResponse:
@@ -165,10 +162,10 @@ def _add_discovery(app: web.Application, backend: Backend) -> None:
         return await groups(request)
 
     async def version_now(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=codec.encode(backend.version()), content_type="application/json")
+        return json_response(backend.version())
 
     async def guestfs_now(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=codec.encode(backend.guestfs()), content_type="application/json")
+        return json_response(backend.guestfs())
 
     async def healthz(_: web.Request) -> web.StreamResponse:
         try:
@@ -177,8 +174,7 @@ def _add_discovery(app: web.Application, backend: Backend) -> None:
             report, code = {"connectivity": "failed", "error": error.message}, 500
         if not health.is_ready():
             code = 503
-        document = {"apiserver": report, "config-resource-version": health.config_version()}
-        return web.Response(status=code, body=codec.encode(document), content_type="application/json")
+        return json_response({"apiserver": report, "config-resource-version": health.config_version()}, code)
 
     add = app.router.add_get
     add("/", constant(discovery.root_paths(("/healthz", "/metrics", "/openapi/v2", "/openapi/v3"))))

@@ -4,29 +4,32 @@ Objects are read from the API server each time, never from a cache: a client may
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from virt.api import jsonpatch, kinds, v1
+from virt.api import core, jsonpatch, kinds, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.kinds import Kind
 from virt.api.subresources import (
+    AddVolumeOptions,
     DryRun,
     EvacuateCancelOptions,
     MigrateOptions,
     PauseOptions,
+    RemoveVolumeOptions,
     RestartOptions,
     StartOptions,
     StopOptions,
     UnpauseOptions,
 )
-from virt.apiserver import parsing, preconditions, relay, runstate
+from virt.apiserver import parsing, preconditions, relay, runstate, volumes
 from virt.apiserver.nodes import DIAL_S, Nodes
-from virt.apiserver.refusal import RefusedError, conflict, internal, not_implemented, of_api_error
+from virt.apiserver.refusal import LostRaceError, conflict, internal, not_implemented, of_api_error
 from virt.kube.client import ApiError, Client, JsonPatch
+from virt.kube.http import RefusedError
 
 T = TypeVar("T")
 
@@ -60,6 +63,14 @@ class Subresources:
     async def restart(self, request: web.Request) -> web.StreamResponse:
         options = await parsing.options(request, RestartOptions)
         return await self._changed(request, lambda vm, vmi: runstate.restart(vm, vmi, options), options)
+
+    async def add_volume_to_machine(self, request: web.Request) -> web.StreamResponse:
+        options = await parsing.options(request, AddVolumeOptions)
+        return await self._changed(request, lambda vm, _: volumes.add_to_machine(vm, options), options)
+
+    async def remove_volume_from_machine(self, request: web.Request) -> web.StreamResponse:
+        options = await parsing.options(request, RemoveVolumeOptions)
+        return await self._changed(request, lambda vm, _: volumes.remove_from_machine(vm, options), options)
 
     async def migrate(self, request: web.Request) -> web.StreamResponse:
         options = await parsing.options(request, MigrateOptions)
@@ -132,7 +143,7 @@ class Subresources:
         return await self._acted(vmi, "reset")
 
     async def freeze(self, request: web.Request) -> web.StreamResponse:
-        """Also thaws: the last part of the path is the handler's."""
+        """Freezes or thaws, as the last part of the path says."""
         vmi = await self._instance(request)
         preconditions.running(vmi)
         action = parsing.last_part(request)
@@ -145,15 +156,25 @@ class Subresources:
         preconditions.guest_agent(vmi)
         return await self._asked(request, vmi, parsing.last_part(request))
 
+    async def add_volume(self, request: web.Request) -> web.StreamResponse:
+        options = await parsing.options(request, AddVolumeOptions)
+        return await self._changed_instance(request, lambda vmi: volumes.add_to_instance(vmi, options), options)
+
+    async def remove_volume(self, request: web.Request) -> web.StreamResponse:
+        options = await parsing.options(request, RemoveVolumeOptions)
+        return await self._changed_instance(request, lambda vmi: volumes.remove_from_instance(vmi, options), options)
+
     async def unbuilt(self, request: web.Request) -> web.StreamResponse:
         raise not_implemented(parsing.last_part(request))
 
     async def cancel_evacuation(self, request: web.Request) -> web.StreamResponse:
-        """The VMI need not leave its node any more. A migration that was made for it goes on."""
+        """The VMI need not leave its node after all. A migration that was made for it goes on."""
         options = await parsing.options(request, EvacuateCancelOptions)
         vmi = await self._instance(request)
         marked = vmi.status.evacuation_node_name
-        node = await self._maybe(kinds.NODE, None, marked) if marked else None
+        node = None
+        if marked:
+            node = await self._maybe(kinds.NODE, None, marked)
         taint = self._config().migrations.node_drain_taint_key
         if preconditions.cancel_evacuation(vmi, node, options.evacuation_node_name, taint):
             patch = JsonPatch((jsonpatch.test(_EVACUATION, marked), jsonpatch.remove(_EVACUATION)))
@@ -169,8 +190,7 @@ class Subresources:
     async def _machine(self, request: web.Request) -> tuple[v1.VirtualMachine, v1.VirtualMachineInstance | None]:
         namespace, name = parsing.place(request)
         vm = await self._found(kinds.VM, namespace, name)
-        vmi: v1.VirtualMachineInstance | None = await self._maybe(kinds.VMI, namespace, name)
-        return vm, vmi
+        return vm, await self._maybe(kinds.VMI, namespace, name)
 
     async def _instance(self, request: web.Request) -> v1.VirtualMachineInstance:
         return await self._found(kinds.VMI, *parsing.place(request))
@@ -179,8 +199,7 @@ class Subresources:
         owners = [owner.name for owner in vmi.metadata.owner_references if owner.kind == _OWNER]
         if not owners:
             return None
-        vm: v1.VirtualMachine | None = await self._maybe(kinds.VM, vmi.metadata.namespace, owners[0])
-        return vm
+        return await self._maybe(kinds.VM, vmi.metadata.namespace, owners[0])
 
     async def _found(self, kind: Kind[T], namespace: str | None, name: str) -> T:
         try:
@@ -188,7 +207,7 @@ class Subresources:
         except ApiError as error:
             raise of_api_error(error, kind, name) from error
 
-    async def _maybe(self, kind: Kind[Any], namespace: str | None, name: str) -> Any:
+    async def _maybe(self, kind: Kind[T], namespace: str | None, name: str) -> T | None:
         try:
             return await self._found(kind, namespace, name)
         except RefusedError as error:
@@ -197,31 +216,46 @@ class Subresources:
             raise
 
     async def _changed(self, request: web.Request, decide: Decision, options: DryRun) -> web.StreamResponse:
+        async def once() -> None:
+            vm, vmi = await self._machine(request)
+            await self._written(vm.metadata, decide(vm, vmi), options)
+
+        return await self._tried(once)
+
+    async def _changed_instance(
+        self, request: web.Request, decide: Callable[[v1.VirtualMachineInstance], tuple[runstate.Write, ...]],
+        options: DryRun,
+    ) -> web.StreamResponse:
+        async def once() -> None:
+            vmi = await self._instance(request)
+            await self._written(vmi.metadata, decide(vmi), options)
+
+        return await self._tried(once)
+
+    async def _tried(self, once: Callable[[], Awaitable[None]]) -> web.StreamResponse:
         """Read, decide, write; again from the start when somebody else wrote in between, as the controller does."""
         tries_left = _TRIES
         while True:
-            vm, vmi = await self._machine(request)
-            writes = decide(vm, vmi)
             tries_left -= 1
             try:
-                await self._written(vm, writes, options)
-            except RefusedError as error:
-                if error.status.code != 409 or not tries_left:
+                await once()
+            except LostRaceError:
+                if not tries_left:
                     raise
             else:
                 return web.Response(status=202)
 
     async def _written(
-        self, vm: v1.VirtualMachine, writes: tuple[runstate.Write, ...], options: DryRun
+        self, meta: core.ObjectMeta, writes: tuple[runstate.Write, ...], options: DryRun
     ) -> None:
-        meta = vm.metadata
         for write in writes:
             try:
                 await self._client.patch(
                     write.kind, meta.name, JsonPatch(write.operations), namespace=meta.namespace,
                     subresource=write.subresource, dry_run=options.is_dry_run)
             except ApiError as error:
-                raise of_api_error(error, write.kind, meta.name) from error
+                refused = of_api_error(error, write.kind, meta.name)
+                raise LostRaceError(refused.status) if refused.status.code == 409 else refused from error
 
     async def _acted(
         self, vmi: v1.VirtualMachineInstance, action: str, *, is_dry_run: bool = False

@@ -7,7 +7,6 @@ resumption (TLS 1.3 without tickets): a resumed session would keep the trust of 
 
 import asyncio
 import ssl
-from collections.abc import Iterable
 from pathlib import Path
 
 from virt.api import names
@@ -45,9 +44,9 @@ class FrontDoor:
     """``context`` is what to serve with. Raises OSError or ssl.SSLError when the certificate is missing or broken."""
 
     def __init__(self, folder: str | Path) -> None:
-        self._certificate = _certificate(Path(folder))
+        self._certificate = http.key_pair(folder)
         self._proxy = FrontProxy()
-        self._seen = _stamp(self._certificate)
+        self._seen = http.stamp(self._certificate)
         self.context = self._current = self._made()
         self.context.sni_callback = self._choose
 
@@ -63,11 +62,11 @@ class FrontDoor:
         _logger.info("front proxy known", names=sorted(self._proxy.allowed_names), has_ca=bool(self._proxy.ca))
 
     async def follow(self) -> None:
-        """Load the own certificate again whenever its files change. Runs for ever."""
+        """Load our own certificate again whenever its files change. Runs until cancelled."""
         while True:
             await asyncio.sleep(http.LOOK_S)
             try:
-                if (stamp := _stamp(self._certificate)) != self._seen:
+                if (stamp := http.stamp(self._certificate)) != self._seen:
                     self._current = self._made()
                     self._seen = stamp
             except (OSError, ssl.SSLError) as error:
@@ -96,14 +95,14 @@ class HandlerDoor:
     """
 
     def __init__(self, folder: str | Path, ca: str | Path) -> None:
-        self._certificate, self._ca = _certificate(Path(folder)), Path(ca)
+        self._certificate, self._ca = http.key_pair(folder), Path(ca)
         self._seen: tuple[int, ...] = ()
         self._current: NamedPeerContext | None = None
 
     def context(self) -> ssl.SSLContext:
         """The one for now. Raises OSError or ssl.SSLError when the files are missing or broken."""
         files = (*self._certificate, self._ca)
-        stamp = _stamp(files)
+        stamp = http.stamp(files)
         if self._current is None or stamp != self._seen:
             context = NamedPeerContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
@@ -112,11 +111,3 @@ class HandlerDoor:
             context.load_verify_locations(self._ca)
             self._current, self._seen = context, stamp
         return self._current
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    return folder / "tls.crt", folder / "tls.key"
-
-
-def _stamp(paths: Iterable[Path]) -> tuple[int, ...]:
-    return tuple(path.stat().st_mtime_ns for path in paths)

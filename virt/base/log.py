@@ -24,12 +24,12 @@ _SHARED: list[structlog.typing.Processor] = [
 ]
 
 
-def setup(component: str, level: int = logging.INFO) -> None:
+def setup(component: str) -> None:
     """Call once at the start of a daemon. ``component`` ("virt-api") is on every line."""
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -45,7 +45,7 @@ def setup(component: str, level: int = logging.INFO) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(logging.INFO)
     # One line per request is noise at our rate of requests; failures are logged where they matter.
     for chatty in ("httpx", "httpx2", "httpcore", "httpcore2", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -41,13 +41,12 @@ def install_namespace(environment: Mapping[str, str]) -> str:
 def version_info(environment: Mapping[str, str], cr: v1.KubeVirt | None) -> VersionInfo:
     """What the environment says, else what the KubeVirt object says is installed."""
     known = cr.status.observed_kube_virt_version or cr.status.target_kube_virt_version if cr else ""
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return VersionInfo(
         git_version=environment.get("KUBEVIRT_VERSION") or known or "v0.0.0",
         git_commit=environment.get("VIRT_COMMIT", "unknown"),
         git_tree_state="clean", build_date=environment.get("VIRT_BUILD_DATE", "1970-01-01T00:00:00Z"),
         go_version=f"python{platform.python_version()}", compiler=platform.python_implementation().lower(),
-        platform=f"{platform.system().lower()}/{machine}",
+        platform=f"{platform.system().lower()}/{clusterconfig.own_architecture()}",
     )
 
 

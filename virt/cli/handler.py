@@ -81,10 +81,7 @@ def settings(argv: list[str], env: Mapping[str, str]) -> Settings:
     given = parser.parse_args(argv)
     if not given.node:
         raise SettingMissingError("no node name: NODE_NAME is not set")
-    return Settings(
-        node=given.node, namespace=given.namespace, node_dir=given.node_dir, kubelet_dir=given.kubelet_dir,
-        certs=given.certs, migration_certs=given.migration_certs, ca=given.ca, address=given.address,
-    )
+    return Settings(**vars(given))
 
 
 def told_about(recorder: EventRecorder, node: str) -> Callable[[str], None]:
@@ -127,7 +124,7 @@ class HostDevices:
 
     def look_again(self) -> None:
         for each in (self.pci, self.others, self.maker):
-            each.looking.again()
+            each.poller.poll_now()
 
 
 def host_devices(
@@ -231,9 +228,9 @@ async def tasks(chosen: Settings) -> dict[str, service.Task]:
         "boot files": BootFiles(launchers, clock=clock).run,
         "vmi": once_known(work, vmis, incoming),
         "devices": once_known(plugins.run, crs),                # which say whether KVM is to be offered
-        "pci devices": once_known(devices.pci.looking.run, crs, sriov),
-        "permitted devices": once_known(devices.others.looking.run, crs),
-        "mediated devices": once_known(devices.maker.looking.run, crs),
+        "pci devices": once_known(devices.pci.poller.run, crs, sriov),
+        "permitted devices": once_known(devices.others.poller.run, crs),
+        "mediated devices": once_known(devices.maker.poller.run, crs),
         "sriov configuration": sriov.run,
         "bridges": secondary.run,
         "heartbeat": heartbeat.run,

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
-from virt.api import clusterconfig, core, names, passthrough, v1
+from virt.api import clusterconfig, names, passthrough, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import (
     DISRUPTION_BUDGET,
@@ -56,8 +57,9 @@ class Controllers:
                 vmi_controller.VMIS_BY_CLAIM: vmi_controller.claims_of,
                 vmi_controller.VMIS_BY_NODE: vmi_controller.node_of,
             }),
-            pods=Informer(client, POD, clock=clock, selector=Selector(labels=names.LAUNCHER_SELECTOR), indexes={
+            pods=Informer(client, POD, clock=clock, selector=Selector(labels=names.GUEST_PODS_SELECTOR), indexes={
                 vmi_controller.PODS_BY_OWNER: vmi_controller.pod_owner,
+                vmi_controller.PODS_BY_GUEST: vmi_controller.guest_of,
             }),
             claims=Informer(client, PVC, clock=clock),
             nodes=Informer(client, NODE, clock=clock),
@@ -105,7 +107,7 @@ class Controllers:
         return clusterconfig.effective(next(iter(self._kubevirts.store), None))
 
     def _migration_settings(self, vmi: v1.VirtualMachineInstance) -> tuple[str, Migrations]:
-        """For a migration of ``vmi``: the name of its policy, "" for none, and what is in force with it."""
+        """Name of the policy that applies to a migration of ``vmi`` ("" for none), and the settings in force."""
         namespace = self._namespaces.store.get(vmi.metadata.namespace)
         labels = namespace.metadata.labels if namespace is not None else {}
         found = policy.chosen(self._policies.store, labels, vmi.metadata.labels)
@@ -132,13 +134,13 @@ class Controllers:
             for controller in self._controllers:
                 group.create_task(controller.run(), name=controller.name)
 
-    def _informers(self) -> Mapping[str, Informer[core.Pod]]:
+    def _informers(self) -> Mapping[str, Informer[Any]]:
         caches = self.caches
         found = (
             self._kubevirts, caches.vms, caches.vmis, caches.pods, caches.claims, caches.nodes, caches.quotas,
             self._migrations, self._policies, self._namespaces, self._budgets,
         )
-        return {informer.kind.plural: informer for informer in found}  # type: ignore[misc]
+        return {informer.kind.plural: informer for informer in found}
 
     def _machines(self, reconciler: MachineReconciler) -> Controller:
         controller = Controller("vm", reconciler.reconcile, workers=WORKERS)

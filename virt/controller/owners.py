@@ -1,4 +1,4 @@
-"""Who owns an object: the controller reference, and no other one."""
+"""Owners of objects: only the controller reference counts."""
 
 from typing import Any
 

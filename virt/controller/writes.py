@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from virt.api import codec, jsonpatch
 from virt.api.kinds import Kind
-from virt.kube.client import Client, ConflictError, DeleteOptions, JsonPatch
+from virt.kube.client import Client, ConflictError, DeleteOptions, JsonPatch, NotFoundError, Patch
+from virt.kube.informer import Informer
 from virt.kube.objects import meta_of
 
 T = TypeVar("T")
@@ -29,6 +30,20 @@ def between(old: Any, new: Any, *sections: str) -> JsonPatch | None:
         return None
     guard = jsonpatch.add("/metadata/resourceVersion", meta_of(old).resource_version)
     return JsonPatch((guard, *operations))
+
+
+async def patched(
+    client: Client, informer: Informer[T], obj: T, patch: Patch, *, subresource: str = ""
+) -> T | None:
+    """Patch this object and teach the cache what is stored now. None when it is gone: the watch will tell."""
+    meta = meta_of(obj)
+    try:
+        stored = await client.patch(
+            informer.kind, meta.name, patch, namespace=meta.namespace, subresource=subresource)
+    except NotFoundError:
+        return None
+    informer.learn(stored)
+    return stored
 
 
 async def delete(client: Client, kind: Kind[T], obj: T) -> bool:

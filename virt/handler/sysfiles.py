@@ -10,7 +10,7 @@ NODE_SYSFS = Path("/proc/1/root/sys")
 
 @dataclass(frozen=True)
 class DeviceNumber:
-    """Of a character device."""
+    """Major and minor number of a character device."""
 
     major: int
     minor: int
@@ -34,12 +34,12 @@ def link(path: str | Path) -> str:
 
 
 def number(path: str | Path) -> DeviceNumber | None:
-    """Of a file ``dev``."""
+    """The numbers in a file ``dev``; None without one."""
     major, _, minor = text(path).partition(":")
     return DeviceNumber(int(major), int(minor)) if minor else None
 
 
 def numa_node(folder: Path) -> int | None:
-    """Of a device; None where the kernel does not know."""
+    """The NUMA node that a device is nearest to; None where the kernel does not know."""
     found = int(text(folder / "numa_node") or -1)
     return None if found < 0 else found

@@ -91,7 +91,7 @@ def event(line: bytes, kind: Kind[T]) -> Event[T] | None:
 
 
 def error_of(code: int, body: bytes) -> ApiError:
-    """Of a refusal: the Status in ``body``, or its text where it holds none."""
+    """The error for a refusal: the Status in ``body``, or its text where it holds none."""
     try:
         status = msgspec.json.decode(body, type=_Status)
     except msgspec.DecodeError:

@@ -134,3 +134,11 @@ class Client(Protocol):
     ) -> None:
         """Returns when the API server has accepted the deletion; an object that is gone already is no error."""
         ...
+
+
+async def find(client: Client, kind: Kind[T], name: str, namespace: str | None = None) -> T | None:
+    """:meth:`Client.get`, with None for an object that does not exist."""
+    try:
+        return await client.get(kind, name, namespace)
+    except NotFoundError:
+        return None

@@ -1,5 +1,5 @@
 """Informers -> keyed queue -> ``reconcile(key)``: the loop of every controller, and the one place that decides what
-happens after success, a requeue wish and each sort of error.
+follows a success, a wish to be called again, and each kind of error.
 
     controller = Controller("vmi", reconcile, workers=4)
     controller.watches(vmis, lambda vmi: [key_of(vmi)])
@@ -34,7 +34,7 @@ Reconcile = Callable[[str], Awaitable[Result]]
 
 
 class TerminalError(VirtError):
-    """Trying again is of no use until the object changes; the error is logged once and the key left alone."""
+    """Retrying is pointless until the object changes: the error is logged once, and the key left alone."""
 
     reference = "terminal-error"
 
@@ -80,7 +80,7 @@ class Controller:
                 self.queue.done(key)
 
     async def process(self, key: str) -> None:
-        """One pass for ``key`` and the decision what comes after it. Never raises but for cancellation."""
+        """One pass for ``key``, and what comes after it. Raises nothing but CancelledError."""
         try:
             result = await self._reconcile(key)
         except ConflictError as error:

@@ -41,7 +41,7 @@ class EventRecorder:
         self._host = host
         self._clock = clock or RealClock()
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
-        # Two events may fall into one tick of the clock, of one recorder or of two about objects of one name.
+        # Two events may fall into one tick of the clock: of one recorder, or of two that tell of objects with one name.
         first = int.from_bytes(hashlib.sha256(f"{component}/{host}".encode()).digest()[:2], "big")
         self._numbers = itertools.count(first)
         self._waiting: asyncio.Queue[core.Event] = asyncio.Queue(BACKLOG)

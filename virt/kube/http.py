@@ -7,16 +7,19 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from virt.api import codec
+from virt.api.status import Status
 from virt.base import log
+from virt.base.errors import VirtError
 
-DRAIN_S = 5.0                 # until kube-proxy on every node knows that a pod leaves, requests to its Service come
+DRAIN_S = 5.0                 # requests still come until kube-proxy on every node knows that the pod is leaving
 LOOK_S = 5.0                  # how often the mounted files are looked at; the kubelet itself needs up to a minute
 
 _logger = log.get("virt.kube.http")
@@ -32,7 +35,7 @@ class Certificates:
     """
 
     def __init__(self, folder: str | Path, *, client_ca: str | Path | None = None) -> None:
-        self._folder = Path(folder)
+        self._pair = key_pair(folder)
         self._ca = Path(client_ca) if client_ca else None
         self._seen = self._stamp()
         self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -45,13 +48,13 @@ class Certificates:
         self._load()
 
     async def follow(self) -> None:
-        """Load the files again whenever they change; connections that exist keep what they have. Runs for ever."""
+        """Load the files again whenever they change; existing connections keep what they have. Runs until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
             try:
                 self.refresh()
             except (OSError, ssl.SSLError) as error:
-                _logger.error("certificates not loaded, the old ones stay", folder=str(self._folder), error=str(error))
+                _logger.error("certificates not loaded, the old ones stay", file=str(self._pair[0]), error=str(error))
 
     def refresh(self) -> bool:
         """One look; True when the files had changed and were loaded."""
@@ -60,23 +63,51 @@ class Certificates:
             return False
         self._load()
         self._seen = stamp
-        _logger.info("certificates loaded", folder=str(self._folder))
+        _logger.info("certificates loaded", file=str(self._pair[0]))
         return True
 
     def _load(self) -> None:
         for context in (self.server, self.client):
-            context.load_cert_chain(self._folder / "tls.crt", self._folder / "tls.key")
+            context.load_cert_chain(*self._pair)
             if self._ca:
                 # Only ever adds. A CA that was taken out of the bundle stays trusted until it expires by itself.
                 context.load_verify_locations(self._ca)
 
     def _stamp(self) -> tuple[int, ...]:
-        paths = [self._folder / "tls.crt", self._folder / "tls.key", *([self._ca] if self._ca else [])]
-        return tuple(path.stat().st_mtime_ns for path in paths)
+        return stamp((*self._pair, *([self._ca] if self._ca else [])))
+
+
+def key_pair(folder: str | Path) -> tuple[Path, Path]:
+    """Certificate and key in a folder, as a mounted secret has them."""
+    return Path(folder, "tls.crt"), Path(folder, "tls.key")
+
+
+def stamp(files: Iterable[Path]) -> tuple[int, ...]:
+    """A value that changes when one of the files does. Raises OSError."""
+    return tuple(file.stat().st_mtime_ns for file in files)
+
+
+class RefusedError(VirtError):
+    """A request that is answered with ``status``."""
+
+    reference = "request-refused"
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+
+
+def json_response(obj: object, status: int = 200) -> web.Response:
+    """``obj``: a type of the API, or plain JSON."""
+    return web.Response(status=status, body=codec.encode(obj), content_type="application/json")
+
+
+def status_response(status: Status) -> web.Response:
+    return json_response(status, status.code)
 
 
 def common_name(certificate: Mapping[str, Any] | None) -> str:
-    """Of a certificate as ssl's getpeercert() tells it; "" without one."""
+    """The common name of a certificate as ssl's getpeercert() tells it; "" without one."""
     for rdn in (certificate or {}).get("subject", ()):
         for key, value in rdn:
             if key == "commonName":
@@ -113,7 +144,7 @@ async def serve(
     is_leaving = False
 
     async def part(_: web.Request, response: web.StreamResponse) -> None:
-        # The client's next request goes elsewhere, and is not on its way here when the connection is closed at the end.
+        # The client sends its next request elsewhere, so none is lost when the connection is closed at the end.
         if is_leaving:
             response.force_close()
             response.headers.setdefault("Connection", "close")      # that of an upgrade stays

@@ -16,6 +16,7 @@ from virt.api.admission import AdmissionRequest, AdmissionReview
 from virt.api.status import StatusCause
 from virt.base import log
 from virt.kube.client import ApiError
+from virt.kube.http import json_response
 
 Judge = Callable[[AdmissionRequest], Awaitable[AdmissionReview]]
 
@@ -34,8 +35,7 @@ def endpoint(judge: Judge) -> Callable[[web.Request], Awaitable[web.Response]]:
             return web.Response(status=400, text=f"no admission review: {error}")
         if review.request is None:
             return web.Response(status=400, text="an admission review without a request")
-        return web.Response(
-            body=codec.encode(await _judged(review.request, judge)), content_type="application/json")
+        return json_response(await _judged(review.request, judge))
 
     return answer
 

@@ -1,4 +1,4 @@
-"""A cache of objects with indexes. Objects are frozen, so whatever it hands out nobody can spoil."""
+"""A cache of objects with indexes. Objects are frozen, so nobody can spoil what it hands out."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping

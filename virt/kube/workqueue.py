@@ -11,10 +11,6 @@ import asyncio
 from collections import deque
 
 
-class Closed(Exception):
-    """The queue was closed and is empty."""
-
-
 class WorkQueue:
     """For one event loop. ``base_s`` doubles per failure of a key up to ``max_s``."""
 
@@ -26,7 +22,6 @@ class WorkQueue:
         self._processing: set[str] = set()
         self._failures: dict[str, int] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._closed = False
         self._wakers: set[asyncio.Future[None]] = set()
 
     def __len__(self) -> int:
@@ -34,7 +29,7 @@ class WorkQueue:
         return len(self._waiting)
 
     def add(self, key: str) -> None:
-        if self._closed or key in self._dirty:
+        if key in self._dirty:
             return
         self._dirty.add(key)
         if key not in self._processing:
@@ -43,8 +38,6 @@ class WorkQueue:
 
     def add_after(self, key: str, delay_s: float) -> None:
         """Add after a delay. Of several delays for one key the shortest counts."""
-        if self._closed:
-            return
         if delay_s <= 0:
             self.add(key)
             return
@@ -71,10 +64,8 @@ class WorkQueue:
         self._failures.pop(key, None)
 
     async def get(self) -> str:
-        """The next key; call :meth:`done` with it afterwards. Raises :class:`Closed` when there will be no more."""
+        """The next key; call :meth:`done` with it afterwards."""
         while not self._waiting:
-            if self._closed:
-                raise Closed
             waker = asyncio.get_running_loop().create_future()
             self._wakers.add(waker)
             try:
@@ -95,16 +86,6 @@ class WorkQueue:
         if key in self._dirty:
             self._waiting.append(key)
             self._wake()
-
-    def close(self) -> None:
-        """Take nothing more; what waits already is still handed out, delayed keys are dropped."""
-        self._closed = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        for waker in self._wakers:
-            if not waker.done():
-                waker.set_result(None)
 
     def _due(self, key: str) -> None:
         del self._timers[key]

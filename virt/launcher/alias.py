@@ -1,4 +1,4 @@
-"""libvirt's names of devices, which carry the names of the spec in events and statistics."""
+"""libvirt's aliases of devices: they carry the names of the spec into events and statistics."""
 
 ALIAS_PREFIX = "ua-"                # libvirt keeps aliases that start so
 

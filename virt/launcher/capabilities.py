@@ -2,8 +2,8 @@
 
 ``python3 -m virt.launcher.capabilities FOLDER`` runs as init container of virt-handler: libvirt asks QEMU, and its
 cache is copied to FOLDER. The handler puts it where launchers see it, and each gives it to its own libvirt. Nobody has
-to say for which QEMU it holds: libvirt compares times of change of its programs, version and host, and asks anew when
-one differs.
+to say which QEMU it is about: libvirt compares modification times of its programs, version and host, and asks again
+when one differs.
 """
 
 import asyncio

@@ -1,8 +1,7 @@
 """Has the domain of a VMI drafted by a process that ends with it (virt.launcher.drafting).
 
-What that work loads, the API's types, the design and an XML library, is more than all else of the launcher, and is of
-no use while the guest runs. The process is started before it is needed, beside libvirt's own start, and waits on its
-standard input.
+That work loads the API's types, the design and an XML library: more memory than the rest of the launcher, and useless
+while the guest runs. The process is started before it is needed, while libvirt starts, and waits on its standard input.
 """
 
 import asyncio
@@ -27,18 +26,21 @@ _ARGV = (sys.executable, "-m", "virt.launcher.drafting")
 
 class Order(msgspec.Struct, frozen=True):
     """``files``: what disk containers gave, by volume and role. ``devices``: what device plugins gave, by variable.
-    ``placed``: the domain as libvirt defined it from an earlier draft."""
+    ``placed``: the domain as libvirt defined it from an earlier draft. ``plug``: a volume whose disk alone is wanted,
+    for a guest that runs, and ``taken`` the device names that it has."""
 
     sync: SyncVmi
     files: Mapping[str, Mapping[str, HeldFile]] = {}
     devices: Mapping[str, str] = {}
     placed: str = ""
+    plug: str = ""
+    taken: tuple[str, ...] = ()
 
 
 class Draft(msgspec.Struct, frozen=True, tag=True):
-    """``disks``: device names and sizes by volume, in the order of the spec. ``functions``: libvirt's description of
-    each virtual function, by the interface's name. ``tells_places``: the guest is told where libvirt places its
-    devices, so the draft is to be made again with that."""
+    """``xml``: of the domain, or of the one disk that was ordered. ``disks``: device names and sizes by volume, in the
+    order of the spec. ``functions``: libvirt's description of each virtual function, by the interface's name.
+    ``tells_places``: the guest is told where libvirt places its devices, so the draft is to be made again with that."""
 
     xml: str
     disks: tuple[DiskTarget, ...] = ()
@@ -61,6 +63,13 @@ class Drafts(Protocol):
         """
         ...
 
+    async def plug(self, sync: SyncVmi, volume: str, taken: tuple[str, ...]) -> Draft:
+        """Make the disk of a hot-plugged volume ready, for a guest that runs and has these device names.
+
+        Raises RequestFailed or RunError.
+        """
+        ...
+
 
 class DraftingProcess:
     """Drafts in a process apart, one for each draft."""
@@ -77,7 +86,12 @@ class DraftingProcess:
         volumes = outline.container_volumes
         files = await asyncio.gather(*(self._containers.files(volume) for volume in volumes))
         devices = {name: value for name, value in os.environ.items() if name.startswith(DEVICE_VARIABLES)}
-        order = Order(sync, dict(zip(volumes, files, strict=True)), devices, placed)
+        return await self._drafted(Order(sync, dict(zip(volumes, files, strict=True)), devices, placed))
+
+    async def plug(self, sync: SyncVmi, volume: str, taken: tuple[str, ...]) -> Draft:
+        return await self._drafted(Order(sync, plug=volume, taken=taken))
+
+    async def _drafted(self, order: Order) -> Draft:
         begun, self._spare = self._spare or await _begin(), None
         result = await begun.finish(codec.encode(order), deadline_s=_DEADLINE_S)
         sys.stderr.write(result.stderr)

@@ -1,6 +1,6 @@
 """``python3 -m virt.launcher.drafting``: one Order as JSON on standard input, one Draft or Refusal on standard output.
 
-Level-triggered like all of the start: what is there of disks is kept, so a failed start drafts anew.
+Level-triggered, like every part of the start: disks that exist are kept, so a failed start can be drafted again.
 """
 
 import asyncio
@@ -25,10 +25,13 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
     """The disks are made ready on the way."""
     try:
         vmi = codec.decode(order.sync.vmi, VirtualMachineInstance)
+        if order.plug:
+            return await _plugged(order, vmi, disks)
+        awaited, vmi = vmi, disks.at_start(vmi)
         sources, boot = await disks.prepare(vmi), disks.boot(vmi)
         prepared = Prepared(
             disks=sources, kernel=boot.kernel, initrd=boot.initrd, interfaces=order.sync.interfaces,
-            functions=order.sync.functions, devices=order.devices)
+            functions=order.sync.functions, devices=order.devices, awaited=design.virtio_disks(awaited, vmi))
         designed = design.domain_for(vmi, order.sync.facts, prepared)
         functions = design.by_interface(designed)
         if order.placed:
@@ -57,6 +60,15 @@ async def drafted(order: Order, disks: Disks) -> Draft | Refusal:
         return Refusal("InvalidSpec", str(error))
     except RunError as error:
         return Refusal("Internal", str(error))
+
+
+async def _plugged(order: Order, vmi: VirtualMachineInstance, disks: Disks) -> Draft:
+    """One more disk for a guest that runs."""
+    sources = await disks.prepare(vmi, (order.plug,))
+    disk = design.plugged_disk(vmi, order.sync.facts, Prepared(disks=sources), order.plug, order.taken)
+    target = DiskTarget(
+        volume=order.plug, target=disk.target, size=sources[order.plug].size, short_of=sources[order.plug].short_of)
+    return Draft(domain.disk_xml(disk), (target,))
 
 
 def main() -> int:

@@ -1,11 +1,11 @@
-"""The one guest of a launcher: what state it is in, as events of the hypervisor tell, and how it is brought down.
+"""The one guest of a launcher: its state, which follows the hypervisor's events, and how it is brought down.
 
-Events only say "look": the state that is told is always one that was read (level-triggered).
+An event only means "look": a state that is reported was always read (level-triggered).
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -14,14 +14,25 @@ from virt.launcher.alias import name_of
 from virt.launcher.guest_agent import GuestAgent, GuestFacts, Poll
 from virt.launcher.libvirt_conn import (
     AgentChanged,
+    DeviceGone,
     DiskFailed,
     Hypervisor,
     HypervisorError,
     HypervisorLost,
     Notice,
     Panicked,
+    words,
 )
-from virt.rpc.messages import DiskError, DomainEvent, DomainState, DomainStatus, Event, GuestPanicked, MigrationReport
+from virt.rpc.messages import (
+    DiskError,
+    DiskTarget,
+    DomainEvent,
+    DomainState,
+    DomainStatus,
+    Event,
+    GuestPanicked,
+    MigrationReport,
+)
 
 ENDED = (DomainState.SHUTOFF, DomainState.CRASHED)
 POWER_BUTTON_EVERY_S = 5.0      # as often as KubeVirt presses it
@@ -31,7 +42,7 @@ _logger = log.get("virt.launcher.guest")
 
 
 class Guest:
-    """Made when the domain runs. ``tell`` brings an event to the handler, if there is one to hear it."""
+    """Created once the domain runs. ``tell`` sends an event to the handler; False when none is connected."""
 
     def __init__(
         self, hypervisor: Hypervisor, status: DomainStatus, tell: Callable[[Event], Awaitable[bool]]
@@ -45,6 +56,7 @@ class Guest:
         self.tell = tell
         self.kept_paused = False            # by a person, while it migrates
         self._look = asyncio.Event()
+        self._has_lost_device = False
         self._outgoing: list[Event] = []
         self._poll: asyncio.Task[None] | None = None
         self._thaw: asyncio.TimerHandle | None = None
@@ -64,6 +76,8 @@ class Guest:
                 self._outgoing.append(GuestPanicked())
             case DiskFailed(alias=alias, source=source, reason=reason):
                 self._outgoing.append(DiskError(volume=name_of(alias) or source, reason=reason))
+            case DeviceGone():
+                self._has_lost_device = True
             case _:
                 pass
         self._look.set()
@@ -72,12 +86,15 @@ class Guest:
         self._look.set()
 
     async def watch(self) -> None:
-        """Read the state whenever something happened and tell what changed; returns when the guest is off."""
+        """Read the state after each event and report changes; returns when the guest is off."""
         while not self.ended.is_set():
             await self._look.wait()
             self._look.clear()
             try:
                 await self.refresh()
+                if self._has_lost_device and not self.ended.is_set():
+                    self._has_lost_device = False
+                    await self.see_disks()
             except HypervisorError as error:
                 _logger.warning("state is not known", error=str(error))
                 # Who does not look again never sees the guest's end. A lost connection is another matter: the next one
@@ -113,7 +130,7 @@ class Guest:
 
     @property
     def exit_code(self) -> int:
-        """Of the launcher: 0 when the guest ended as somebody wanted it to."""
+        """The launcher's exit status: 0 when the guest ended as somebody wanted it to."""
         return 0 if self.status.state == DomainState.SHUTOFF and self.status.reason in _CLEAN_ENDS else 1
 
     def keep_paused(self, is_kept: bool) -> None:
@@ -125,6 +142,19 @@ class Guest:
 
     async def learn_missing(self, functions: Mapping[str, str]) -> None:
         await self._become(msgspec.structs.replace(self.status, functions_missing=dict(functions)))
+
+    async def see_disks(self, plugged: Sequence[DiskTarget] = ()) -> None:
+        """Which disks the domain has now. ``plugged``: what is known of those that have just come."""
+        targets = words.disk_targets(await self.hypervisor.describe(self.name))
+        known = {disk.volume: disk for disk in (*self.status.disks, *plugged)}
+        disks = tuple(
+            msgspec.structs.replace(known.get(volume) or DiskTarget(volume=volume, target=target), target=target)
+            for volume, target in targets.items())
+        await self._become(msgspec.structs.replace(self.status, disks=disks))
+
+    async def learn_volumes(self, given: Sequence[str], troubles: Mapping[str, str]) -> None:
+        await self._become(
+            msgspec.structs.replace(self.status, given=tuple(given), volumes_troubled=dict(troubles)))
 
     # --- the agent ---
 
@@ -212,7 +242,7 @@ class Guest:
         deadline = loop.time() + grace_s
         while not self.ended.is_set() and (left := deadline - loop.time()) > 0:
             with contextlib.suppress(TimeoutError):
-                # The press too: it needs an answer of QEMU's, and one that is stuck gives none for ever.
+                # The press is limited too: it waits for QEMU's answer, and a stuck QEMU never gives one.
                 async with asyncio.timeout(min(left, POWER_BUTTON_EVERY_S)):
                     try:
                         if by_button:
@@ -226,7 +256,7 @@ class Guest:
 
 
 def _without_agent(status: DomainStatus) -> DomainStatus:
-    """What an agent told is of no worth once it is gone."""
+    """What an agent told is worth nothing once it is gone."""
     return msgspec.structs.replace(
         status, agent_connected=False, frozen=False,
         agent_version="", agent_commands=(), guest_os={}, guest_interfaces=(),

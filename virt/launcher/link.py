@@ -1,4 +1,4 @@
-"""The connection to this node's virt-handler: dialled again for ever: handlers are updated under running guests."""
+"""The connection to this node's virt-handler, dialled again when it ends: handlers are updated under running guests."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ _logger = log.get("virt.launcher.link")
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 1.0          # people wait for it: their actions go through the new handler
 _ANSWERS_S = 2.0
-_GOOD_AFTER_S = 10.0            # a connection that lived so long starts the pauses anew
+_GOOD_AFTER_S = 10.0            # a connection that lived so long resets the pauses
 
 
 class HandlerLink:
@@ -40,7 +40,7 @@ class HandlerLink:
         return self._peer is not None
 
     async def run(self) -> None:
-        """For ever."""
+        """Dial again and again, until cancelled."""
         loop = asyncio.get_running_loop()
         pause_s, said = _FIRST_PAUSE_S, ""
         while True:

@@ -1,7 +1,7 @@
 """The launcher's life: libvirt up, handler greeted, one guest, its end, its own end.
 
 Exit status: 0 when the guest ended as somebody wanted, or was never asked for before SIGTERM; 1 for a guest that
-crashed, a daemon that died, or a start that nobody asked for in time.
+crashed, a daemon that died, or when nobody asked for a guest in time.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _logger = log.get("virt.launcher.main")
 
 @dataclass(frozen=True)
 class Settings:
-    """``pod_uid``: libvirt's host uuid, "" for one by chance. ``start_timeout_s``: for the first SyncVmi."""
+    """``pod_uid``: libvirt's host uuid, "" for a random one. ``start_timeout_s``: until the first SyncVmi."""
 
     pod_uid: str = ""
     start_timeout_s: float = 300.0
@@ -43,7 +43,7 @@ class Settings:
     def from_environment(cls) -> "Settings":
         return cls(
             pod_uid=os.environ.get("POD_UID", ""),
-            # Some of it by chance: launchers of a node that lost its handler do not all end at once.
+            # Partly random, so that the launchers of a node without a handler do not all end at once.
             start_timeout_s=float(os.environ.get("VIRT_LAUNCHER_START_TIMEOUT_S", 240 + random.uniform(0, 120))),
             handler_socket=os.environ.get("VIRT_LAUNCHER_HANDLER_SOCKET", names.LAUNCHER_HANDLER_SOCKET),
         )
@@ -63,7 +63,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _alive() -> Iterator[None]:
-    """The lock that tells the log reader that the launcher lives; the kernel gives it up with us, however we end."""
+    """Hold the lock by which the log reader knows that the launcher lives; the kernel drops it however we end."""
     path = Path(names.LAUNCHER_ALIVE_LOCK)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -131,7 +131,7 @@ async def _start_deadline(manager: Manager, timeout_s: float) -> None:
 
 
 class FailsFast(VirtError):
-    """A test wants to see what becomes of a pod whose launcher ends."""
+    """A test wants to see what happens to a pod whose launcher ends."""
 
     reference = "launcher-connection"
     hint = f"take the annotation {names.FAIL_FAST_ANNOTATION} from the VMI"

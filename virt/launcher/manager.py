@@ -1,7 +1,7 @@
-"""Requests of the handler carried out on the one guest of this pod.
+"""Carries out the handler's requests on the one guest of this pod.
 
 SyncVmi is level-triggered: the first makes disks and domain and starts it, later ones report; a start that failed is
-tried anew. PrepareTarget makes the same ready for a guest that comes from another node. What fails is answered with a
+tried again. PrepareTarget makes the same ready for a guest that comes from another node. A failure is answered with a
 word for programs and a text for people (virt.rpc.messages.Failed).
 """
 
@@ -19,6 +19,7 @@ from virt.base.exec import RunError
 from virt.launcher import seriallog
 from virt.launcher.dhcp import Servers
 from virt.launcher.disks.errors import DiskError as UnusableVolume
+from virt.launcher.disks.held import HeldClaims
 from virt.launcher.draft import Draft, Drafts
 from virt.launcher.guest import ENDED, Guest
 from virt.launcher.guestclock import set_clock
@@ -28,6 +29,7 @@ from virt.launcher.migration.incoming import Incoming, target_socket
 from virt.launcher.migration.outgoing import Outgoing
 from virt.launcher.outline import Outline
 from virt.launcher.picture import as_png
+from virt.launcher.plugging import Plugging
 from virt.rpc import messages
 from virt.rpc.errors import RequestFailed
 from virt.rpc.framing import close_all
@@ -55,9 +57,12 @@ class Manager:
     """``hypervisor`` is awaited by the first that needs it: libvirt starts while the handler is greeted."""
 
     def __init__(
-        self, hypervisor: asyncio.Future[Hypervisor], drafts: Drafts, tell: Callable[[Event], Awaitable[bool]]
+        self, hypervisor: asyncio.Future[Hypervisor], drafts: Drafts, tell: Callable[[Event], Awaitable[bool]],
+        held: HeldClaims | None = None,
     ) -> None:
         self._hypervisor = hypervisor
+        self._held = held or HeldClaims()
+        self._plugging = Plugging(drafts, self._held)
         self._drafts = drafts
         self._tell = tell
         self._vmi: Outline | None = None
@@ -76,11 +81,11 @@ class Manager:
 
     @property
     def status(self) -> DomainStatus:
-        return self.guest.status if self.guest else DomainStatus(state=DomainState.NONE)
+        return self.guest.status if self.guest else DomainStatus(state=DomainState.NONE, given=self._held.names)
 
     @property
     def is_expecting(self) -> bool:
-        """A guest is on its way here. Before somebody has said what this pod is for, it may be."""
+        """Whether a guest is coming from another node, or may be: nobody has said yet what this pod is for."""
         return self.guest is None and self._starting is None and not self.over.is_set()
 
     @property
@@ -96,6 +101,8 @@ class Manager:
             if isinstance(request, PrepareTarget):
                 await self._prepare(request, fds)
                 return _DONE
+            if isinstance(request, messages.GiveVolumes):
+                return await self._take_volumes(request, fds)
             close_all(fds)
             return await self._act(request)
         except HypervisorError as error:
@@ -152,8 +159,11 @@ class Manager:
         """Follow a domain that runs."""
         xml = await hypervisor.describe(name)
         machine, accelerator = words.machine_and_accelerator(xml)
+        targets = words.disk_targets(xml)        # a guest that came may have other ones than a new one would
         status = DomainStatus(
-            state=DomainState.NONE, domain_name=name, machine=machine, accelerator=accelerator, disks=draft.disks,
+            state=DomainState.NONE, domain_name=name, machine=machine, accelerator=accelerator, given=self._held.names,
+            disks=tuple(msgspec.structs.replace(disk, target=targets.get(disk.volume, disk.target))
+                        for disk in draft.disks),
         )  # fmt: skip
         self.guest = Guest(hypervisor, status, self._tell)
         self._functions = Functions(hypervisor, name, draft.functions, self.guest.learn_missing)
@@ -231,6 +241,15 @@ class Manager:
 
     # --- while it runs ---
 
+    async def _take_volumes(self, request: messages.GiveVolumes, fds: tuple[int, ...]) -> Reply:
+        try:
+            self._held.take(request.volumes, fds)
+        finally:
+            close_all(fds)
+        if self.guest is not None:
+            await self.guest.learn_volumes(self._held.names, self.guest.status.volumes_troubled)
+        return _DONE
+
     async def _act(self, request: Request) -> Reply:
         if isinstance(request, messages.Shutdown | messages.Destroy):
             return await self._end(request)
@@ -266,6 +285,10 @@ class Manager:
                 return Reply(Done(), (await self._open(names.serial_socket(self._uid), "serial console"),))
             case messages.OpenVnc():
                 return Reply(Done(), (await self._open(names.vnc_socket(self._uid), "graphics"),))
+            case messages.SyncVolumes():
+                if self._outgoing is not None and not self._outgoing.is_over:
+                    raise RequestFailed("Internal", "the guest is being moved, with the disks that it has")
+                return Reply(await self._plugging.sync(guest, request))
             case messages.Migrate():
                 return await self._migrate(guest, request)
             case messages.Screenshot():

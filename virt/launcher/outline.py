@@ -1,4 +1,4 @@
-"""What the launcher's long-lived process itself needs of a VMI: a small part, read without the whole type's weight.
+"""The small part of a VMI that the launcher's long-lived process needs, read without the weight of the whole type.
 
 The types of the whole API take megabytes once they are used to decode. Only the process that drafts the domain uses
 them (virt.launcher.drafting), and it ends before the guest starts.

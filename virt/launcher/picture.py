@@ -1,4 +1,4 @@
-"""Pictures of the guest's screen as PNG (https://www.w3.org/TR/png/): QEMU may give a PPM instead."""
+"""Screenshots as PNG (https://www.w3.org/TR/png/): QEMU may give a PPM instead."""
 
 import re
 import struct

@@ -86,7 +86,7 @@ class Probes:
         """Exit status and text for virt-probe."""
         guest = self._owner.guest
         if guest is None and self._owner.is_expecting:
-            return 0, "the guest is on its way here\n"      # it is asked where it runs; this pod shall live until then
+            return 0, "the guest is on its way here\n"      # this pod must live until it comes
         if guest is None or guest.ended.is_set():
             return _FAILED, "the guest does not run\n"
         if not asked.argv:

@@ -18,7 +18,7 @@ _logger = log.get("virt.launcher.seriallog")
 
 
 async def keep_small(path: Path) -> None:
-    """For ever. A log that does not exist (yet) is small."""
+    """Look again and again, until cancelled. A log that does not exist yet is small."""
     said = ""
     while True:
         await asyncio.sleep(_EVERY_S)

@@ -1,4 +1,4 @@
-"""Admission of KubeVirt objects: one per cluster, sensible settings, no removal under running VMs where that is asked.
+"""Admission of KubeVirt objects: one per cluster, valid settings, and no removal under VMs where that is forbidden.
 
 The rules are in virt.api.validate.kubevirt; this is the HTTP side, and the look at what exists.
 """

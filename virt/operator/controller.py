@@ -5,12 +5,11 @@ So it may be killed at any moment.
 """
 
 import asyncio
-import platform
 from collections.abc import Callable, Mapping
 
 import msgspec
 
-from virt.api import codec, v1
+from virt.api import clusterconfig, codec, v1
 from virt.api.kinds import KUBEVIRT, LEASE, NODE
 from virt.api.names import OPERATOR_FINALIZER
 from virt.base import log
@@ -31,7 +30,6 @@ from virt.operator.strategy.workloads import CONTROLLER
 from virt.operator.target import Environment, Target, target
 from virt.operator.world import World
 
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _SHORTEST_WAIT_S = 1.0
 
 _logger = log.get("virt.operator")
@@ -40,7 +38,7 @@ GenerationKey = tuple[str, str, str, str]
 
 
 class _GoneError(Exception):
-    """The KubeVirt object is there no more."""
+    """The KubeVirt object is gone."""
 
 
 class Installer:
@@ -51,14 +49,12 @@ class Installer:
 
     def __init__(
         self, world: World, environment: Callable[[], Environment | None], events: EventRecorder, *,
-        clock: Clock | None = None, architecture: str = "",
+        clock: Clock | None = None,
     ) -> None:
         self._world = world
         self._environment = environment
         self._events = events
         self._clock = clock or RealClock()
-        machine = platform.machine()
-        self._architecture = architecture or ARCHITECTURES.get(machine, machine)
         self._lacked = ""                   # what the log said last
         self._made: tuple[Target, Material, Strategy] | None = None
 
@@ -110,7 +106,7 @@ class Installer:
             _logger.info("nothing to install: the settings are missing, or another operator's")
             return DONE
         aim = target(environment, cr, len(self._world.nodes.store))
-        cr = await self._write(cr, status.begun(cr.status, aim, self._architecture, self._now()))
+        cr = await self._write(cr, status.begun(cr.status, aim, clusterconfig.own_architecture(), self._now()))
         generations = {_generation_key(entry): entry.last_generation for entry in cr.status.generations}
         after = cr.status
         try:

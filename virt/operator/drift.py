@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from virt.api import jsonpatch
+from virt.api.jsonpatch import Operation
 from virt.operator import customize
 from virt.operator.resources import SERVICE, Json, Wanted
 
@@ -45,19 +47,19 @@ def is_current(existing: Json, wanted: Wanted, recorded_generation: int) -> bool
     return customize.noted(existing) == customize.noted(wanted.document)
 
 
-def repair(existing: Json, wanted: Wanted) -> list[Json]:
+def repair(existing: Json, wanted: Wanted) -> list[Operation]:
     """A JSON patch: our labels and annotations beside those of others, every other part as a whole."""
-    operations: list[Json] = []
+    operations: list[Operation] = []
     for part, key in sorted(_outdated(existing, wanted)):
-        operations.append({"op": "remove", "path": f"/metadata/{part}/{_escaped(key)}"})
+        operations.append(jsonpatch.remove(jsonpatch.pointer("metadata", part, key)))
     for part in ("labels", "annotations"):
         ours = wanted.document["metadata"].get(part, {})
         theirs = existing["metadata"].get(part)
         if theirs is None:
-            operations.append({"op": "add", "path": f"/metadata/{part}", "value": dict(ours)})
+            operations.append(jsonpatch.add(f"/metadata/{part}", dict(ours)))
         else:
             operations += [
-                {"op": "add", "path": f"/metadata/{part}/{_escaped(key)}", "value": value}
+                jsonpatch.add(jsonpatch.pointer("metadata", part, key), value)
                 for key, value in ours.items() if theirs.get(key) != value
             ]
     for part, value in wanted.document.items():
@@ -65,19 +67,15 @@ def repair(existing: Json, wanted: Wanted) -> list[Json]:
             continue
         if wanted.kind is SERVICE and part == "spec":
             value = {**existing.get("spec", {}), **value}         # the cluster IP stays
-        operations.append({"op": "add", "path": f"/{part}", "value": value})
+        operations.append(jsonpatch.add(f"/{part}", value))
     return operations
 
 
 def _outdated(existing: Json, wanted: Wanted) -> set[tuple[str, str]]:
-    """Labels and annotations that a customisation brought which is there no more, and the note of them."""
+    """Labels and annotations of a customisation that is gone, and the note about them."""
     ours = wanted.document["metadata"]
     told = {*customize.noted(existing), ("annotations", customize.NOTE)}
     return {
         (part, key) for part, key in told
         if key in (existing["metadata"].get(part) or {}) and key not in ours.get(part, {})
     }
-
-
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")

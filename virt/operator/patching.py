@@ -1,7 +1,7 @@
 """Two kinds of patches of Kubernetes on plain JSON: RFC 6902 and the strategic merge. The third, RFC 7386, is
 :func:`virt.api.jsonpatch.merged`. Pure.
 
-The API server would do the same, but what the operator compares has to be known before it writes.
+The API server could apply them too, but the operator has to know the result before it writes: it compares.
 https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from virt.api import core, names
+from virt.api import core, names, phases
 from virt.base.errors import VirtError
 from virt.operator import stamps
 from virt.operator.resources import Json
@@ -40,7 +40,7 @@ def pods_of(app: str, stamp: str, pods: Iterable[core.Pod]) -> Pods:
     mine = [
         pod for pod in pods
         if pod.metadata.labels.get(names.APP_LABEL) == app and pod.metadata.deletion_timestamp is None
-        and pod.status.phase not in ("Succeeded", "Failed")
+        and pod.status.phase not in phases.FINAL
     ]
     return Pods(
         new=tuple(pod for pod in mine if pod.metadata.annotations.get(stamps.IDENTIFIER) == stamp),

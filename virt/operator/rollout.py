@@ -89,7 +89,7 @@ def rolled_over(workload: Wanted) -> Gate:
 
 
 def established(definitions: Sequence[Wanted]) -> Gate:
-    """Whether kube-apiserver serves the custom resources: who asks too early waits long before it asks again."""
+    """Whether kube-apiserver serves the custom resources: a client that asks too early waits long before it retries."""
 
     def gate(seen: Seen) -> str:
         missing = [
@@ -101,7 +101,7 @@ def established(definitions: Sequence[Wanted]) -> Gate:
 
 
 def is_older(version: str, than: str) -> bool:
-    """By the numbers of vMAJOR.MINOR.PATCH; what follows them (a build's hash) has no order.
+    """Compares the numbers of vMAJOR.MINOR.PATCH; what follows them (a build's hash) has no order.
 
     >>> is_older("v0.1.0-ff", "v0.2.0-aa"), is_older("v0.1.0-aa", "v0.1.0-ff"), is_older("latest", "v1.0.0")
     (True, False, False)

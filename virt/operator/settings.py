@@ -1,7 +1,7 @@
 """What the operator installs, in a ConfigMap beside it: variables that may change without a restart of the operator.
 
 In the operator's own environment they would restart it whenever any component has a new image. The ConfigMap names the
-operator that it was made for. Another operator that reads it does nothing: its replacement is on its way.
+operator that it was made for. Another operator that reads it does nothing: it is about to be replaced.
 """
 
 from collections.abc import Mapping

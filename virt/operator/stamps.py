@@ -1,7 +1,7 @@
 """The marks on everything that the operator owns: who manages it, and which target it was made for.
 
 Objects carry the deployment ID. Pod templates carry a hash of themselves instead: with the deployment ID in them, a new
-launcher image or a product label would restart every component, and only what changed shall restart.
+launcher image or a product label would restart every component, although only what changed should restart.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ MANAGED_SELECTOR = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
 
 
 def labels(target: Target) -> dict[str, str]:
-    """Of objects."""
+    """Labels of every object."""
     return {
         **pod_labels(target),
         VERSION_LABEL: target.spec.product_version or target.version,

@@ -92,7 +92,7 @@ def _held(obj: Json) -> list[str]:
 
 
 def _finalizers(obj: Json, wanted: set[str]) -> MergePatch | None:
-    """With the resource version, because a list is replaced as a whole."""
+    """A patch of the finalizers, guarded by the resource version: a list is replaced as a whole."""
     if wanted == set(_held(obj)):
         return None
     meta = obj["metadata"]

@@ -1,4 +1,4 @@
-"""What exists in the cluster of all that the operator owns, kept up to date, and the writes to it."""
+"""The operator's objects as they exist in the cluster, kept up to date, and the writes to them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -92,7 +92,7 @@ class World:
 
     def _learnt(self, wanted: Wanted, made: Json) -> Json:
         self.owned[wanted.kind].learn(made)
-        # Whatever the server made of it is what we wanted: no second try because it writes something in another way.
+        # Whatever the server made of it counts as what we wanted: it may write some values in another form.
         self._verified[wanted.kind.plural, wanted.key] = (made["metadata"]["resourceVersion"], wanted.digest)
         return made
 

@@ -82,7 +82,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SyncVmi(Message, frozen=True, kw_only=True):
-    """Make the domain be what the VMI asks for: define and start it, or just report when it runs already.
+    """Make the domain what the VMI asks for: define and start it, or only report its state when it runs already.
 
     ``vmi`` is the VMI as JSON. File descriptors: for each interface with a lease, in order, one UDP socket bound to
     port 67 on that interface's bridge. Only the first SyncVmi of a launcher's life carries them.
@@ -116,7 +116,7 @@ class Reset(Message, frozen=True, kw_only=True):
 
 
 class SoftReboot(Message, frozen=True, kw_only=True):
-    """By the guest agent, else by ACPI. Answer: Done."""
+    """Reboot by the guest agent, else by ACPI. Answer: Done."""
 
 
 class OpenSerial(Message, frozen=True, kw_only=True):
@@ -145,6 +145,22 @@ class Unfreeze(Message, frozen=True, kw_only=True):
     """Answer: Done."""
 
 
+class GiveVolumes(Message, frozen=True, kw_only=True):
+    """Folders of hot-plugged claims, which the launcher keeps for its guest. File descriptors: one for each of
+    ``volumes``, in order; one that it has already changes nothing. Answer: Done."""
+
+    volumes: tuple[str, ...]
+
+
+class SyncVolumes(Message, frozen=True, kw_only=True):
+    """Make the guest that runs have just these of the volumes that were given: others leave it, and are let go of once
+    they have. ``vmi`` and ``facts`` as of :class:`SyncVmi`. Answer: :class:`DomainStatus`."""
+
+    vmi: bytes
+    facts: HostFacts
+    volumes: tuple[str, ...] = ()
+
+
 # --- requests about a migration ---
 
 LIBVIRT_PORT, MEMORY_PORT, DISK_PORT = 0, 49152, 49153      # what runs between the two launchers, as the API names it
@@ -164,7 +180,7 @@ class PrepareTarget(Message, frozen=True, kw_only=True):
 
 
 class OpenMigrationPort(Message, frozen=True, kw_only=True):
-    """Of a target. Answer: Done with one file descriptor, a stream socket connected to what listens there."""
+    """Sent to a target. Answer: Done with one file descriptor, a stream socket connected to what listens there."""
 
     port: int
 
@@ -198,7 +214,7 @@ class Migrate(Message, frozen=True, kw_only=True):
 
 
 class CancelMigration(Message, frozen=True, kw_only=True):
-    """Answer: Done, also when there is none (any more). The guest stays here unless it has left already."""
+    """Answer: Done, also when there is none. The guest stays here unless it has left already."""
 
     uid: str
     reason: str = ""
@@ -206,7 +222,7 @@ class CancelMigration(Message, frozen=True, kw_only=True):
 
 Request = (
     SyncVmi | Shutdown | Destroy | Pause | Unpause | Reset | SoftReboot | OpenSerial | OpenVnc | Screenshot | GuestInfo
-    | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
+    | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration | GiveVolumes | SyncVolumes
 )
 
 
@@ -233,7 +249,7 @@ class GuestInterface(msgspec.Struct, frozen=True, kw_only=True):
 class DiskTarget(msgspec.Struct, frozen=True, kw_only=True):
     """Which device name ("vda") a volume got and how large the guest sees it, in bytes (0: unknown).
 
-    ``short_of``: what its claim had asked for, where its file was made smaller because there was no more room.
+    ``short_of``: what its claim had asked for, where its file was made smaller for lack of room.
     """
 
     volume: str
@@ -288,6 +304,8 @@ class DomainStatus(Message, frozen=True, kw_only=True):
     frozen: bool = False
     migration: MigrationReport | None = None
     functions_missing: dict[str, str] = msgspec.field(default_factory=dict)      # SR-IOV interface: why it has no card
+    given: tuple[str, ...] = ()                   # hot-plugged volumes whose claims the launcher has
+    volumes_troubled: dict[str, str] = msgspec.field(default_factory=dict)       # of them: why it does not come, or go
 
 
 class Done(Message, frozen=True, kw_only=True):
@@ -342,4 +360,4 @@ class DiskError(Message, frozen=True, kw_only=True):
 
 Event = Hello | DomainEvent | GuestPanicked | GuestAgentSilent | DiskError
 Answer = DomainStatus | Done | Data | Failed
-PROTOCOL_VERSION = 3          # 2: migration; 3: of guests with virtual functions too
+PROTOCOL_VERSION = 4          # 2: migration; 3: of guests with virtual functions too; 4: hot-plugged volumes

@@ -97,7 +97,7 @@ async def _node(server: Server, name: str) -> str:
 
 
 async def _moved(server: Server, name: str, node: str) -> bool:
-    """Whether the guest has left ``node`` for another one. While it is on its way, that is waited for."""
+    """Whether the guest has left ``node`` for another one. Waits for the end of a migration under way."""
     deadline = time.monotonic() + MOVE_S
     while node and time.monotonic() < deadline:
         try:

@@ -47,6 +47,11 @@ _FORCE: Final = (
     _flag("--grace-period", type=int, metavar="SECONDS", help="with --force: how long the guest may take to shut down"),
 )
 
+_VOLUME: Final = (
+    _NAME, _flag("--volume-name", default="", metavar="CLAIM", help="the claim, after which the volume is called"),
+    _flag("--persist", action="store_true", help="in the virtual machine's template: it is there after a restart"),
+    _DRY_RUN)
+
 VERBS: Final = (
     Verb("console", "console:console", "Connect to the serial console of a virtual machine instance.", "console myvm", (
         _NAME, _flag("--timeout", type=int, default=5, metavar="MINUTES", help="how long to wait for it to run"))),
@@ -69,6 +74,14 @@ VERBS: Final = (
               help="a label that the other node has to have; may be repeated"))),
     Verb("migrate-cancel", "migration:cancel", "Cancel the migration of a virtual machine.", "migrate-cancel myvm", (
         _NAME,)),
+    Verb("addvolume", "volumes:add", "Add a claim to a running virtual machine as a disk.",
+         "addvolume myvm --volume-name=myclaim", (
+             *_VOLUME, _flag("--serial", default="", help="the disk's serial number; the volume's name if not given"),
+             _flag("--bus", default="scsi", help="scsi or virtio"),
+             _flag("--disk-type", default="disk", choices=("disk", "lun"), help="disk or lun"),
+             _flag("--cache", default="", choices=("", "none", "writethrough", "writeback"), help="the disk's cache"))),
+    Verb("removevolume", "volumes:remove", "Take a volume that was added out of a virtual machine.",
+         "removevolume myvm --volume-name=myclaim", _VOLUME),
     Verb("soft-reboot", "lifecycle:soft_reboot", "Ask the guest to reboot.", "soft-reboot myvmi", (_NAME,)),
     Verb("reset", "lifecycle:reset", "Reset a guest, as its reset button would.", "reset myvmi", (_NAME,)),
     Verb("guestosinfo", "lifecycle:guest", "What the guest agent tells of the system.", "guestosinfo myvmi", (_NAME,)),

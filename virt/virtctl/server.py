@@ -61,6 +61,10 @@ class Server:
     def object(self, plural: str, name: str) -> str:
         return f"{_GROUP}/namespaces/{quote(self.namespace)}/{plural}/{quote(name, safe='')}"
 
+    def core(self, plural: str, name: str) -> str:
+        """An object of Kubernetes' own."""
+        return f"/api/v1/namespaces/{quote(self.namespace)}/{plural}/{quote(name, safe='')}"
+
     def collection(self, plural: str, *, labels: str) -> str:
         """The objects with these labels."""
         return f"{_GROUP}/namespaces/{quote(self.namespace)}/{plural}?labelSelector={quote(labels, safe='')}"

@@ -1,12 +1,12 @@
-"""Requests to evict pods: those of launchers may become migrations."""
+"""Requests to evict pods: those of launchers, and of pods with their disks, may become migrations."""
 
 import msgspec
 
-from virt.api import admission, jsonpatch, kinds, names, v1
+from virt.api import admission, core, jsonpatch, kinds, names, v1
 from virt.api.admission import AdmissionRequest, AdmissionReview
 from virt.api.status import failure
 from virt.api.validate import eviction
-from virt.kube.client import ConflictError, JsonPatch, NotFoundError
+from virt.kube.client import ConflictError, JsonPatch, NotFoundError, find
 from virt.webhooks.review import Context
 
 TOO_MANY_REQUESTS = 429
@@ -16,15 +16,17 @@ _REQUESTED_BY, _DESCHEDULER = "requested-by", "sigs.k8s.io/descheduler"
 
 
 async def pod_eviction(request: AdmissionRequest, context: Context) -> AdmissionReview:
-    try:
-        pod = await context.client.get(kinds.POD, request.name, request.namespace)
-    except NotFoundError:
-        return admission.allowed(request.uid)           # kube-apiserver says so itself
-    if not eviction.is_launcher(pod):
+    pod = await find(context.client, kinds.POD, request.name, request.namespace)
+    # Of a missing one kube-apiserver tells itself.
+    if pod is None or not (eviction.is_launcher(pod) or eviction.is_attachment(pod)):
         return admission.allowed(request.uid)
     for _ in range(_TRIES):
-        vmi = await _vmi(context, request.namespace, eviction.vmi_name(pod))
-        verdict = eviction.judge(pod, vmi, context.config().eviction_strategy)
+        vmi = await find(context.client, kinds.VMI, eviction.vmi_name(pod), request.namespace)
+        default = context.config().eviction_strategy
+        if eviction.is_attachment(pod):
+            verdict = eviction.judge_attachment(pod, await _launcher(context, pod), vmi, default)
+        else:
+            verdict = eviction.judge(pod, vmi, default)
         if not verdict.refusal:
             return admission.allowed(request.uid)
         if vmi is None or not verdict.marks or is_dry_run(request):
@@ -55,11 +57,14 @@ def source(request: AdmissionRequest) -> str:
     return eviction.DESCHEDULER if asked_by == _DESCHEDULER else ""
 
 
-async def _vmi(context: Context, namespace: str, name: str) -> v1.VirtualMachineInstance | None:
-    try:
-        return await context.client.get(kinds.VMI, name, namespace)
-    except NotFoundError:
+async def _launcher(context: Context, attachment: core.Pod) -> core.Pod | None:
+    """The pod that an attachment pod belongs to."""
+    meta = attachment.metadata
+    owner = next((owner for owner in meta.owner_references if owner.controller and owner.kind == kinds.POD.name), None)
+    if owner is None:
         return None
+    found = await find(context.client, kinds.POD, owner.name, meta.namespace)
+    return found if found is not None and found.metadata.uid == owner.uid and eviction.is_launcher(found) else None
 
 
 async def _mark(context: Context, vmi: v1.VirtualMachineInstance, asked_by: str) -> None:

@@ -28,8 +28,9 @@ ADMISSION: Final[Mapping[str, Admit]] = {
 def add_routes(app: web.Application, context: Context) -> None:
     """All webhooks behind the service virt-api. kube-apiserver shows no certificate here, so anybody may ask: answers
     give nothing away but what the rules say about the object that was sent."""
-    for webhook in webhookpaths.of_service(names.API_SERVICE):
-        app.router.add_post(webhook.path, reviews.endpoint(_judge(ADMISSION[webhook.path], context)))
+    # Two may share a path.
+    for path in dict.fromkeys(webhook.path for webhook in webhookpaths.of_service(names.API_SERVICE)):
+        app.router.add_post(path, reviews.endpoint(_judge(ADMISSION[path], context)))
 
 
 def _judge(admit: Admit, context: Context) -> reviews.Judge:

@@ -6,7 +6,7 @@ from virt.api.validate import instance as instance_rules
 from virt.api.validate import machine as machine_rules
 from virt.api.validate import migration as migration_rules
 from virt.api.validate import policy as policy_rules
-from virt.kube.client import NotFoundError, Selector
+from virt.kube.client import Selector, find
 from virt.webhooks.review import Context
 
 
@@ -39,10 +39,7 @@ async def migration_create(request: AdmissionRequest, context: Context) -> Admis
     if causes:
         return admission.judged(request.uid, causes)
     namespace, vmi_name = request.namespace, migration.spec.vmi_name
-    try:
-        vmi = await context.client.get(kinds.VMI, vmi_name, namespace)
-    except NotFoundError:
-        vmi = None
+    vmi = await find(context.client, kinds.VMI, vmi_name, namespace)
     selector = Selector(labels=f"{names.MIGRATION_VMI_LABEL}={vmi_name}")
     others = (await context.client.list(kinds.VMIM, namespace, selector)).items
     if (refusal := migration_rules.refusal(migration, vmi, others)) is not None:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster_up import docker
+from cluster_up.exec import Log
 from cluster_up.images import store
 from cluster_up.images.guests import container, debian_guest, tiny
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ LATER = (("debian",), EARLY)          # the best of each, in this order; a group
 
 
 def reference(name: str, registry: str, *, best: bool = False) -> str:
-    """What a VM names as its image. Raises KeyError for an image that there is not."""
+    """What a VM names as its image. Raises KeyError for an unknown image."""
     return f"{registry}/{_in_registry(name, _recipe(name, best=best))}"
 
 

@@ -4,15 +4,13 @@ It is installed into a folder and written as a file system, without a mount. Roo
 over SSH only keys count, those that cloud-init brings. Minutes of work: nothing that a first login needs waits for it.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import debian, scratch
 from cluster_up.images.guests import disk
 from cluster_up.images.recipe import EPOCH, RECIPES, content, digest, made
-
-Log = Callable[[str], None]
 
 _SUITE = "trixie"
 _PACKAGES = (

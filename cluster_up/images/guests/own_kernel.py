@@ -4,15 +4,13 @@ Minutes of compiling: nothing that a first login needs waits for it. Compiler an
 own, which is gone afterwards; the machine needs neither.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from cluster_up import exec as host
+from cluster_up.exec import Log
 from cluster_up.images import debian, scratch
 from cluster_up.images.guests import elf
 from cluster_up.images.recipe import RECIPES, content, digest, is_made, made
-
-Log = Callable[[str], None]
 
 _SUITE = "bookworm"
 _PACKAGES = (

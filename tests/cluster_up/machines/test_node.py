@@ -11,7 +11,7 @@ import pytest
 from cluster_up import docker
 from cluster_up.kube import KubeError
 from cluster_up.machines.model import Machine
-from cluster_up.machines.node import Membership, address_script, files_script
+from cluster_up.machines.node import Membership, address_script
 from cluster_up.providers.api import NodeView
 
 JOIN = "kubeadm join dev-control-plane:6443 --token a.b --discovery-token-ca-cert-hash sha256:1\n"
@@ -108,9 +108,3 @@ def test_the_kubelet_is_told_another_address(tmp_path: Path, before: str, restar
     subprocess.run(["sh", "-euc", f"systemctl() {{ echo $* >> {calls}; }}\n{script}"], check=True, timeout=20)
     assert "--node-ip=172.18.0.7 --v=1" in flags.read_text()
     assert (calls.read_text().splitlines() if calls.exists() else []) == ["restart kubelet"] * restarts
-
-
-def test_files_are_written_as_they_are(tmp_path: Path) -> None:
-    text = "a 'b' \"$c\"\n"
-    subprocess.run(["sh", "-euc", files_script({str(tmp_path / "new" / "file"): text})], check=True, timeout=20)
-    assert (tmp_path / "new" / "file").read_text() == text

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cluster_up.config.types import Config
-from cluster_up.machines.model import Machine, machines
+from cluster_up.machines.model import Machine
 from cluster_up.machines.provider import WithMachines
 from cluster_up.providers.api import Existence, NodeView
 
@@ -73,7 +73,7 @@ class Stand:
         self.hosts = FakeHosts(self.said)
         self.hosts.there = {name.replace("_", "-"): running for name, running in there.items()}
         self.provider = WithMachines(
-            FakeNodes(self.said), self.hosts, machines("dev", count, memory_mib=4096, cpus=2, cards=2),
+            FakeNodes(self.said), self.hosts, [Machine("dev", number) for number in range(1, count + 1)],
             image=lambda: "node:1", join=lambda machine: self.said.append(f"{machine.name} joined"),
             leave=lambda name: self.said.append(f"{name} left"))
 

@@ -3,9 +3,9 @@
 import pytest
 
 from cluster_up.machines import room
-from cluster_up.machines.model import machines
+from cluster_up.machines.model import Machine
 
-BOTH = machines("dev", 2, memory_mib=4096, cpus=2, cards=2)
+BOTH = (Machine("dev", 1), Machine("dev", 2))
 
 
 def test_nothing_is_said_where_they_fit() -> None:

@@ -17,7 +17,7 @@ _VALUES: dict[str, Any] = {
     "domain.devices.gpus[].virtualGPUOptions": {"display": {}},
     "domain.memory.reservedOverhead": {"a": 1}, "networks[].resourceClaim": {"a": 1}, "resourceClaims[]": {"a": 1},
     "utilityVolumes[]": {"a": 1}, "volumes[].containerPath": {"path": "/a"},
-    "volumes[].persistentVolumeClaim.hotpluggable": True, "domain.devices.interfaces[].portRanges[]": {"a": 1},
+    "domain.devices.interfaces[].portRanges[]": {"a": 1},
 }
 _STRINGS = (
     "serviceAccountName", "pciAddress", "tag", "ioThreadsPolicy", "rebootPolicy", "vmiName",

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from virt.api import core, v1
 from virt.api.v1 import Condition
 from virt.apiserver import preconditions
-from virt.apiserver.refusal import RefusedError
+from virt.kube.http import RefusedError
 
 PAUSED = (Condition(type="Paused", status="True"),)
 

@@ -9,7 +9,7 @@ from tests.fakes import patches
 from virt.api import codec, core, kinds, v1
 from virt.api.subresources import RestartOptions, StartOptions, StopOptions
 from virt.apiserver import runstate
-from virt.apiserver.refusal import RefusedError
+from virt.kube.http import RefusedError
 
 
 def vm(strategy: str | None = None, *, running: bool | None = None, **status: Any) -> v1.VirtualMachine:

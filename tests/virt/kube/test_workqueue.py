@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hypothesis.strategies import sampled_from
 
 from tests.waits import HANG_S
-from virt.kube.workqueue import Closed, WorkQueue
+from virt.kube.workqueue import WorkQueue
 
 
 async def test_a_key_added_twice_is_handed_out_once() -> None:
@@ -66,16 +66,6 @@ async def test_of_two_delays_the_shorter_counts() -> None:
     queue.add_after("a", 0.001)
     queue.add_after("a", 60)
     assert await asyncio.wait_for(queue.get(), HANG_S) == "a"
-
-
-async def test_closing_hands_out_the_rest_and_then_ends_all_workers() -> None:
-    queue = WorkQueue()
-    queue.add("a")
-    queue.close()
-    queue.add("b")
-    assert await queue.get() == "a"
-    with pytest.raises(Closed):
-        await queue.get()
 
 
 class QueueMachine(RuleBasedStateMachine):

@@ -47,7 +47,14 @@ class PreparedDisks:
     tagged: tuple[TaggedDevice, ...] = ()
     seen: list[tuple[TaggedDevice, ...]] = field(default_factory=list)
 
-    async def prepare(self, _vmi: v1.VirtualMachineInstance) -> dict[str, DiskSource]:
+    def at_start(self, vmi: v1.VirtualMachineInstance) -> v1.VirtualMachineInstance:
+        return vmi
+
+    async def prepare(
+        self, _vmi: v1.VirtualMachineInstance, only: tuple[str, ...] | None = None
+    ) -> dict[str, DiskSource]:
+        if only is not None:
+            return {name: DiskSource(f"/plugged/{name}/disk.img", "raw", size=2 << 20) for name in only}
         if self.error is not None:
             raise self.error
         self.seen.append(self.tagged)
@@ -64,7 +71,13 @@ class DraftsHere:
         self._disks = disks
 
     async def draft(self, sync: SyncVmi, _outline: Outline, *, placed: str = "") -> Draft:
-        answer = await drafted(Order(sync, placed=placed), self._disks)
+        return await self._drafted(Order(sync, placed=placed))
+
+    async def plug(self, sync: SyncVmi, volume: str, taken: tuple[str, ...]) -> Draft:
+        return await self._drafted(Order(sync, plug=volume, taken=taken))
+
+    async def _drafted(self, order: Order) -> Draft:
+        answer = await drafted(order, self._disks)
         if isinstance(answer, Refusal):
             raise RequestFailed(answer.code, answer.message)
         return answer

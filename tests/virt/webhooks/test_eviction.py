@@ -95,3 +95,37 @@ async def test_others_are_let_go() -> None:
     gone = (await asked(FakeKube())).response
     assert gone is not None
     assert gone.allowed
+
+
+def attachment(launcher: core.Pod) -> core.Pod:
+    """The pod that mounts hot-plugged claims for ``launcher``."""
+    owner = core.OwnerReference(
+        api_version="v1", kind="Pod", name=launcher.metadata.name, uid=launcher.metadata.uid, controller=True)
+    return core.Pod(metadata=core.ObjectMeta(
+        name="hp-volume-x", namespace="n", uid="hp", owner_references=(owner,),
+        labels={names.APP_LABEL: names.HOTPLUG_DISK}, annotations={names.DOMAIN_ANNOTATION: "x"}))
+
+
+async def test_a_pod_with_the_guests_disks_stays_and_the_guest_is_marked() -> None:
+    for strategy, mark in (("LiveMigrate", "a"), ("None", "")):
+        kube = cluster(vmi(strategy), pod())
+        launcher = kube.peek(kinds.POD, "virt-launcher-x", "n")
+        assert launcher is not None
+        kube.put(kinds.POD, attachment(launcher))
+        answer = (await asked(kube, name="hp-volume-x")).response
+        assert answer is not None
+        assert answer.status is not None
+        assert (answer.allowed, answer.status.code) == (False, 429)
+        assert answer.status.message.startswith("cannot evict hotplug pod: hp-volume-x")
+        assert marked(kube) == mark
+
+
+async def test_it_goes_with_its_launcher() -> None:
+    launcher = pod()
+    launcher = replace(launcher, metadata=replace(launcher.metadata, uid="l"))
+    ended = replace(launcher, status=replace(launcher.status, phase="Succeeded"))
+    for there in ((), ((kinds.POD, ended),)):
+        kube = FakeKube((kinds.VMI, vmi("LiveMigrate")), (kinds.POD, attachment(launcher)), *there)
+        answer = (await asked(kube, name="hp-volume-x")).response
+        assert answer is not None
+        assert answer.allowed

@@ -182,3 +182,8 @@ class DomainSpec(Wire):
     io_threads: IOThreads | None = None
     launch_security: JsonObject | None = None
     reboot_policy: str | None = None
+
+    @property
+    def has_acpi(self) -> bool:
+        """On unless the features say otherwise."""
+        return self.features is None or self.features.acpi is None or self.features.acpi.enabled is not False

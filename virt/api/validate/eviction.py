@@ -6,8 +6,7 @@ interface. KubeVirt: pkg/virt-api/webhooks/validating-webhook/admitters/pod-evic
 
 from dataclasses import dataclass
 
-from virt.api import conditions, core, names, v1
-from virt.api.validate.migration import FINAL_PHASES
+from virt.api import conditions, core, names, phases, v1
 
 NONE, LIVE_MIGRATE, IF_POSSIBLE, EXTERNAL = "None", "LiveMigrate", "LiveMigrateIfPossible", "External"
 DESCHEDULER = "descheduler"     # who asked: value of the annotation eviction-source
@@ -28,15 +27,20 @@ def is_launcher(pod: core.Pod) -> bool:
     return pod.metadata.labels.get(names.APP_LABEL) == names.LAUNCHER and bool(vmi_name(pod))
 
 
+def is_attachment(pod: core.Pod) -> bool:
+    """Whether it mounts hot-plugged claims for a guest."""
+    return pod.metadata.labels.get(names.APP_LABEL) == names.HOTPLUG_DISK and bool(vmi_name(pod))
+
+
 def vmi_name(pod: core.Pod) -> str:
     return pod.metadata.annotations.get(names.DOMAIN_ANNOTATION, "")
 
 
 def judge(pod: core.Pod, vmi: v1.VirtualMachineInstance | None, default: str) -> Verdict:
     """``default``: the strategy of VMIs that have none of their own."""
-    if not is_launcher(pod) or pod.status.phase in FINAL_PHASES or pod.metadata.deletion_timestamp is not None:
+    if not is_launcher(pod) or pod.status.phase in phases.FINAL or pod.metadata.deletion_timestamp is not None:
         return ALLOWED
-    if vmi is None or vmi.status.phase in FINAL_PHASES or not _is_of(pod, vmi):
+    if vmi is None or vmi.status.phase in phases.FINAL or not _is_of(pod, vmi):
         return ALLOWED
     strategy = vmi.spec.eviction_strategy or default or NONE
     migratable = conditions.is_true(vmi.status.conditions, "LiveMigratable")
@@ -50,6 +54,22 @@ def judge(pod: core.Pod, vmi: v1.VirtualMachineInstance | None, default: str) ->
     if vmi.status.evacuation_node_name:
         return Verdict(f"Evacuation in progress: {name} is to leave node {vmi.status.evacuation_node_name}")
     return Verdict(f"Eviction triggered evacuation of {name}", marks=True)
+
+
+def judge_attachment(
+    pod: core.Pod, launcher: core.Pod | None, vmi: v1.VirtualMachineInstance | None, default: str
+) -> Verdict:
+    """It goes when its guest does, and not before: who wants it away is answered as for the launcher ``launcher`` that
+    owns it."""
+    is_going = pod.status.phase in phases.FINAL or pod.metadata.deletion_timestamp is not None
+    if launcher is None or vmi is None or is_going:
+        return ALLOWED
+    if launcher.status.phase in phases.FINAL or vmi.status.phase in phases.FINAL or not _is_of(launcher, vmi):
+        return ALLOWED
+    found = judge(launcher, vmi, default)
+    name = f"cannot evict hotplug pod: {pod.metadata.name} has disks of VMI " \
+           f'"{vmi.metadata.namespace}/{vmi.metadata.name}", which runs'
+    return Verdict(f"{name}: {found.refusal}" if found.refusal else name, marks=found.marks)
 
 
 def _is_of(pod: core.Pod, vmi: v1.VirtualMachineInstance) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from virt.api import names, unbuilt, v1, walk
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.status import StatusCause
-from virt.api.validate import disks, firmware, hostdevices, network, placement, resources, volumes
+from virt.api.validate import disks, firmware, hostdevices, hotplug, network, placement, resources, volumes
 from virt.api.validate.causes import Causes, invalid
 
 # What XML 1.0 cannot hold, escaped or not; lone surrogates cannot even be stored.
@@ -34,6 +34,7 @@ def create(
     def causes() -> Causes:
         yield from spec_causes("spec", vmi.spec, config)
         yield from resources.memory_given(vmi.spec)
+        yield from hotplug.disk_causes("spec", vmi.spec)        # a VM's template may hold what is told of later
         if not by_component:
             yield from reserved_labels("metadata.labels", {}, vmi.metadata.labels)
     return tuple(causes())

@@ -1,4 +1,4 @@
-"""PodDisruptionBudgets that older releases made for VMIs: they would only stand in the way of what moves guests now."""
+"""PodDisruptionBudgets that older releases made for VMIs: now they would only block the evictions that move guests."""
 
 from typing import Any, Final
 

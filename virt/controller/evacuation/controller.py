@@ -1,13 +1,11 @@
 """The loop over VMIs whose node is to be left."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from msgspec.structs import replace
 
 from virt.api import conditions, core, names, v1
 from virt.api.clusterconfig import ClusterConfig
-from virt.api.kinds import POD, VMI
 from virt.base.clock import Clock, rfc3339
 from virt.controller import writes
 from virt.controller.evacuation.plan import EVICTION_REQUESTED, Plan, World, plan
@@ -15,7 +13,7 @@ from virt.controller.migration.automatic import Automatic
 from virt.controller.migration.controller import MIGRATIONS_BY_VMI, Migration
 from virt.controller.vmi.controller import PODS_BY_OWNER, VMIS_BY_NODE, Caches
 from virt.controller.vmi.plan import World as InstanceWorld
-from virt.kube.client import Client, MergePatch, NotFoundError
+from virt.kube.client import Client, MergePatch
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -85,22 +83,9 @@ class EvacuationReconciler:
         else:
             found = conditions.without(vmi.status.conditions, EVICTION_REQUESTED)
         if pod is not None and (EVICTION_ANNOTATION in pod.metadata.annotations) != todo.is_requested:
-            await self._annotate(pod, "kubevirt" if todo.is_requested else None)
+            mark = {EVICTION_ANNOTATION: "kubevirt" if todo.is_requested else None}
+            await writes.patched(
+                self._client, self._caches.pods, pod, MergePatch({"metadata": {"annotations": mark}}))
         new = replace(vmi, status=replace(vmi.status, conditions=found))
-        patch = writes.between(vmi, new, "status")
-        if patch is None:
-            return
-        meta = vmi.metadata
-        try:
-            self._caches.vmis.learn(await self._client.patch(VMI, meta.name, patch, namespace=meta.namespace))
-        except NotFoundError:
-            return
-
-    async def _annotate(self, pod: core.Pod, value: str | None) -> None:
-        meta = pod.metadata
-        document: dict[str, Any] = {"metadata": {"annotations": {EVICTION_ANNOTATION: value}}}
-        try:
-            self._caches.pods.learn(
-                await self._client.patch(POD, meta.name, MergePatch(document), namespace=meta.namespace))
-        except NotFoundError:
-            return
+        if (patch := writes.between(vmi, new, "status")) is not None:
+            await writes.patched(self._client, self._caches.vmis, vmi, patch)

@@ -1,4 +1,4 @@
-"""What is done about a VMI whose node is to be left. Pure.
+"""What to do about a VMI whose node is being evacuated. Pure.
 
 A node is to be left when somebody asked to evict the VMI's pod (the webhook marks the VMI then) or when the node has
 the drain taint. KubeVirt: pkg/virt-controller/watch/drain/evacuation.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from virt.api import conditions, core, names, v1
+from virt.api import conditions, core, names, phases, v1
 from virt.api.validate.eviction import DESCHEDULER, EXTERNAL, IF_POSSIBLE, LIVE_MIGRATE, NONE
 from virt.base.clock import parse_time
 from virt.controller.migration.plan import FAILED, FINAL
@@ -87,7 +87,7 @@ def pause_s(migrations: Sequence[v1.VirtualMachineInstanceMigration], node: str,
 
 
 def left_of_pause_s(migrations: Sequence[v1.VirtualMachineInstanceMigration], now: datetime) -> float:
-    """The same, of ``migrations`` that are made for one purpose."""
+    """Seconds left of the pause that failures among ``migrations``, all made for one purpose, have earned."""
     ended = sorted(
         (migration for migration in migrations if migration.status.phase in FINAL), key=_ended_at, reverse=True)
     failures = 0
@@ -103,5 +103,4 @@ def left_of_pause_s(migrations: Sequence[v1.VirtualMachineInstanceMigration], no
 
 
 def _ended_at(migration: v1.VirtualMachineInstanceMigration) -> str:
-    return next((entry.phase_transition_timestamp or "" for entry
-                 in reversed(migration.status.phase_transition_timestamps) if entry.phase in FINAL), "")
+    return phases.entered_at(migration.status.phase_transition_timestamps, *FINAL)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from virt.api import conditions, names, passthrough, v1
 from virt.api.clusterconfig import Migrations
-from virt.api.kinds import POD, VMI
+from virt.api.kinds import POD
 from virt.controller import owners, writes
 from virt.controller.migration import hostmodel, plan, status
 from virt.controller.migration.plan import (
@@ -98,7 +98,7 @@ class Writer:
         return todo
 
     def _has_userfaultfd(self) -> bool:
-        """Whether a node offers it: a pod that asked in vain would wait for ever."""
+        """Whether any node offers it: else the pod would wait for ever."""
         return any(names.USERFAULTFD_RESOURCE in node.status.allocatable for node in self._caches.nodes.store)
 
     async def _delete(self, world: World, why: str) -> None:
@@ -131,10 +131,5 @@ class Writer:
         """Guarded: raises ConflictError when somebody else wrote in between."""
         assert world.vmi is not None
         patch = writes.between(world.vmi, change(world.vmi), "metadata", "status")
-        if patch is None:
-            return
-        meta = world.vmi.metadata
-        try:
-            self._caches.vmis.learn(await self._client.patch(VMI, meta.name, patch, namespace=meta.namespace))
-        except NotFoundError:
-            return                      # it went meanwhile; the watch will say so
+        if patch is not None:
+            await writes.patched(self._client, self._caches.vmis, world.vmi, patch)

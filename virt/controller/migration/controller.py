@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from virt.api import core, names, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import VMIM
+from virt.api.migrationstate import ABORTED
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import writes
 from virt.controller.migration import hostmodel, plan, queue, status
 from virt.controller.migration.apply import Writer
 from virt.controller.migration.metrics import age_at
 from virt.controller.migration.plan import FAILED, FINAL, PENDING, SUCCEEDED, Plan, World
+from virt.controller.vmi import hotplug
 from virt.controller.vmi.controller import PODS_BY_OWNER, Caches
 from virt.controller.vmi.plan import World as InstanceWorld
 from virt.controller.vmi.pod import volumes
@@ -105,10 +107,12 @@ class MigrationReconciler:
             MIGRATIONS_BY_VMI, key_for(meta.namespace, migration.spec.vmi_name))
         return World(
             migration=migration, vmi=vmi, pod=pod, source=source,
+            attachment=None if vmi is None or pod is None else hotplug.attachment_for(
+                vmi, pod, self._caches.attachments(vmi)),
             others=tuple(other for other in of_vmi if other.metadata.uid != meta.uid),
             may_start=migration.status.phase == PENDING and meta.uid in self._startable(),
             missing_claims=() if vmi is None else tuple(
-                name for name in volumes.claim_names(vmi.spec)
+                name for name in volumes.needed_claims(vmi.spec)
                 if self._caches.claims.store.find(meta.namespace, name) is None),
         )
 
@@ -148,17 +152,11 @@ class MigrationReconciler:
     # --- the outcome ---
 
     async def _store(self, old: Migration, new: Migration) -> Migration | None:
+        """As stored afterwards; None when it is gone."""
         patch = writes.between(old, new, "status")
         if patch is None:
             return old
-        meta = old.metadata
-        try:
-            stored = await self._client.patch(
-                VMIM, meta.name, patch, namespace=meta.namespace, subresource="status")
-        except NotFoundError:
-            return None                     # it went meanwhile; the watch will say so
-        self._migrations.learn(stored)
-        return stored
+        return await writes.patched(self._client, self._migrations, old, patch, subresource="status")
 
     def _tell(self, world: World, outcome: Plan) -> None:
         migration = world.migration
@@ -176,7 +174,7 @@ class MigrationReconciler:
                 if world.vmi is not None else "the guest has moved")
         if outcome.phase == FAILED:
             state = world.state
-            if migration.metadata.deletion_timestamp is not None and outcome.why == plan.ABORTED:
+            if migration.metadata.deletion_timestamp is not None and outcome.why == ABORTED:
                 self._recorder.event(migration, "Normal", "SuccessfulAbortMigration", "Migration has been aborted.")
             else:
                 about = f" to node {state.target_node}" if state is not None and state.target_node else ""
@@ -184,7 +182,7 @@ class MigrationReconciler:
                     migration, "Warning", "FailedMigration", f"The migration{about} failed: {outcome.why}")
 
     def _tell_of_cpus(self, world: World) -> None:
-        """Of a guest with the CPU of its node: more than room is missing where no other node has such a one."""
+        """Tell of a host-model guest for whose CPU no other node is fit: more than room is missing."""
         vmi, pod = world.vmi, world.pod
         if vmi is None or pod is None or not hostmodel.has_host_model(vmi):
             return
@@ -197,7 +195,7 @@ class MigrationReconciler:
     async def _finish(self, migration: Migration) -> None:
         """Clean up after one that is over: its finalizer, and the oldest of those that are over."""
         if migration.status.phase not in FINAL or not plan.is_clean(self._world(migration)):
-            return                          # the next pass: what is left is on its way
+            return                          # a later pass does it
         meta = migration.metadata
         if names.MIGRATION_FINALIZER in meta.finalizers:
             patch = writes.between(migration, status.released(migration), "metadata")
@@ -212,7 +210,7 @@ class MigrationReconciler:
             await writes.delete(self._client, VMIM, other)
 
     def _superfluous(self, migration: Migration) -> Sequence[Migration]:
-        """Those that nobody needs: all of a VMI that is gone, else but the last few."""
+        """Migrations that nobody needs: all those of a VMI that is gone, else all but the last few."""
         namespace, vmi_name = migration.metadata.namespace, migration.spec.vmi_name
         of_vmi = self._migrations.store.by_index(MIGRATIONS_BY_VMI, key_for(namespace, vmi_name))
         over = sorted(

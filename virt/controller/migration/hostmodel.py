@@ -1,4 +1,4 @@
-"""Which nodes can go on with a guest that has the CPU of the node where it began. Pure.
+"""Which nodes can run a guest that has the CPU model of the node where it was started. Pure.
 
 The node's labels say which model that is; what the target has to be able to do is written to its pod's node selector.
 A guest that has moved once keeps what it had: the next target's selector is taken from the pod in which it runs.

@@ -10,7 +10,7 @@ from typing import Final
 from prometheus_client import Histogram, Metric
 from prometheus_client.registry import Collector
 
-from virt.api import v1
+from virt.api import phases, v1
 from virt.base.clock import parse_time
 from virt.controller.migration.plan import FAILED, FINAL, PENDING, SCHEDULING, SUCCEEDED
 
@@ -21,7 +21,7 @@ Migration = v1.VirtualMachineInstanceMigration
 
 
 def phase_times() -> Histogram:
-    """To be made once in a process: the library keeps it by its name."""
+    """Make it once in a process: the library keeps it by its name."""
     return Histogram(
         "kubevirt_vmi_migration_phase_transition_time_from_creation_seconds",
         "From the creation of a migration until it enters a phase.", ("phase",), buckets=_BUCKETS)
@@ -30,8 +30,7 @@ def phase_times() -> Histogram:
 def age_at(migration: Migration, phase: str) -> float | None:
     """Seconds from the creation until ``phase``; None when it did not get there."""
     created = migration.metadata.creation_timestamp
-    entered = next((entry.phase_transition_timestamp for entry in reversed(migration.status.phase_transition_timestamps)
-                    if entry.phase == phase), None)
+    entered = phases.entered_at(migration.status.phase_transition_timestamps, phase)
     return (parse_time(entered) - parse_time(created)).total_seconds() if created and entered else None
 
 
@@ -58,7 +57,7 @@ def families(
 
 
 def _times(vmis: Iterable[v1.VirtualMachineInstance], names: dict[str, str]) -> Iterator[Metric]:
-    """Of each VMI's last migration."""
+    """Start and end of each VMI's last migration."""
     start, end = (
         Metric(f"kubevirt_vmi_migration_{word}_time_seconds", f"When the last migration of a VMI {what}.", "gauge")
         for word, what in (("start", "began"), ("end", "ended")))

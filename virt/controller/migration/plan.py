@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from virt.api import conditions, core, names, v1, volumechange
+from virt.api import conditions, core, hotplug, migrationstate, names, phases, v1, volumechange
+from virt.api.migrationstate import ABORTED
 from virt.base.clock import parse_time
 from virt.controller.vmi.plan import has_ended, is_final, is_over, is_up
 from virt.controller.vmi.pod import volumes
@@ -24,7 +25,7 @@ READY: Final = "TargetReady"
 RUNNING: Final = "Running"
 SUCCEEDED: Final = "Succeeded"
 FAILED: Final = "Failed"
-FINAL: Final = (SUCCEEDED, FAILED)
+FINAL: Final = phases.FINAL
 
 UNSCHEDULABLE_S: Final = 300
 PENDING_POD_S: Final = 900
@@ -34,19 +35,20 @@ UNSCHEDULABLE_ANNOTATION: Final = "kubevirt.io/migrationUnschedulablePodTimeoutS
 PENDING_ANNOTATION: Final = "kubevirt.io/migrationPendingPodTimeoutSeconds"
 ABORT_REQUESTED: Final = "migrationAbortRequested"
 REJECTED: Final = "migrationRejectedByResourceQuota"
-ABORTED: Final = "Live migration has been aborted"
 _LOOK_S: Final = 5.0
 
 
 @dataclass(frozen=True)
 class World:
     """``pod``: the target's; ``source``: the one in which the guest runs; ``others``: migrations of the same VMI;
-    ``may_start``: the limits allow one more; ``missing_claims``: of the VMI."""
+    ``attachment``: the pod that mounts for the target what was hot-plugged, once it does; ``may_start``: the limits
+    allow one more; ``missing_claims``: of the VMI."""
 
     migration: v1.VirtualMachineInstanceMigration
     vmi: v1.VirtualMachineInstance | None
     pod: core.Pod | None = None
     source: core.Pod | None = None
+    attachment: core.Pod | None = None
     others: Sequence[v1.VirtualMachineInstanceMigration] = ()
     may_start: bool = True
     missing_claims: Sequence[str] = ()
@@ -62,6 +64,11 @@ class World:
         return state if state is not None and state.migration_uid == self.uid else None
 
     @property
+    def lacks_disks(self) -> bool:
+        """The guest has hot-plugged disks, and they are not at the target yet."""
+        return self.attachment is None and self.vmi is not None and bool(hotplug.held(self.vmi))
+
+    @property
     def is_leaving(self) -> bool:
         """The VMI runs in the target's pod now."""
         return self.state is not None and self.state.completed and not self.state.failed
@@ -74,7 +81,7 @@ class CreateTarget:
 
 @dataclass(frozen=True)
 class DeleteTarget:
-    """The pod is of no use (any more); ``why`` tells people of a reason that nothing else tells."""
+    """The pod is not needed; ``why`` is for people, where nothing else tells the reason."""
 
     why: str = ""
 
@@ -132,7 +139,7 @@ def plan(world: World, now: datetime) -> Plan:
     is_cancelled = volumechange.is_cancelled(vmi)
     if (migration.metadata.deletion_timestamp is not None or is_cancelled) and not world.is_leaving:
         if state is None:
-            return Plan(FAILED, why=ABORTED if not is_cancelled else f"{ABORTED}: the change of volumes was taken back")
+            return Plan(FAILED, why=ABORTED + (": the change of volumes was taken back" if is_cancelled else ""))
         if not state.abort_requested:
             return Plan(phase, (RequestAbort(),))
     step = _STEPS[phase](world, vmi, now)
@@ -167,8 +174,9 @@ def _in_the_way(world: World) -> str | None:
     if rivals:
         return rivals[0].metadata.name
     state = world.vmi.status.migration_state if world.vmi is not None else None
-    under_way = state is not None and state.migration_uid and not state.completed and not state.failed
-    return state.migration_uid if under_way and state is not None and world.state is None else None
+    if state is None or world.state is not None or not migrationstate.is_under_way(state):
+        return None
+    return state.migration_uid
 
 
 def _scheduling(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> Plan:
@@ -179,7 +187,7 @@ def _scheduling(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> 
         return Plan(FAILED, why=f"the target's pod {pod.metadata.name} has ended")
     if pod.spec.node_name and pod.spec.node_name == vmi.status.node_name:
         return Plan(FAILED, why=f"the target's pod came to node {pod.spec.node_name}, where the guest is already")
-    if is_up(pod):
+    if is_up(pod) and not world.lacks_disks:
         return Plan(SCHEDULED)
     unschedulable = _is_unschedulable(pod)
     annotation, default = (
@@ -194,7 +202,7 @@ def _scheduling(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> 
     return Plan(SCHEDULING, is_unschedulable=unschedulable, again_s=max(0.5, min(_LOOK_S, limit_s - age_s)))
 
 
-def _scheduled(world: World, vmi: v1.VirtualMachineInstance, _now: datetime) -> Plan:
+def _scheduled(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> Plan:
     if world.state is not None:
         return Plan(PREPARING)
     if world.pod is None or has_ended(world.pod):
@@ -203,6 +211,10 @@ def _scheduled(world: World, vmi: v1.VirtualMachineInstance, _now: datetime) -> 
         return Plan(FAILED, why="the guest does not run any more")
     if not volumes.claims_by_name(vmi.spec).items() <= volumes.mounted(world.pod).items():
         return Plan(FAILED, why=f"the VMI's claims were changed since its pod {world.pod.metadata.name} was made")
+    if world.lacks_disks:                   # one more has come meanwhile
+        if _phase_age_s(world.migration, SCHEDULED, now) >= PREPARE_S:
+            return Plan(FAILED, why=f"the guest's hot-plugged disks were not at the target within {PREPARE_S} s")
+        return Plan(SCHEDULED, again_s=_LOOK_S)
     return Plan(SCHEDULED, (HandOver(),))
 
 
@@ -239,7 +251,7 @@ def _within(world: World, phase: Phase, now: datetime, why: str) -> Plan:
 
 
 def _lost_target(world: World, phase: Phase, now: datetime) -> str:
-    """Why a migration that the nodes lead can come to nothing: its target's launcher is gone.
+    """Why a migration that the nodes lead cannot succeed: its target's launcher is gone.
 
     Once it runs, the source is the first to know, and alone knows whether the guest has left.
     """
@@ -255,7 +267,7 @@ def _lost_target(world: World, phase: Phase, now: datetime) -> str:
 
 
 def _leftovers(world: World) -> tuple[Action, ...]:
-    """Of a migration that is over."""
+    """What is left to do for a migration that is over."""
     actions: list[Action] = []
     vmi, pod = world.vmi, world.pod
     if world.migration.status.phase == FAILED:
@@ -280,7 +292,7 @@ def _is_unschedulable(pod: core.Pod) -> bool:
 def _seconds(
     migration: v1.VirtualMachineInstanceMigration, vmi: v1.VirtualMachineInstance, annotation: str, default: int
 ) -> int:
-    """Of the migration's annotation, or the VMI's; what is no number counts as none."""
+    """Seconds in the migration's annotation, or the VMI's; a value that is no number counts as none."""
     for meta in (migration.metadata, vmi.metadata):
         text = meta.annotations.get(annotation, "")
         if text.isascii() and text.isdecimal():
@@ -293,6 +305,4 @@ def _age_s(since: str | None, now: datetime) -> float:
 
 
 def _phase_age_s(migration: v1.VirtualMachineInstanceMigration, phase: Phase, now: datetime) -> float:
-    entered = next((entry.phase_transition_timestamp for entry in reversed(migration.status.phase_transition_timestamps)
-                    if entry.phase == phase), None)
-    return _age_s(entered, now)
+    return _age_s(phases.entered_at(migration.status.phase_transition_timestamps, phase), now)

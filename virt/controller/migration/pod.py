@@ -1,4 +1,4 @@
-"""The pod for a guest that comes from another node: as its first one, and kept apart from where it is. Pure."""
+"""The target's pod: like the VMI's first one, but kept off the node where the guest runs. Pure."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

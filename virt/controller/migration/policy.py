@@ -9,7 +9,7 @@ from virt.api.clusterconfig import Migrations
 def chosen(
     policies: Iterable[v1.MigrationPolicy], namespace_labels: Mapping[str, str], vmi_labels: Mapping[str, str]
 ) -> v1.MigrationPolicy | None:
-    """Of those that fit the one that says most: more labels, then more of the VMI's, then the first by name."""
+    """The most specific of the policies that fit: most labels, then most labels of the VMI, then first by name."""
     def rank(policy: v1.MigrationPolicy) -> tuple[int, int, str]:
         of_vmi = len(policy.spec.selectors.virtual_machine_instance_selector)
         return -of_vmi - len(policy.spec.selectors.namespace_selector), -of_vmi, policy.metadata.name

@@ -1,8 +1,8 @@
-"""The migration and its VMI as they should be stored after a pass. Pure."""
+"""The migration and its VMI as a pass leaves them. Pure."""
 
 from msgspec.structs import replace
 
-from virt.api import conditions, core, names, v1
+from virt.api import conditions, core, migrationstate, names, phases, v1
 from virt.api.clusterconfig import Migrations
 from virt.controller.migration.plan import ABORT_REQUESTED, FINAL, REJECTED, Plan, World
 
@@ -12,15 +12,13 @@ def updated(world: World, plan: Plan, now: str) -> v1.VirtualMachineInstanceMigr
     migration = world.migration
     status = migration.status
     if plan.phase != status.phase:
-        entered = v1.PhaseTransitionTimestamp(phase=plan.phase, phase_transition_timestamp=now)
-        status = replace(
-            status, phase=plan.phase, phase_transition_timestamps=(*status.phase_transition_timestamps, entered))
+        status = replace(status, phase=plan.phase, phase_transition_timestamps=phases.entering(
+            status.phase_transition_timestamps, plan.phase, now))
     if world.state is not None:
         status = replace(status, migration_state=world.state)
     elif plan.phase == "Failed" and plan.why and status.migration_state is None:
-        failed = v1.VirtualMachineInstanceMigrationState(
-            migration_uid=world.uid, failed=True, completed=True, failure_reason=plan.why, end_timestamp=now)
-        status = replace(status, migration_state=failed)
+        own = v1.VirtualMachineInstanceMigrationState(migration_uid=world.uid)
+        status = replace(status, migration_state=migrationstate.failed(own, plan.why, now))
     if plan.rejected:
         refused = v1.Condition(type=REJECTED, status="True", message=plan.rejected)
         status = replace(status, conditions=conditions.with_condition(status.conditions, refused, now))
@@ -48,6 +46,7 @@ def handed_over(
         source_pod=world.source.metadata.name if world.source is not None else "",
         target_node=pod.spec.node_name,
         target_pod=pod.metadata.name,
+        target_attachment_pod_uid=world.attachment.metadata.uid if world.attachment is not None else "",
         migration_configuration=in_force(settings),
         migration_policy_name=policy or None,
     )
@@ -59,10 +58,7 @@ def handed_over(
 def given_up(vmi: v1.VirtualMachineInstance, why: str, now: str) -> v1.VirtualMachineInstance:
     state = vmi.status.migration_state
     assert state is not None
-    ended = replace(
-        state, failed=True, completed=True, failure_reason=why, end_timestamp=now,
-        abort_status="Succeeded" if state.abort_requested else state.abort_status)
-    return replace(vmi, status=replace(vmi.status, migration_state=ended))
+    return replace(vmi, status=replace(vmi.status, migration_state=migrationstate.failed(state, why, now)))
 
 
 def aborting(vmi: v1.VirtualMachineInstance) -> v1.VirtualMachineInstance:

@@ -1,12 +1,12 @@
-"""The loop of nodes: one whose handler has gone silent gets no new VMs, and its VMIs are looked at again."""
+"""The loop of nodes: a node whose handler has gone silent gets no new VMs, and its VMIs are looked at again."""
 
 from typing import Final
 
 from virt.api import core, jsonpatch, names
-from virt.api.kinds import NODE
 from virt.base.clock import Clock, RealClock
+from virt.controller import writes
 from virt.controller.node.health import SILENCE, is_lost
-from virt.kube.client import Client, JsonPatch, NotFoundError
+from virt.kube.client import Client, JsonPatch
 from virt.kube.controller import Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -34,9 +34,7 @@ class NodeReconciler:
                 jsonpatch.add("/metadata/resourceVersion", node.metadata.resource_version),
                 jsonpatch.add(place, "false"),
             ))
-            try:
-                self._nodes.learn(await self._client.patch(NODE, key, patch))
-            except NotFoundError:
+            if await writes.patched(self._client, self._nodes, node, patch) is None:
                 return Result()
             minutes = int(SILENCE.total_seconds() // 60)
             self._recorder.event(

@@ -19,7 +19,7 @@ Migration = v1.VirtualMachineInstanceMigration
 
 @dataclass(frozen=True)
 class Plan:
-    """``migrate``: one is to be made. ``abort``: those that bring volumes which nobody asks for any more.
+    """``migrate``: one is to be made. ``abort``: migrations to volumes that are no longer asked for.
     ``backs_off_s``: one would be made, but for failures a while ago."""
 
     migrate: bool = False

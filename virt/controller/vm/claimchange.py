@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from virt.api import conditions, core, v1
+from virt.api.migrationstate import is_under_way
 from virt.api.volumechange import (
     CANCELLED,
     CONDITION,
@@ -102,7 +103,7 @@ def _under_way(vmi: v1.VirtualMachineInstance, wanted: Mapping[str, str], found:
     is_taken_back = _agree(sources(moved), wanted)
     others = any(live[name] != claim for name, claim in wanted.items()
                  if name in live and name not in destinations(moved))
-    may_forget = not _is_migrating(vmi)             # else the nodes still have to know what is copied
+    may_forget = not is_under_way(vmi.status.migration_state)       # else the nodes still have to know what is copied
     if is_cancelled(vmi):
         forgotten = replace(vmi, status=replace(vmi.status, migrated_volumes=())) if may_forget else None
         return Change(() if is_taken_back else moved, forgotten)
@@ -125,7 +126,7 @@ def _begun(
 ) -> Change:
     if vmi.status.phase != "Running":
         return Change(restart=NOT_LIVE)             # its pod may be waiting for the old claim, for ever
-    if _is_migrating(vmi):
+    if is_under_way(vmi.status.migration_state):
         return Change()                             # when it stays where it is
     migratable = conditions.find(vmi.status.conditions, "StorageLiveMigratable")
     if migratable is None:
@@ -221,9 +222,3 @@ def _wanted(vm: v1.VirtualMachine) -> Mapping[str, str]:
 
 def _agree(some: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     return all(wanted.get(name) == claim for name, claim in some.items())
-
-
-def _is_migrating(vmi: v1.VirtualMachineInstance) -> bool:
-    """Handed over to the nodes, and not ended."""
-    state = vmi.status.migration_state
-    return state is not None and bool(state.migration_uid) and not state.completed and not state.failed

@@ -10,7 +10,7 @@ from virt.api.clusterconfig import ClusterConfig
 from virt.api.kinds import VM
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import owners, writes
-from virt.controller.vm import claimchange, plan, status
+from virt.controller.vm import claimchange, hotplug, plan, status
 from virt.controller.vm.apply import InstanceWriter, Outcome
 from virt.controller.vm.plan import World
 from virt.controller.vm.revisions import Revisions, needs_restart, same_template
@@ -63,18 +63,20 @@ class MachineReconciler:
         outcome = await self._instances.carry_out(chosen.actions, stored)
         if plan.SetRunning() in chosen.actions:
             return _after_change(outcome)
-        reason, world = await self._compare(world)
+        may_change = self._config().rollout_strategy == LIVE_UPDATE
+        reason, world = await self._compare(world, is_live=may_change)
         after = after_actions(world, outcome, rfc3339(now))
         changed = claimchange.change(
             stored, after.vmi, world.claims, now=rfc3339(now),
-            is_live=not reason and self._config().rollout_strategy == LIVE_UPDATE)
+            is_live=not reason and may_change)
+        plugged = hotplug.plug(stored, changed.vmi or after.vmi, is_live=may_change)
         new = status.updated(
-            after, chosen, outcome.fault or changed.fault, now=now, chance=self._chance(),
+            after, chosen, outcome.fault or changed.fault or plugged.fault, now=now, chance=self._chance(),
             restart_required=reason or changed.restart, moved=changed.moved)
         await self._store(stored, replace(stored, status=new))
-        if changed.vmi is not None and after.vmi is not None:
+        if (new_vmi := plugged.vmi or changed.vmi) is not None and after.vmi is not None:
             # Only now: a guest that ends on its way to other claims must not start from them by itself.
-            await self._instances.change(after.vmi, changed.vmi)
+            await self._instances.change(after.vmi, new_vmi)
         if world.vmi is not None and plan.lets_go(world.vmi):
             # Only now: how it ended counts for the back-off, and nobody can read it once the VMI is gone.
             await self._instances.release(world.vmi)
@@ -111,7 +113,7 @@ class MachineReconciler:
         self._caches.vms.learn(stored)
         return stored
 
-    async def _compare(self, world: World) -> tuple[str, World]:
+    async def _compare(self, world: World, *, is_live: bool) -> tuple[str, World]:
         """Why a restart is needed, "". Notes on the way that a changed VM leaves its running VMI as it is."""
         vm, vmi = world.vm, world.vmi
         if vmi is None or vm.metadata.deletion_timestamp is not None or plan.is_leaving(vmi) or plan.is_final(vmi):
@@ -121,7 +123,7 @@ class MachineReconciler:
         then = await self._revisions.started_with(vmi)
         if same_template(then, vm.spec, vmi.spec):
             return "", World(vm, await self._instances.note_generation(vm, vmi), world.claims)
-        return needs_restart(then, vm.spec), world
+        return needs_restart(then, vm.spec, vmi.spec, is_live=is_live), world
 
     async def _store(self, old: v1.VirtualMachine, new: v1.VirtualMachine) -> None:
         patch = writes.between(old, new, "status")

@@ -4,11 +4,11 @@ from collections import OrderedDict
 from typing import Final
 
 import msgspec
-from msgspec.structs import replace
 
 from virt.api import codec, v1
 from virt.api.kinds import CONTROLLER_REVISION
 from virt.api.volumechange import claims, with_claims
+from virt.controller.vm import hotplug
 from virt.controller.vm.claimchange import NOT_LIVE
 from virt.kube.client import Client, NotFoundError
 
@@ -41,12 +41,16 @@ class Revisions:
             return None
 
 
-def needs_restart(then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec) -> str:
-    """Why the present template needs a restart, "" when it does not. Claims that changed are looked at elsewhere:
-    virt.controller.vm.claimchange."""
+def needs_restart(
+    then: v1.VirtualMachineSpec | None, now: v1.VirtualMachineSpec, live: v1.VirtualMachineInstanceSpec, *,
+    is_live: bool,
+) -> str:
+    """Why the present template needs a restart, "" when it does not. ``live``: of the VMI; ``is_live``: a running guest
+    may be changed. Claims that changed are looked at elsewhere: virt.controller.vm.claimchange."""
     if then is None or then.template is None or now.template is None:
         return ""
-    return "" if with_claims(then.template.spec, claims(now.template.spec)) == now.template.spec else NOT_LIVE
+    before, after = with_claims(then.template.spec, claims(now.template.spec)), now.template.spec
+    return NOT_LIVE if (hotplug.needs_restart(before, after, live) if is_live else before != after) else ""
 
 
 def same_template(
@@ -57,5 +61,6 @@ def same_template(
     if then is None or then.template is None or now.template is None:
         return False
     asked = claims(now.template.spec)
-    return asked == claims(live) and replace(
-        then.template, spec=with_claims(then.template.spec, asked)) == now.template
+    before = with_claims(then.template.spec, asked)
+    return asked == claims(live) and hotplug.is_plugged(now.template.spec, live) and not hotplug.needs_restart(
+        before, now.template.spec, live) and then.template.metadata == now.template.metadata

@@ -14,11 +14,13 @@ PAUSED: Final = "Paused"
 FAILED_CREATE: Final = "FailedCreate"
 FAILED_DELETE: Final = "FailedDelete"
 FAILED_PVC: Final = "FailedPvcNotFound"
+FAILED_HOTPLUG: Final = "FailedHotplugSync"
 IMAGE_REASONS: Final = ("ErrImagePull", "ImagePullBackOff")
 DISK_CONTAINER_ENDED: Final = "ContainerDiskFailed"
 
 # Synchronized False with one of these is ours to take back; other reasons are the handler's.
-OURS: Final = frozenset({FAILED_CREATE, FAILED_DELETE, FAILED_PVC, DISK_CONTAINER_ENDED, *IMAGE_REASONS})
+OURS: Final = frozenset({
+    FAILED_CREATE, FAILED_DELETE, FAILED_PVC, FAILED_HOTPLUG, DISK_CONTAINER_ENDED, *IMAGE_REASONS})
 _GENTLE: Final[dict[str, str]] = {"ErrImagePull": "cannot pull image", "ImagePullBackOff": "waits to pull image again"}
 
 

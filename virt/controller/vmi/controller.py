@@ -14,8 +14,9 @@ from virt.api.wire import Quantity
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import owners, writes
 from virt.controller.node.health import is_lost
-from virt.controller.vmi import plan, status
+from virt.controller.vmi import hotplug, plan, status
 from virt.controller.vmi.apply import Outcome, PodWriter
+from virt.controller.vmi.conditions import Fault
 from virt.controller.vmi.plan import World
 from virt.controller.vmi.pod import resources, volumes
 from virt.controller.vmi.pod.naming import is_pod_of
@@ -27,6 +28,7 @@ from virt.kube.informer import Informer
 from virt.kube.objects import key_for
 
 PODS_BY_OWNER = "owner"           # index of pods: namespace/uid of the controlling VMI
+PODS_BY_GUEST = "guest"           # index of attachment pods: namespace/name of the VMI
 VMIS_BY_NODE = "node"             # index of VMIs: the node they run on
 QUOTAS_BY_NAMESPACE = "namespace"
 VMIS_BY_CLAIM = "claim"           # index of VMIs: namespace/name of a PVC
@@ -43,6 +45,11 @@ class Caches:
     nodes: Informer[core.Node]
     quotas: Informer[core.ResourceQuota]
 
+    def attachments(self, vmi: v1.VirtualMachineInstance) -> tuple[core.Pod, ...]:
+        """Of whichever of its launchers, in the order of their names."""
+        found = self.pods.store.by_index(PODS_BY_GUEST, key_for(vmi.metadata.namespace, vmi.metadata.name))
+        return tuple(sorted(found, key=lambda pod: pod.metadata.name))
+
     def limited(self, namespace: str) -> frozenset[str]:
         """Of "cpu" and "memory" those of which a quota of the namespace counts limits: no pod may be without one."""
         counted = {name for quota in self.quotas.store.by_index(QUOTAS_BY_NAMESPACE, namespace)
@@ -53,6 +60,12 @@ class Caches:
 def pod_owner(pod: core.Pod) -> Iterable[str]:
     owner = owners.controller_of(pod.metadata)
     return (owner.uid,) if owner is not None and owner.kind == VMI.name else ()
+
+
+def guest_of(pod: core.Pod) -> Iterable[str]:
+    """What an attachment pod says of itself, which anybody may write; its owner is what counts."""
+    name = pod.metadata.annotations.get(names.DOMAIN_ANNOTATION, "")
+    return (key_for(pod.metadata.namespace, name),) if hotplug.is_attachment(pod) and name else ()
 
 
 def claims_of(vmi: v1.VirtualMachineInstance) -> Iterable[str]:
@@ -68,6 +81,8 @@ def namespace_of(quota: core.ResourceQuota) -> Iterable[str]:
 
 
 def key_of_owner(pod: core.Pod) -> Iterable[str]:
+    if hotplug.is_attachment(pod):
+        return guest_of(pod)
     name = owners.owner_name(pod.metadata, VMI.name)
     return (key_for(pod.metadata.namespace, name),) if name else ()
 
@@ -83,6 +98,7 @@ class InstanceReconciler:
         self._launcher_image = launcher_image
         self._clock = clock or RealClock()
         self._pods = PodWriter(client, caches.pods, recorder)
+        self._attachments = hotplug.AttachmentWriter(client, caches.pods, recorder)
         self._podless: dict[str, tuple[str, datetime]] = {}       # key -> uid, and since when it lacks a pod
 
     async def reconcile(self, key: str) -> Result:
@@ -95,10 +111,15 @@ class InstanceReconciler:
         world = dataclasses.replace(world, unheard=self._is_unheard(key, world, now))
         outcome = await self._pods.carry_out(plan.plan(world, now), world, lambda: self._context(world))
         after = replace_pods(world, outcome)
-        updated = status.updated(after, outcome.fault, rfc3339(now), memory_overhead=self._overhead(outcome, vmi))
-        await self._store(vmi, updated)
-        if outcome.error is not None:
-            raise outcome.error         # the loop tries again, later each time
+        trouble = None
+        if actions := hotplug.plan(after):
+            trouble = await self._attachments.carry_out(actions, vmi, self._context(world))
+        fault = outcome.fault or (trouble and Fault(hotplug.FAILED_SYNC, trouble.message))
+        updated = status.updated(after, fault, rfc3339(now), memory_overhead=self._overhead(outcome, vmi))
+        volumes_now = hotplug.volume_status(dataclasses.replace(after, vmi=updated))
+        await self._store(vmi, replace(updated, status=replace(updated.status, volume_status=volumes_now)))
+        if (error := outcome.error or (trouble and trouble.error)) is not None:
+            raise error                 # the loop tries again, later each time
         await self._pods.tell_paused(after)
         return Result(requeue_after_s=plan.look_again_s(after, now))
 
@@ -125,6 +146,7 @@ class InstanceReconciler:
                               key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))),
             claims={name: self._caches.claims.store.find(namespace, name)
                     for name in volumes.claim_names(vmi.spec)},
+            attachments=self._caches.attachments(vmi),
             owned=vm is not None and owner is not None and vm.metadata.uid == owner.uid,
             node_lost=self._is_lost(vmi.status.node_name),
         )

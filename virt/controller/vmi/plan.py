@@ -33,12 +33,14 @@ class World:
 
     ``pods``: its launcher pods, oldest first; ``claims``: its PVCs by name, None for one that is missing;
     ``owned``: a VirtualMachine that exists controls it; ``node_lost``: no heartbeat comes from its node any more;
+    ``attachments``: pods that mount hot-plugged claims for one of ``pods``;
     ``unheard``: its pod has been gone for so long that no handler will say any more how the guest ended.
     """
 
     vmi: v1.VirtualMachineInstance
     pods: tuple[core.Pod, ...] = ()
     claims: Mapping[str, core.PersistentVolumeClaim | None] = field(default_factory=dict)
+    attachments: tuple[core.Pod, ...] = ()
     owned: bool = False
     node_lost: bool = False
     unheard: bool = False
@@ -54,7 +56,7 @@ class World:
 
     @property
     def missing_claims(self) -> tuple[str, ...]:
-        return tuple(name for name in volumes.claim_names(self.vmi.spec) if self.claims.get(name) is None)
+        return tuple(name for name in volumes.needed_claims(self.vmi.spec) if self.claims.get(name) is None)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from virt.api import core, links, names, v1
+from virt.api import core, hotplug, links, names, v1
 from virt.api.wire import Quantity
 from virt.controller import owners
 from virt.controller.vmi import attachments, conditions
@@ -114,7 +114,7 @@ def _placed(
     """What the domain's start needs to know. ``reported``: cards of the pod of which multus tells."""
     return replace(
         status,
-        volume_status=status.volume_status or tuple(_volume(volume, claims) for volume in spec.volumes),
+        volume_status=_volumes(status.volume_status, spec, claims),
         interfaces=tuple(_sourced(entry, reported) for entry in status.interfaces or _interfaces(spec)),
     )
 
@@ -128,6 +128,15 @@ def _scheduled(status: v1.VirtualMachineInstanceStatus, pod: core.Pod) -> v1.Vir
         migration_transport="Unix",
         launcher_container_image_version=image,
     )
+
+
+def _volumes(
+    known: tuple[v1.VolumeStatus, ...], spec: v1.VirtualMachineInstanceSpec,
+    claims: Mapping[str, core.PersistentVolumeClaim | None],
+) -> tuple[v1.VolumeStatus, ...]:
+    """With all that the guest starts with. What is hot-plugged tells for itself."""
+    there = {entry.name for entry in known}
+    return (*known, *(_volume(volume, claims) for volume in hotplug.without(spec).volumes if volume.name not in there))
 
 
 def _volume(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim | None]) -> v1.VolumeStatus:

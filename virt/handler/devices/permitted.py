@@ -1,6 +1,6 @@
-"""Offers the devices of some kinds (USB, mediated) that the KubeVirt CR permits, as they come and go.
+"""Offers the USB and mediated devices that the KubeVirt CR permits, as they come and go.
 
-A look every few seconds, or at once when the CR is another one. Where nothing is permitted, nothing is looked at.
+It looks every few seconds, and at once when the CR changes; where nothing is permitted, it does not look.
 PCI functions, which have to be set up too, have a service of their own (:mod:`virt.handler.pci.service`).
 """
 
@@ -13,7 +13,7 @@ from typing import Protocol
 from virt.api import v1
 from virt.base import log
 from virt.handler.devices import files
-from virt.handler.devices.looking import Looking
+from virt.handler.devices.poller import Poller
 from virt.handler.devices.resources import CharacterDevice, Offer
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.pci import allocations
@@ -42,7 +42,7 @@ class Kind(Protocol):
 
 class PermittedDevices:
     """``permitted`` is what the KubeVirt CR permits now; ``changed`` is called when :attr:`offered` is another;
-    ``tell`` gets what people should know about the node, each thing once as long as it holds."""
+    ``tell`` gets what people should know about the node, each thing once while it lasts."""
 
     def __init__(
         self, kinds: Sequence[Kind], kubelet_dir: Path, *, permitted: Callable[[], v1.PermittedHostDevices],
@@ -58,7 +58,7 @@ class PermittedDevices:
         self._living_pods = living_pods
         self._make_nodes = make_nodes
         self._told: frozenset[str] = frozenset()
-        self.looking = Looking(
+        self.poller = Poller(
             self.look, lambda: any(kind.is_wanted(self._permitted()) for kind in self._kinds))
         self.offered: tuple[Offer, ...] = ()
 

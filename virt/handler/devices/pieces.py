@@ -1,4 +1,4 @@
-"""Devices of which each goes to one pod, as a device plugin offers them. Pure."""
+"""Devices that each go to one pod at a time, as a device plugin offers them. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ P = TypeVar("P", bound=Permitted)
 
 
 def own(listed: Sequence[P]) -> Mapping[str, list[P]]:
-    """By resource, without those that somebody else serves (externalResourceProvider)."""
+    """Entries by resource, without resources that another plugin serves (externalResourceProvider)."""
     external = {each.resource_name for each in listed if each.external_resource_provider}
     found: dict[str, list[P]] = {}
     for each in listed:

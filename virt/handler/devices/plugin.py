@@ -1,6 +1,6 @@
 """One gRPC server per resource, registered with the kubelet for as long as the node offers it.
 
-The kubelet forgets its plugins when it restarts: it empties the folder and makes its socket anew. So the plugin looks
+The kubelet forgets its plugins when it restarts: it empties the folder and makes a new socket. So the plugin looks
 once a second whether the kubelet's socket is another file or its own is gone, and then starts over.
 https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/
 """
@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
-import structlog
 
+from virt.base import log
 from virt.handler.devices.proto import deviceplugin_pb2 as pb
 from virt.handler.devices.proto import deviceplugin_pb2_grpc as pb_grpc
 from virt.handler.devices.resources import DOMAIN, Device, DeviceGoneError, Given, Offer
@@ -23,7 +23,7 @@ WATCH_PERIOD_S = 1.0
 REGISTER_DEADLINE_S = 10.0
 _LONGEST_NAME = 48
 
-_log = structlog.get_logger()
+_logger = log.get("virt.handler.devices")
 _FileId = tuple[int, int, int]
 
 
@@ -86,7 +86,7 @@ class Plugin:
             try:
                 await self._serve_one_kubelet()
             except (grpc.RpcError, OSError) as error:
-                _log.warning("device plugin not registered", resource=self.offer.full_name, error=str(error))
+                _logger.warning("device plugin not registered", resource=self.offer.full_name, error=str(error))
             await asyncio.sleep(WATCH_PERIOD_S)
 
     async def _serve_one_kubelet(self) -> None:
@@ -102,16 +102,16 @@ class Plugin:
         own = _file_id(self._endpoint)
         try:
             await self._register()
-            _log.info("device plugin registered", resource=self.offer.full_name)
+            _logger.info("device plugin registered", resource=self.offer.full_name)
             while _file_id(self._kubelet) == kubelet and _file_id(self._endpoint) == own:
                 await asyncio.sleep(WATCH_PERIOD_S)
-            _log.info("kubelet restarted", resource=self.offer.full_name)
+            _logger.info("kubelet restarted", resource=self.offer.full_name)
         finally:
             stop.set()
             self._wake()
             await server.stop(grace=1)
             if own is not None and _file_id(self._endpoint) == own:
-                self._endpoint.unlink(missing_ok=True)      # a resource that is offered no more leaves nothing
+                self._endpoint.unlink(missing_ok=True)      # a resource that is no longer offered leaves nothing
 
     async def _register(self) -> None:
         async with grpc.aio.insecure_channel(f"unix:{self._kubelet}") as channel:
@@ -166,7 +166,7 @@ class _Servicer(pb_grpc.DevicePluginServicer):  # type: ignore[misc]  # generate
 
 
 def _file_id(path: Path) -> _FileId | None:
-    """Who a file is: numbers that change when it is made anew, None when it is not there."""
+    """Identity of a file: numbers that differ when it is made again; None when it does not exist."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -64,7 +64,7 @@ class Offer(Protocol):
     def listed(self) -> tuple[Device, ...]: ...
 
     def given(self, ids: Collection[str]) -> Given:
-        """For one container that gets the devices ``ids``. Raises DeviceGoneError."""
+        """What one container gets with the devices ``ids``. Raises DeviceGoneError."""
         ...
 
 

@@ -83,7 +83,7 @@ class BootFiles:
         self._refused = ""
 
     async def run(self) -> None:
-        """For ever."""
+        """Look again and again, until cancelled."""
         while True:
             await self.look()
             await self._clock.sleep(LOOK_S)

@@ -1,11 +1,12 @@
-"""What the handler knows of one launcher: its connection, its domain's last told state, its network."""
+"""What the handler knows about one launcher: its connection, the last reported state of its domain, its network."""
 
 import socket
 from collections.abc import Sequence
 
 from virt.api import v1
 from virt.handler.launchers.process import Process
-from virt.rpc.errors import ConnectionLost
+from virt.rpc.errors import ConnectionLost, RequestFailed
+from virt.rpc.framing import close_all
 from virt.rpc.messages import (
     DiskError,
     DomainEvent,
@@ -26,7 +27,7 @@ LIVE_STATES = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTDOWN)
 
 
 class Launcher:
-    """Of one pod. Lives from its first connection until its process has ended, across connections.
+    """The launcher of one pod, from its first connection until its process has ended; it may connect again meanwhile.
 
     ``vmi`` is the VMI as last seen: events are about it, also when it is gone already. ``wired`` is None until this
     handler has wired the pod.
@@ -59,7 +60,7 @@ class Launcher:
 
     @property
     def has_live_guest(self) -> bool:
-        """Whether there is a guest that could be asked something now."""
+        """Whether there is a guest that can be asked something now."""
         return self.is_connected and self.status is not None and self.status.state in LIVE_STATES
 
     @property
@@ -70,7 +71,7 @@ class Launcher:
 
     @property
     def has_ended(self) -> bool:
-        """It is dead, and everything that it said has been heard."""
+        """Its process has ended, and everything that it sent has been read."""
         return self.is_dead and not self.is_connected
 
     def connected(self, peer: Peer) -> None:
@@ -103,6 +104,26 @@ class Launcher:
         if isinstance(reply.answer, DomainStatus):
             self.status = reply.answer
         return reply
+
+    async def open(self, request: Request, *, deadline_s: float) -> socket.socket:
+        """The connected stream socket with which a request is answered; it does not block.
+
+        Raises as :meth:`call`, and RequestFailed for an answer with anything else.
+        """
+        _, fds = await self.call(request, deadline_s=deadline_s)
+        if len(fds) != 1:
+            close_all(fds)
+            raise RequestFailed("Internal", f"the launcher gave {len(fds)} sockets instead of one")
+        try:
+            opened = socket.socket(fileno=fds[0])
+        except OSError as error:
+            close_all(fds)
+            raise RequestFailed("Internal", f"the launcher gave something that is no socket: {error}") from error
+        if opened.family is not socket.AF_UNIX or opened.type is not socket.SOCK_STREAM:
+            opened.close()
+            raise RequestFailed("Internal", "the launcher gave something that is no stream socket")
+        opened.setblocking(False)
+        return opened
 
     async def call_with_sockets(self, request: Request, sockets: Sequence[socket.socket], *, deadline_s: float) -> None:
         """A call that brings the launcher its DHCP sockets, unless it has them already; they stay the caller's."""

@@ -5,10 +5,11 @@ folder stays that of the process that connected, and is empty once that has ende
 """
 
 import contextlib
+import errno
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,40 @@ def pods_with_processes(proc: Path = Path("/proc")) -> frozenset[str]:
                 texts.add(file.read())
     found = (pod_uid(text.decode(errors="replace")) for text in texts)
     return frozenset(uid for uid in found if uid)
+
+
+def open_in_pod(uid: str, path: Sequence[str], proc: Path = Path("/proc")) -> int:
+    """A folder inside one of a pod's containers, as a descriptor that is good for paths below it and for nothing else.
+
+    No link on the way is followed: whatever a container holds, what is opened is its own. Raises OSError.
+    """
+    where = "/".join(path)
+    error: OSError = FileNotFoundError(errno.ENOENT, f"no container of pod {uid} is here that has /{where}")
+    for name in os.listdir(proc):  # noqa: PTH208
+        if name.isdecimal() and pod_of(int(name), proc) == uid:
+            try:
+                return _open_below(proc / name, uid, path)
+            except FileNotFoundError:
+                continue                    # the process has ended, or is of another container
+            except OSError as refused:
+                error = refused
+    raise error
+
+
+def _open_below(process: Path, uid: str, path: Sequence[str]) -> int:
+    here = os.open(process, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with open(os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=here)) as file:  # noqa: PTH123
+            if pod_uid(file.read()) != uid:
+                raise FileNotFoundError(errno.ENOENT, "its pid is another process's by now")
+        for part, how in (("root", 0), *((part, os.O_NOFOLLOW) for part in path)):      # "root" is the kernel's link
+            inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | how, dir_fd=here)
+            os.close(here)
+            here = inner
+    except BaseException:
+        os.close(here)
+        raise
+    return here
 
 
 def pod_of(pid: int, proc: Path = Path("/proc")) -> str | None:

@@ -87,7 +87,7 @@ class Launchers:
         launcher.process.close()
 
     def vmi_changed(self, _: v1.VirtualMachineInstance | None, after: v1.VirtualMachineInstance | None) -> None:
-        """To be told by the informer of VMIs: those that wait for their VMI are looked at again, at once."""
+        """Handler for the VMIs' informer: connections that wait for their VMI are looked at again at once."""
         for uid in after.status.active_pods if after is not None else ():
             waiting = self._waiting.get(uid)
             if waiting is not None and not waiting.done():
@@ -159,7 +159,7 @@ class Launchers:
             return None
 
     def _launcher(self, vmi: v1.VirtualMachineInstance, process: Process) -> Launcher:
-        """The record of this process: the one that there is when it only dials again."""
+        """The record of this process: the existing one when the process only dials again."""
         known = self._launchers.get(process.pod_uid)
         if known is not None and known.process.pid == process.pid and known.process.is_alive:
             process.close()

@@ -1,6 +1,6 @@
 """Makes and removes mediated devices as ``mediatedDevicesConfiguration`` of the KubeVirt CR says for this node.
 
-A look every few seconds, or at once when the CR is another one. Where nothing is said of any node, nothing is done.
+It looks every few seconds, and at once when the CR changes. Without any configuration it does nothing.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from virt.api import v1
 from virt.api.kinds import NODE
 from virt.base import log
 from virt.base.errors import VirtError
-from virt.handler.devices.looking import Looking
 from virt.handler.devices.permitted import holders
+from virt.handler.devices.poller import Poller
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.mdev import making, sysfs
 from virt.handler.pci import allocations
@@ -24,8 +24,8 @@ _logger = log.get("virt.handler.devices")
 
 
 class MediatedMaker:
-    """``asked``: what the KubeVirt CR says now; ``tell`` gets what people should know, each thing once as long as it
-    holds."""
+    """``asked``: what the KubeVirt CR says now; ``tell`` gets what people should know, each thing once while it
+    lasts."""
 
     def __init__(
         self, client: Client, node: str, kubelet_dir: Path, *, asked: Callable[[], v1.MediatedDevicesConfiguration],
@@ -40,7 +40,7 @@ class MediatedMaker:
         self._root = root
         self._living_pods = living_pods
         self._told = ""
-        self.looking = Looking(self.look, lambda: making.is_wanted(self._asked()))
+        self.poller = Poller(self.look, lambda: making.is_wanted(self._asked()))
 
     async def look(self) -> None:
         """One look. What goes wrong is told; the next look tries again."""

@@ -29,7 +29,7 @@ class MediatedDevice:
     parent: str = ""
 
     def is_called(self, selector: str) -> bool:
-        """By its type's name, in which a selector may have "_" for spaces, or by the type."""
+        """Whether a selector means its type: the type itself or its name, in which "_" may stand for spaces."""
         return is_called(self.type, self.type_name, selector)
 
 
@@ -82,7 +82,7 @@ def remove(uuid: str, root: Path = NODE_SYSFS) -> None:
 
 
 def control_number(root: Path = NODE_SYSFS) -> DeviceNumber | None:
-    """Of /dev/vfio/vfio; None where VFIO is not loaded."""
+    """Numbers of /dev/vfio/vfio; None where VFIO is not loaded."""
     return sysfiles.number(root / "class" / "misc" / "vfio" / "dev")
 
 

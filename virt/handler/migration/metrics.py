@@ -1,4 +1,4 @@
-"""How far the guests are that leave this node, for Prometheus: what their launchers told last.
+"""Progress of the guests that are leaving this node, for Prometheus: what their launchers reported last.
 
 KubeVirt: pkg/monitoring/metrics/virt-handler/migrationdomainstats.
 """
@@ -53,7 +53,7 @@ def families(node: str, launchers: Iterable[Seen]) -> Iterator[Metric]:
 
 
 def labels(node: str, vmi: v1.VirtualMachineInstance) -> dict[str, str]:
-    """With the VMI's own labels; what Prometheus does not take in a name becomes an underscore."""
+    """Labels of a sample, the VMI's own among them; what Prometheus takes in no name becomes an underscore."""
     own = {f"kubernetes_vmi_label_{re.sub('[^a-zA-Z0-9_]', '_', key)}": value
            for key, value in vmi.metadata.labels.items()}
     return {"node": node, "namespace": vmi.metadata.namespace or "", "name": vmi.metadata.name, **own}

@@ -10,29 +10,13 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from virt.api import v1
+from virt.api.migrationstate import ABORTED, State, failed, is_under_way
 from virt.rpc.messages import DomainState, DomainStatus, MigrationPhase, MigrationReport
 
-State = v1.VirtualMachineInstanceMigrationState
-
-ABORTED = "Live migration has been aborted"
 _REPLACED = "another migration has taken its place"
 _ALIVE = (DomainState.RUNNING, DomainState.SHUTDOWN, DomainState.PAUSED)
-# Paused for these reasons, a guest is not on its way: somebody, or a disk, has stopped it.
+# Paused for one of these reasons, a guest has arrived: somebody, or a disk, has stopped it.
 _STOPPED_HERE = ("User", "IOError", "Watchdog", "Snapshot", "APIError")
-
-
-def is_under_way(state: State | None) -> bool:
-    """Handed over to the nodes, and not ended."""
-    return state is not None and bool(state.migration_uid) and not state.completed and not state.failed
-
-
-def failed(state: State, reason: str, now: str, *, aborted: bool = False) -> State:
-    """``state`` of a migration that came to nothing. An abort, asked for or by a time-out, has succeeded then."""
-    return replace(
-        state, failed=True, completed=True, failure_reason=reason, end_timestamp=now,
-        abort_status="Succeeded" if aborted or state.abort_requested else state.abort_status,
-    )
 
 
 # --- the node that the guest leaves ---
@@ -42,7 +26,7 @@ class SourceStep(enum.Enum):
     NOTHING = "nothing"
     START = "start"
     CANCEL = "cancel"
-    CUT = "cut"                    # the connections: nobody waits for the other side any more
+    CUT = "cut"                    # the connections: waiting for the other side is pointless
 
 
 @dataclass(frozen=True)

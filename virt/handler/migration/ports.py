@@ -31,7 +31,7 @@ _logger = log.get("virt.handler.migration")
 
 @dataclass
 class _Joined:
-    """Of one migration. ``accepting``: what waits for connections; ``connections``: what serves them."""
+    """The tasks of one migration: those that accept connections, and those that serve them."""
 
     accepting: list[asyncio.Task[None]] = field(default_factory=list)
     connections: set[asyncio.Task[None]] = field(default_factory=set)
@@ -82,12 +82,12 @@ class _Ports:
         return (vmi_uid, migration_uid) in self._joined
 
     def cut(self, vmi_uid: str) -> None:
-        """All of the VMI, at once: the guest stays where it is."""
+        """Cut all connections of the VMI's migrations at once: the guest stays where it is."""
         for key in [key for key in self._joined if key[0] == vmi_uid]:
             self._joined.pop(key).cut()
 
     def release(self, vmi_uid: str) -> None:
-        """All of the VMI: no new connections, and those that there are get time to end by themselves."""
+        """Accept no more connections for the VMI; existing ones get time to end by themselves."""
         for key in [key for key in self._joined if key[0] == vmi_uid]:
             joined = self._joined.pop(key)
             joined.stop_accepting()
@@ -152,7 +152,7 @@ class TargetPorts(_Ports):
 
 
 def _tcp_listener(host: str) -> socket.socket:
-    """One port for both families of addresses, where there are two."""
+    """Listens on one port for IPv4 and IPv6, where the host has both."""
     if not host and socket.has_dualstack_ipv6():
         return socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server((host, 0))

@@ -47,7 +47,7 @@ def carry(near: socket.socket, far: socket.socket) -> None:
     """Returns when both ways have ended.
 
     An end closes ``near`` as a whole: its owner has gone, or is to hear at once that the other has. Of ``far`` it
-    closes one way, since TCP throws away what is on its way when a socket is closed before all that came was read.
+    closes one way, since TCP drops what is under way when a socket is closed before all that came was read.
     """
     ways = [_Way(near, far, socket.SHUT_WR), _Way(far, near, socket.SHUT_RDWR)]
     deadline_s: float | None = None

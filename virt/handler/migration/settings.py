@@ -1,14 +1,16 @@
 """Settings in force for one migration, as the VMI holds them, in the launcher's terms. Pure."""
 
-from virt.api import clusterconfig, passthrough, quantity, v1
+from virt.api import clusterconfig, hotplug, passthrough, quantity, v1
 from virt.rpc.messages import MigrationLimits
 
-# Launchers that speak an older protocol cannot migrate, or not a guest with devices of its node.
-_MIGRATION_VERSION, _DEVICES_VERSION = 2, 3
+# Launchers that speak an older protocol cannot migrate, or not a guest with devices of its node or hot-plugged disks.
+_MIGRATION_VERSION, _DEVICES_VERSION, _HOTPLUG_VERSION = 2, 3, 4
 
 
 def least_version(spec: v1.VirtualMachineInstanceSpec) -> int:
-    """Of the protocol that both launchers have to speak."""
+    """Least version of the protocol that both launchers have to speak."""
+    if hotplug.claims(spec):
+        return _HOTPLUG_VERSION
     return _DEVICES_VERSION if passthrough.has_any(spec) else _MIGRATION_VERSION
 
 

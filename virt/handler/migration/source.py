@@ -1,11 +1,12 @@
-"""The node that the guest leaves: begins the migration, joins its sockets with the target's, tells how it goes."""
+"""The node that the guest leaves: starts the migration, joins its sockets with the target's, reports progress."""
 
 import socket
 
 from virt.api import names, passthrough, v1
+from virt.api.migrationstate import State, failed
 from virt.base.clock import Clock, rfc3339
 from virt.handler.launchers.launcher import Launcher
-from virt.handler.migration.plan import SourceSeen, SourceStep, State, failed, source
+from virt.handler.migration.plan import SourceSeen, SourceStep, source
 from virt.handler.migration.ports import SourcePorts
 from virt.handler.migration.settings import in_clear, least_version, limits
 from virt.handler.vmi.migratable import copied_volumes

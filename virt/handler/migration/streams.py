@@ -29,7 +29,7 @@ async def dialled(host: str, port: int) -> socket.socket:
 
 
 async def secured(sock: socket.socket, context: ssl.SSLContext, *, is_server: bool) -> ssl.SSLSocket:
-    """``sock`` with TLS, in its place: ``sock`` itself is of no use any more. Raises OSError."""
+    """``sock`` with TLS, to be used in its place. Raises OSError."""
     made = context.wrap_socket(sock, server_side=is_server, do_handshake_on_connect=False)
     loop = asyncio.get_running_loop()
     try:
@@ -47,7 +47,7 @@ async def secured(sock: socket.socket, context: ssl.SSLContext, *, is_server: bo
 
 
 def common_name_of(sock: socket.socket) -> str:
-    """Of the certificate that the other side has shown."""
+    """Common name in the certificate that the other side has shown."""
     assert isinstance(sock, ssl.SSLSocket)
     return common_name(sock.getpeercert())
 

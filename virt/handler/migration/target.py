@@ -1,21 +1,22 @@
-"""The node that the guest comes to: network, disks and sockets first, then the moment at which the guest is ours."""
+"""The node that the guest comes to: prepares network, disks and sockets, then takes the guest over."""
 
-import os
 import socket
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from virt.api import codec, conditions, names, v1
+from virt.api import codec, conditions, hotplug, names, v1
 from virt.api.kinds import VMI
+from virt.api.migrationstate import State, failed
 from virt.api.volumechange import settled
 from virt.base import log
 from virt.base.clock import Clock, rfc3339
 from virt.base.errors import VirtError
 from virt.handler.launchers.launcher import Launcher
-from virt.handler.migration.plan import State, TargetPlan, TargetSeen, TargetStep, failed, target
+from virt.handler.migration.plan import TargetPlan, TargetSeen, TargetStep, target
 from virt.handler.migration.ports import TargetPorts
 from virt.handler.migration.settings import in_clear, least_version
+from virt.handler.vmi.hotplug import Volumes
 from virt.handler.vmi.migratable import copied_volumes
 from virt.handler.vmi.patch import status_patch
 from virt.handler.vmi.plan import FINAL_PHASES
@@ -65,6 +66,7 @@ class Target:
         self._facts = facts
         self._clock = clock
         self._devices = devices or NoDevices()
+        self._volumes = Volumes(facts)
 
     async def reconcile(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> Result:
         """One pass over a VMI that the store ``incoming`` holds."""
@@ -114,12 +116,16 @@ class Target:
         return DONE
 
     def gone(self, vmi: v1.VirtualMachineInstance) -> None:
-        """It is no longer on its way here, without having come."""
+        """The guest will not come here after all."""
         self._ports.cut(vmi.metadata.uid)
 
     async def _prepare(self, vmi: v1.VirtualMachineInstance, launcher: Launcher, state: State) -> State:
         if launcher.version < least_version(vmi.spec):
-            raise RequestFailed("Internal", "the launcher of the target is too old for a guest with network functions")
+            raise RequestFailed(
+                "Internal", "the launcher of the target is too old for a guest with network functions or hot-plugged "
+                            "disks")
+        if plugged := hotplug.held(vmi):
+            await self._volumes.give(launcher, dict.fromkeys(plugged, state.target_attachment_pod_uid))
         pod = await wire(self._networks, vmi, launcher)
         try:
             launcher.functions = await self._devices.prepare(vmi, launcher)
@@ -131,7 +137,7 @@ class Target:
         ports = (LIBVIRT_PORT, MEMORY_PORT, *((DISK_PORT,) if copied_volumes(vmi) else ()))
 
         async def opening(port: int) -> socket.socket:
-            return await _opened(launcher, port)
+            return await launcher.open(OpenMigrationPort(port=port), deadline_s=OPEN_DEADLINE_S)
 
         numbers = await self._ports.listen(
             vmi.metadata.uid, state.migration_uid, ports, opening, in_clear=in_clear(state.migration_configuration))
@@ -197,22 +203,3 @@ class Target:
 
 def status_node(status: v1.VirtualMachineInstanceStatus) -> str:
     return status.migration_state.target_node if status.migration_state is not None else ""
-
-
-async def _opened(launcher: Launcher, port: int) -> socket.socket:
-    """Raises RpcError, or OSError for what is no stream socket."""
-    _, fds = await launcher.call(OpenMigrationPort(port=port), deadline_s=OPEN_DEADLINE_S)
-    if len(fds) != 1:
-        for fd in fds:
-            os.close(fd)
-        raise RequestFailed("Internal", f"the launcher gave {len(fds)} sockets for port {port}")
-    try:
-        opened = socket.socket(fileno=fds[0])
-    except OSError:
-        os.close(fds[0])
-        raise
-    if opened.family is not socket.AF_UNIX or opened.type is not socket.SOCK_STREAM:
-        opened.close()
-        raise RequestFailed("Internal", f"the launcher gave no stream socket for port {port}")
-    opened.setblocking(False)
-    return opened

@@ -1,5 +1,6 @@
-"""Arithmetic of the guest's addresses under masquerade. Pure."""
+"""Arithmetic of addresses: the guest's under masquerade, and MACs. Pure."""
 
+import hashlib
 import ipaddress
 from dataclasses import dataclass
 
@@ -36,6 +37,20 @@ def guest_subnet(cidr: str) -> GuestSubnet:
     if network.num_addresses < 4:
         raise NetworkPlanError(f"VM CIDR subnet is too small: {cidr} has no room for a gateway and a guest")
     return GuestSubnet(str(network[1]), str(network[2]), network.prefixlen)
+
+
+def plain_mac(mac: str) -> str:
+    """As the kernel writes it.
+
+    >>> plain_mac("02-00-00-AB-CD-EF")
+    '02:00:00:ab:cd:ef'
+    """
+    return mac.replace("-", ":").lower()
+
+
+def local_mac(seed: str) -> str:
+    """A locally administered MAC that is always the same for the same ``seed``."""
+    return ":".join(f"{byte:02x}" for byte in (0x02, *hashlib.sha256(seed.encode()).digest()[:5]))
 
 
 def is_ipv4(address: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from virt.api import core
 from virt.base.errors import VirtError
+from virt.handler.net.addresses import local_mac, plain_mac
 
 _TYPE: Final = "bridge"
 _BRIDGE = re.compile(r"(?!\.{1,2}$)[^\s/:%]{1,15}", re.ASCII)     # a name that the kernel takes for a link
@@ -87,9 +88,9 @@ def attachment(definition: core.NetworkAttachmentDefinition, interface: str) -> 
 
 def card(found: Attachment, name: str, mac: str, pod_uid: str) -> Card:
     """``name`` of the card, and its MAC, "" for one of its own: the same for the same card of the same pod."""
-    digest = hashlib.sha256(f"{pod_uid}/{name}".encode())
-    own = ":".join(f"{byte:02x}" for byte in (0x02, *digest.digest()[:5]))
-    return Card(name, mac.lower().replace("-", ":") or own, f"veth{digest.hexdigest()[:11]}", found)
+    seed = f"{pod_uid}/{name}"
+    peer = f"veth{hashlib.sha256(seed.encode()).hexdigest()[:11]}"
+    return Card(name, plain_mac(mac) or local_mac(seed), peer, found)
 
 
 def _bridge(where: str, config: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The node's side of secondary networks: bridges, and the cards that join pods to them, by netlink.
 
-To be called inside the node's network namespace (``netns.on_node``). A card is a veth pair. It appears in its pod by
-the last step of all, so a handler that died before starts again with a pod that has none; both ends go with the pod.
+To be called inside the node's network namespace (``netns.on_node``). A card is a veth pair. It appears in its pod in
+the very last step, so a handler that died before finds a pod without it and starts over; both ends go with the pod.
 """
 
 import re
@@ -11,9 +11,9 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from virt.handler.net.attachment import AttachmentError, Card
-from virt.handler.net.links import seal
+from virt.handler.net.links import index_of, seal
 
-# What a bridge that was made here is marked with. Others are an administrator's, and stay.
+# The mark on bridges that were made here. Others are an administrator's, and stay.
 MARK: Final = "virt-handler"
 _DEFAULT_MTU: Final = 1500
 _WAITING = re.compile(r"vpod[0-9a-f]{11}")
@@ -29,11 +29,11 @@ def prepare(card: Card) -> None:
         try:
             bridge = _bridge(netlink, wanted.bridge, wanted.mtu)
             mtu = wanted.mtu or next(iter(netlink.get_links(bridge))).get("mtu")
-            if before := _index(netlink, card.peer):
+            if before := index_of(netlink, card.peer):
                 netlink.link("del", index=before)                       # of a handler that died here
             netlink.link("add", ifname=card.peer, kind="veth", mtu=mtu,
                          peer={"ifname": _waiting(card), "address": card.mac, "mtu": mtu})
-            netlink.link("set", index=_index(netlink, card.peer), master=bridge, state="up")
+            netlink.link("set", index=index_of(netlink, card.peer), master=bridge, state="up")
         except (NetlinkError, OSError) as error:
             raise AttachmentError(
                 f"the node cannot attach a card to bridge {wanted.bridge} (mtu {wanted.mtu or 'not given'}): {error}"
@@ -41,11 +41,11 @@ def prepare(card: Card) -> None:
 
 
 def hand_over(card: Card, pod_netns: int) -> None:
-    """The card goes into the pod, where it is down until its binding takes it: no frame of the guest's MAC may come
-    from here while the guest still runs elsewhere. Raises AttachmentError."""
+    """Move the card into the pod, where it stays down until its binding takes it: no frame with the guest's MAC may
+    leave from here while the guest still runs elsewhere. Raises AttachmentError."""
     with IPRoute() as netlink:
         try:
-            netlink.link("set", index=_index(netlink, _waiting(card)), net_ns_fd=pod_netns, ifname=card.name)
+            netlink.link("set", index=index_of(netlink, _waiting(card)), net_ns_fd=pod_netns, ifname=card.name)
         except (NetlinkError, OSError) as error:
             raise AttachmentError(f"the card {card.name} cannot be given to its pod: {error}") from error
 
@@ -77,10 +77,10 @@ def _sweep() -> int:
 
 
 def _bridge(netlink: IPRoute, name: str, mtu: int) -> int:
-    index = _index(netlink, name)
+    index = index_of(netlink, name)
     if index is None:
         netlink.link("add", ifname=name, kind="bridge", br_mcast_snooping=0, mtu=mtu or _DEFAULT_MTU)
-        index = _index(netlink, name)
+        index = index_of(netlink, name)
         netlink.link("set", index=index, ifalias=MARK)
         seal(name)
         netlink.link("set", index=index, state="up")
@@ -93,9 +93,5 @@ def _bridge(netlink: IPRoute, name: str, mtu: int) -> int:
 
 
 def _waiting(card: Card) -> str:
-    """What the pod's end is called until the pod has it."""
+    """Name of the pod's end until the pod has it."""
     return f"vpod{card.peer.removeprefix('veth')}"
-
-
-def _index(netlink: IPRoute, name: str) -> int | None:
-    return next(iter(netlink.link_lookup(ifname=name)), None)

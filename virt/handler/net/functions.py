@@ -16,7 +16,7 @@ _ANSWER_S = 30.0                        # a card may reset itself before it answ
 
 
 class CardError(VirtError):
-    """A network card does not let its functions be read or set so."""
+    """A network card does not let its functions be read, or be set like this."""
 
     reference = "network-card"
     hint = "look at the node's kernel log (dmesg) and at `ip link show` of the card"
@@ -32,7 +32,7 @@ def read(card: str) -> Mapping[int, FunctionState]:
 
 
 def change(card: str, number: int, wanted: FunctionState, known: FunctionState) -> None:
-    """Make a function ``wanted``; what it is already (``known``) is not touched: not every card can set everything.
+    """Make a function ``wanted``. What it is already (``known``) is not set again: not every card can set everything.
 
     Raises CardError.
     """

@@ -1,5 +1,4 @@
-"""Links, addresses and switches of a pod, read and made by netlink. To be called inside the namespace
-(``netns.inside``).
+"""Links, addresses and sysctls of a pod, read and set. To be called inside its namespace (``netns.inside``).
 
 Every function looks first and makes what is missing, so a handler that died in the middle just starts again.
 """
@@ -24,7 +23,7 @@ _DEFAULTS = {socket.AF_INET: "0.0.0.0/0", socket.AF_INET6: "::/0"}
 def read_link(name: str) -> PodLink | None:
     """A card with its global addresses and its routes in the main table; None when there is none of that name."""
     with IPRoute() as netlink:
-        index = _index(netlink, name)
+        index = index_of(netlink, name)
         if index is None:
             return None
         link = next(iter(netlink.get_links(index)))
@@ -49,7 +48,7 @@ def _route(route: Any) -> PodRoute:
 
 
 def make(wiring: Wiring) -> None:
-    """Make bridge, tap and, for a bridge binding, the card's new place; then the switches.
+    """Make bridge, tap and, for a bridge binding, the card's new place; then the sysctls.
 
     Raises NetlinkError and OSError.
     """
@@ -59,29 +58,29 @@ def make(wiring: Wiring) -> None:
         bridge = _ensure_bridge(netlink, wiring)
         if wiring.renamed is not None:
             _attach_card(netlink, wiring.renamed, bridge)
-        if _index(netlink, wiring.tap) is None:
+        if index_of(netlink, wiring.tap) is None:
             make_tap(wiring.tap, owner=LAUNCHER_UID, queues=wiring.queues)
         netlink.link("set", index=_existing(netlink, wiring.tap), mtu=wiring.mtu, master=bridge, state="up")
     if wiring.forwards:
-        switch("ipv4/ip_forward", "1")
-        switch(f"ipv4/conf/{wiring.bridge}/route_localnet", "1")
-        switch("ipv6/conf/all/forwarding", "1")
+        set_sysctl("ipv4/ip_forward", "1")
+        set_sysctl(f"ipv4/conf/{wiring.bridge}/route_localnet", "1")
+        set_sysctl("ipv6/conf/all/forwarding", "1")
     else:
         # The placeholder keeps the guest's address: only ask about addresses of the card that was asked.
-        switch("ipv4/conf/all/arp_ignore", "1")
+        set_sysctl("ipv4/conf/all/arp_ignore", "1")
         if not wiring.addresses:
             seal(wiring.bridge)
 
 
 def _rename(netlink: IPRoute, renamed: RenamedLink, mtu: int) -> None:
-    index = _index(netlink, renamed.name)
+    index = index_of(netlink, renamed.name)
     if index is None:
         index = _existing(netlink, renamed.placeholder)
         netlink.link("set", index=index, state="down")      # a card that is up keeps its name
         netlink.link("set", index=index, ifname=renamed.name)
     netlink.flush_addr(index=index)
     netlink.link("set", index=index, address=renamed.mac)
-    placeholder = _index(netlink, renamed.placeholder)
+    placeholder = index_of(netlink, renamed.placeholder)
     if placeholder is None:
         try:
             netlink.link("add", ifname=renamed.placeholder, kind="dummy", address=renamed.placeholder_mac)
@@ -94,7 +93,7 @@ def _rename(netlink: IPRoute, renamed: RenamedLink, mtu: int) -> None:
 
 
 def _ensure_bridge(netlink: IPRoute, wiring: Wiring) -> int:
-    if _index(netlink, wiring.bridge) is None:
+    if index_of(netlink, wiring.bridge) is None:
         # An address given at the start stays: else the bridge takes the lowest of its ports'.
         netlink.link("add", ifname=wiring.bridge, kind="bridge", address=wiring.bridge_mac, br_mcast_snooping=0)
     index = _existing(netlink, wiring.bridge)
@@ -105,7 +104,7 @@ def _ensure_bridge(netlink: IPRoute, wiring: Wiring) -> int:
 
 def _attach_card(netlink: IPRoute, renamed: RenamedLink, bridge: int) -> None:
     index = _existing(netlink, renamed.name)
-    switch(f"ipv6/conf/{renamed.name}/disable_ipv6", "1")
+    set_sysctl(f"ipv6/conf/{renamed.name}/disable_ipv6", "1")
     netlink.link("set", index=index, master=bridge, state="up")
     # The guest's MAC must never be learned on the card's side: a migration would find frames going the wrong way.
     netlink.brport("set", index=index, learning=0)
@@ -118,12 +117,13 @@ def _ensure_addresses(netlink: IPRoute, index: int, addresses: tuple[str, ...]) 
         netlink.addr("replace", index=index, address=host, prefixlen=int(prefix), **extra)
 
 
-def _index(netlink: IPRoute, name: str) -> int | None:
+def index_of(netlink: IPRoute, name: str) -> int | None:
+    """None when there is no link of that name."""
     return next(iter(netlink.link_lookup(ifname=name)), None)
 
 
 def _existing(netlink: IPRoute, name: str) -> int:
-    index = _index(netlink, name)
+    index = index_of(netlink, name)
     if index is None:
         raise OSError(f"the network card {name} is gone from the pod")
     return index
@@ -132,12 +132,12 @@ def _existing(netlink: IPRoute, name: str) -> int:
 def seal(bridge: str) -> None:
     """The network behind a bridge without an address is the guests' own: this namespace says nothing there of its
     addresses, and neither takes nor routes what comes from there (no source has its route by the bridge)."""
-    switch(f"ipv6/conf/{bridge}/disable_ipv6", "1")
-    switch(f"ipv4/conf/{bridge}/arp_ignore", "1")
-    switch(f"ipv4/conf/{bridge}/rp_filter", "1")
+    set_sysctl(f"ipv6/conf/{bridge}/disable_ipv6", "1")
+    set_sysctl(f"ipv4/conf/{bridge}/arp_ignore", "1")
+    set_sysctl(f"ipv4/conf/{bridge}/rp_filter", "1")
 
 
-def switch(name: str, value: str) -> None:
+def set_sysctl(name: str, value: str) -> None:
     """Write a sysctl of this namespace when it differs: an equal one may lie on a read-only /proc/sys."""
     path = _SYSCTL / name
     if not path.exists() and name.startswith("ipv6/"):

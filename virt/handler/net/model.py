@@ -1,4 +1,4 @@
-"""What the pod's network is, what the VMI asks for, and what is to be made of it. Frozen values, no behaviour.
+"""The pod's network as it is, as the VMI wants it, and what to make of it. Frozen values, no behaviour.
 
 Addresses are text: "10.0.2.2" alone or "10.0.2.2/24" with a prefix, as the name or the docstring says.
 """
@@ -13,7 +13,7 @@ from virt.rpc.messages import DhcpLease
 
 
 class NetworkPlanError(VirtError):
-    """The VMI asks for a network that cannot be; trying again will not help."""
+    """The VMI asks for an impossible network; retrying will not help."""
 
     reference = "network-plan"
     hint = "Correct the interface or network in the VM's template and start it again."

@@ -13,9 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from virt.base.exec import run
+
 T = TypeVar("T")
 NODE_NETNS = Path("/proc/1/ns/net")
 _CLONE_NEWNET = 0x40000000
+_NFT_DEADLINE_S = 20.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -42,6 +45,13 @@ async def inside(netns_fd: int, work: Callable[[], T]) -> T:
 
     threading.Thread(target=body, name="netns", daemon=True).start()
     return await asyncio.wrap_future(future)
+
+
+async def load_rules(netns_fd: int, rules: str) -> None:
+    """Give ``rules`` to nft in that namespace. Raises RunError."""
+    # By our own descriptor: the pid of whoever lives there might be another process's by now.
+    namespace = f"--net=/proc/{os.getpid()}/fd/{netns_fd}"
+    await run(["nsenter", namespace, "nft", "-f", "-"], input=rules, deadline_s=_NFT_DEADLINE_S)
 
 
 async def on_node(work: Callable[[], T]) -> T:

@@ -10,15 +10,12 @@ from typing import Protocol
 
 import msgspec
 
-from virt.base.exec import run
 from virt.handler.net import links
 from virt.handler.net.model import GuestNic, NetworkPlanError, PodLink, Wiring
-from virt.handler.net.netns import inside
+from virt.handler.net.netns import inside, load_rules
 from virt.handler.net.plan import plan, pod_link_name, wired
 from virt.handler.net.tap import dhcp_socket
 from virt.rpc.messages import WiredInterface
-
-NFT_DEADLINE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -61,39 +58,33 @@ class PodNetworks:
         # A descriptor of our own: the launcher may end meanwhile, and the number be given out for another pod.
         own_fd = os.dup(netns_fd)
         try:
-            known = await self._links(pod_uid, own_fd, nics)
+            known = await self.links(pod_uid, own_fd, nics)
             missing = tuple(nic for nic in nics if nic.network and pod_link_name(nic.network) not in known)
             if missing and self._cards is not None:
                 await self._cards.attach(pod_uid, own_fd, missing)
-                known = await self._links(pod_uid, own_fd, nics)
+                known = await self.links(pod_uid, own_fd, nics)
             wirings = plan(nics, known, hostname)
             await inside(own_fd, lambda: _make(wirings))
-            rules = "".join(wiring.ruleset for wiring in wirings)
-            if rules:
-                # Not by the launcher's pid, which might be another process's by now.
-                namespace = f"--net=/proc/{os.getpid()}/fd/{own_fd}"
-                await run(["nsenter", namespace, "nft", "-f", "-"], input=rules, deadline_s=NFT_DEADLINE_S)
+            if rules := "".join(wiring.ruleset for wiring in wirings):
+                await load_rules(own_fd, rules)
             sockets = await inside(own_fd, lambda: _dhcp_sockets(wirings))
         finally:
             os.close(own_fd)
         return WiredPod(tuple(wired(wiring) for wiring in wirings), sockets)
-
-    async def links(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic]) -> dict[str, PodLink]:
-        """The cards of the pod as the CNI plugins made them, by name. Changes nothing in the pod."""
-        return await self._links(pod_uid, netns_fd, nics)
 
     def forget(self, pod_uid: str) -> None:
         """The pod is gone; its namespace took everything else with it."""
         self._file(pod_uid).unlink(missing_ok=True)
 
     def forget_all_but(self, pod_uids: frozenset[str]) -> None:
-        """For the start: pods that ended while no handler was there."""
+        """Called at the start: pods may have ended while no handler was there."""
         with contextlib.suppress(FileNotFoundError):
             for file in self._memory.iterdir():
                 if file.stem not in pod_uids:
                     file.unlink(missing_ok=True)
 
-    async def _links(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic]) -> dict[str, PodLink]:
+    async def links(self, pod_uid: str, netns_fd: int, nics: Sequence[GuestNic]) -> dict[str, PodLink]:
+        """The pod's cards by name, as the CNI plugins made them. Changes nothing in the pod."""
         names = sorted({pod_link_name(nic.network) for nic in nics})
         file = self._file(pod_uid)
         known: dict[str, PodLink] = {}

@@ -4,13 +4,12 @@ Names, addresses and the two bindings are those of KubeVirt (pkg/network/setup),
 scripts find what they know.
 """
 
-import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
 
 from virt.api import links
 from virt.api.ipaddresses import plain
-from virt.handler.net.addresses import DEFAULT_CIDR, DEFAULT_CIDR6, guest_subnet, is_ipv4
+from virt.handler.net.addresses import DEFAULT_CIDR, DEFAULT_CIDR6, guest_subnet, is_ipv4, local_mac, plain_mac
 from virt.handler.net.model import (
     Binding,
     GuestNic,
@@ -90,7 +89,7 @@ def _masquerade(nic: GuestNic, link: PodLink, hostname: str) -> Wiring:
 def _bridge(nic: GuestNic, index: int, link: PodLink, hostname: str) -> Wiring:
     stem = _stem(link.name)
     # The guest takes the card's MAC, so the card itself needs another: it shares the bridge's.
-    port_mac = _mac_from(link.mac)
+    port_mac = local_mac(link.mac)
     ipv4 = next((ipaddress.IPv4Interface(address) for address in link.addresses if is_ipv4(address)), None)
     server = f"169.254.75.1{index}"
     lease = None
@@ -185,13 +184,7 @@ def _lease(
 
 
 def _mac(nic: GuestNic, link: PodLink) -> str:
-    return nic.mac.lower().replace("-", ":") or link.mac
-
-
-def _mac_from(mac: str) -> str:
-    """A locally administered MAC that is always the same for the same card."""
-    digest = hashlib.sha256(mac.encode()).digest()[:5]
-    return ":".join(f"{byte:02x}" for byte in (0x02, *digest))
+    return plain_mac(nic.mac) or link.mac
 
 
 def _stem(link: str) -> str:

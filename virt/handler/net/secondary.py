@@ -1,28 +1,25 @@
 """Secondary networks of pods: reads what a network's definition asks for, and gives the pod its card.
 
-This is what multus and the CNI plugin ``bridge`` do where they run. There the pod has its card before the launcher
-starts, so that nothing is left to do here.
+Where multus and the CNI plugin ``bridge`` run, they do this: the pod has its card before the launcher starts, and
+nothing is left to do here.
 """
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import Protocol
 
 from virt.api.kinds import NETWORK_ATTACHMENT
 from virt.base import log
 from virt.base.errors import VirtError
-from virt.base.exec import run
 from virt.handler.net import bridges
 from virt.handler.net.attachment import AttachmentError, Card, attachment, card
 from virt.handler.net.model import GuestNic
-from virt.handler.net.netns import on_node
+from virt.handler.net.netns import load_rules, on_node
 from virt.handler.net.nftables import own_mac_only
 from virt.handler.net.plan import guest_tap, pod_link_name
 from virt.kube.client import Client, NotFoundError
 
 SWEEP_S = 5.0
-NFT_DEADLINE_S = 20.0
 
 _logger = log.get("virt.handler.net")
 
@@ -51,7 +48,7 @@ class NodeBridges:
 
 
 class SecondaryNetworks:
-    """Of one node."""
+    """Gives pods of this node their cards, and removes bridges that nobody uses."""
 
     def __init__(self, client: Client, node: Bridges, *, sweep_s: float = SWEEP_S) -> None:
         self._client = client
@@ -72,14 +69,12 @@ class SecondaryNetworks:
                 self._used.set()
                 await self._node.prepare(wanted)
                 if wanted.attachment.spoof_check:
-                    namespace = f"--net=/proc/{os.getpid()}/fd/{netns_fd}"
-                    rules = own_mac_only(guest_tap(wanted.name), wanted.mac)
-                    await run(["nsenter", namespace, "nft", "-f", "-"], input=rules, deadline_s=NFT_DEADLINE_S)
+                    await load_rules(netns_fd, own_mac_only(guest_tap(wanted.name), wanted.mac))
                 await self._node.hand_over(wanted, netns_fd)
             _logger.info("card attached", pod=pod_uid, interface=nic.name, bridge=wanted.attachment.bridge)
 
     async def run(self) -> None:
-        """Take away bridges that were made here once no pod is on them any more, until cancelled."""
+        """Remove bridges that were made here once no pod uses them; until cancelled."""
         while True:
             await self._used.wait()
             self._used.clear()
@@ -87,7 +82,7 @@ class SecondaryNetworks:
                 await asyncio.sleep(self._sweep_s)
 
     async def _swept(self) -> bool:
-        """Whether there is to look again."""
+        """One sweep; whether another one is due."""
         async with self._lock:
             try:
                 return await self._node.sweep() > 0

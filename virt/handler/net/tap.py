@@ -1,4 +1,4 @@
-"""The two things of the guest's network that the launcher is handed and could not make: the tap and the DHCP socket.
+"""The two parts of the guest's network that the launcher cannot make itself: the tap and the DHCP socket.
 
 Kernel interface: Documentation/networking/tuntap.rst, socket(7), if_tun.h.
 """

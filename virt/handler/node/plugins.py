@@ -16,7 +16,7 @@ _logger = log.get("virt.handler.devices")
 class DevicePlugins:
     """``node_dir`` is /var/run/kubevirt, the same path on the node; ``kubelet_dir`` the kubelet's plugin folder.
 
-    ``passed_through()`` is what else is to be served. Tell :meth:`reconsider` when it or ``kvm()`` may answer anew.
+    ``passed_through()`` is what else to serve. Call :meth:`reconsider` when that, or ``kvm()``, may change.
     ``userfaultfd``: the device's minor number.
     """
 

@@ -67,7 +67,7 @@ def read(folder: Path) -> Allocations:
 def in_use(
     allocations: Allocations, addresses: Collection[str], living: Callable[[], Collection[str]]
 ) -> frozenset[str]:
-    """Those of ``addresses`` that pods with a process have: the kubelet forgets the others only when it must.
+    """The ``addresses`` that pods with a process have. The kubelet lists ended pods until it has to forget them.
 
     ``living`` tells the pods with a process. It looks at every process, so it is asked only where that matters.
     """

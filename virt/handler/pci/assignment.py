@@ -1,6 +1,5 @@
-"""SR-IOV interfaces of a VMI -> which of its pod's functions each gets, and how the card is to treat it. Pure."""
+"""Which of its pod's functions each SR-IOV interface of a VMI gets, and how the card is to treat it. Pure."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from virt.api import core, v1
 from virt.api.core.attachment import RESOURCE_ANNOTATION
 from virt.base.errors import VirtError
+from virt.handler.net.addresses import local_mac, plain_mac
 from virt.handler.net.model import LINK_STATES, FunctionState
 
 _TYPE = "sriov"
@@ -24,7 +24,7 @@ class FunctionError(VirtError):
 
 @dataclass(frozen=True)
 class Wish:
-    """``resource``: whose devices belong to the interface's network."""
+    """How an interface wants its function. ``resource``: the one whose devices are in the interface's network."""
 
     interface: str
     resource: str
@@ -62,24 +62,13 @@ def wish(
     known = {each.name: each.mac for each in vmi.status.interfaces if each.name}
     config = _plugin(where, definition)
     return Wish(interface, definition.resource, FunctionState(
-        mac=(asked.mac_address.replace("-", ":").lower() or known.get(interface, "")
-             or made_mac(vmi.metadata.uid, interface)),
+        mac=plain_mac(asked.mac_address) or known.get(interface, "") or local_mac(f"{vmi.metadata.uid}/{interface}"),
         vlan=_number(where, config, "vlan", _MOST_VLAN),
         qos=_number(where, config, "vlanQoS", _MOST_QOS),
         spoof_check=_word(where, config, "spoofchk", "on", _SWITCH),
         trusted=_word(where, config, "trust", "off", _SWITCH),
         link_state=_word(where, config, "link_state", "auto", {word: word for word in LINK_STATES}),
     ))
-
-
-def made_mac(uid: str, interface: str) -> str:
-    """A locally administered address that is the same for the same interface of the same VMI.
-
-    >>> made_mac("c0ffee", "net1") == made_mac("c0ffee", "net1")
-    True
-    """
-    digest = hashlib.sha256(f"{uid}/{interface}".encode()).digest()
-    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
 
 
 def assigned(wishes: Sequence[Wish], given: Mapping[str, Sequence[str]]) -> tuple[Assignment, ...]:

@@ -1,7 +1,7 @@
-"""Which virtual functions were set for a guest and are not seen reset yet, in a file that outlives the handler.
+"""Which virtual functions were set up for guests and not reset yet, in a file that outlives the handler.
 
-A pool may be taken out of the configuration while a guest has a function of it, and the handler be started anew before
-the guest ends. Nothing else tells then that the function is ours to reset: other agents set functions too.
+A pool may leave the configuration while a guest has one of its functions, and the handler may restart before the guest
+ends. Then only this file says that the function is ours to reset: other agents set up functions too.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ _logger = log.get("virt.handler.pci")
 
 
 class Lent:
-    """``folder`` is the handler's on the node. A node that starts anew has lost it, like what is set on its cards."""
+    """``folder`` is the handler's on the node. A rebooted node has lost it, like the settings of its cards."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / FILE

@@ -92,7 +92,7 @@ def permitted(
 def with_gone(
     now: Mapping[str, Function], before: PassedThrough | None, found: Iterable[PciDevice]
 ) -> tuple[Function, ...]:
-    """``now`` and what was in the list and is no more in the machine: unhealthy, since a pod may have it still."""
+    """``now``, and devices of the last list that have left the machine: unhealthy, since a pod may still have them."""
     here = {device.address for device in found}
     gone = {
         each.address: Function(each.address, each.group, each.numa_node, pieces.GONE)

@@ -1,8 +1,8 @@
 """Keeps the node's PCI devices as they are asked for, and gives guests their own.
 
-A look every few seconds, or at once when something is new: sysfs is read, physical functions get their virtual ones,
-those get vfio-pci, what nobody has any more is reset, and the device plugins learn what there is. Where nothing is
-asked for, nothing is looked at.
+Every few seconds, or at once when something is new, sysfs is read, physical functions get their virtual ones, those are
+bound to vfio-pci, functions that no pod has are reset, and the device plugins learn what there is. Where nothing is
+asked for, nothing is read.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from virt.api.kinds import NETWORK_ATTACHMENT
 from virt.base import log
 from virt.base.errors import VirtError
 from virt.handler.devices import files
-from virt.handler.devices.looking import Looking
 from virt.handler.devices.permitted import Holders, holders
+from virt.handler.devices.poller import Poller
 from virt.handler.devices.resources import CharacterDevice
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.process import pods_with_processes
@@ -72,7 +72,7 @@ class Node:
 
 class PciDevices:
     """``permitted`` is what the KubeVirt CR permits now; ``changed`` is called when :attr:`offered` is another;
-    ``tell`` gets what people should know about the node, each thing once as long as it holds."""
+    ``tell`` gets what people should know about the node, each thing once while it lasts."""
 
     def __init__(
         self, client: Client, node: Node, *, permitted: Callable[[], v1.PermittedHostDevices],
@@ -85,7 +85,7 @@ class PciDevices:
         self._tell = tell
         self._pools = Config()
         self._told: frozenset[str] = frozenset()
-        self.looking = Looking(self.look, lambda: self._is_wanted)
+        self.poller = Poller(self.look, lambda: self._is_wanted)
         self._setting = asyncio.Lock()          # of functions: one that is being given is not reset
         self._lent = Lent(node.node_dir)
         self.offered: tuple[PassedThrough, ...] = ()
@@ -97,14 +97,14 @@ class PciDevices:
         except pools.SriovConfigError as error:
             self._tell(str(error))
             return
-        self.looking.again()
+        self.poller.poll_now()
 
     def reconsider(self) -> None:
-        self.looking.again()
+        self.poller.poll_now()
 
     @property
     def _is_wanted(self) -> bool:
-        """Also when nothing is asked for any more, and a guest still has what was."""
+        """True also while a guest still has a function of a configuration that is gone."""
         return bool(self._pools.resource_list or self._permitted().pci_host_devices or self._lent.addresses)
 
     async def look(self) -> None:
@@ -167,7 +167,7 @@ class PciDevices:
     async def _arranged(
         self, config: Config, troubles: set[str]
     ) -> tuple[Sequence[PciDevice], frozenset[str] | None]:
-        """The devices, after all has been done that the configuration asks for, and the functions that pods have."""
+        """Do what the configuration asks for; returns the devices after that, and the functions that pods have."""
         found, used = await asyncio.to_thread(self._seen, troubles)
         if used is None:
             return found, None
@@ -217,7 +217,7 @@ class PciDevices:
     async def _reset(
         self, card: PciDevice, found: Sequence[PciDevice], used: frozenset[str] | None
     ) -> dict[int, FunctionState]:
-        """Functions that no pod has become as they were before the first one had them; returns how all are now."""
+        """Give functions that no pod has their original settings; returns the settings of all functions of the card."""
         states = dict(await self._node.cards.read(card.card))
         if used is None:
             return states
@@ -233,7 +233,7 @@ class PciDevices:
         return states
 
     async def _give(self, each: Assignment, card: PciDevice, states: dict[int, FunctionState]) -> None:
-        """``states`` of all functions of the card; the one that is given is another afterwards."""
+        """Set a function up for its guest. ``states``: of all functions of the card, brought up to date."""
         number = card.virtual.index(each.address)
         other = twin(each.state, number, states)
         if other is not None:

@@ -17,7 +17,7 @@ from virt.handler.sysfiles import NODE_SYSFS, DeviceNumber
 
 
 class PciError(VirtError):
-    """The kernel does not do with a PCI device what is asked."""
+    """The kernel refuses what was asked of a PCI device."""
 
     reference = "pci-device"
     hint = "look at the node's kernel log (dmesg), and whether the driver vfio-pci is loaded there"
@@ -53,11 +53,11 @@ class Sysfs:
         return tuple(device for _, device in found.values())
 
     def group_number(self, group: str) -> DeviceNumber | None:
-        """Of /dev/vfio/<group>; None while no device of the group is on vfio-pci."""
+        """Numbers of /dev/vfio/<group>; None while no device of the group is on vfio-pci."""
         return sysfiles.number(f"{self._class}/vfio/{group}/dev")
 
     def control_number(self) -> DeviceNumber | None:
-        """Of /dev/vfio/vfio; None where VFIO is not loaded."""
+        """Numbers of /dev/vfio/vfio; None where VFIO is not loaded."""
         return sysfiles.number(f"{self._class}/misc/vfio/dev")
 
     def set_count(self, address: str, count: int) -> None:
@@ -98,7 +98,7 @@ def _identity(folder: str) -> _Identity:
 
 
 def _fixed(folder: Path) -> PciDevice:
-    """What a device is as long as it is there."""
+    """What does not change while a device is there."""
     return PciDevice(
         address=folder.name,
         vendor=(folder / "vendor").read_text().strip().removeprefix("0x"),
@@ -111,7 +111,7 @@ def _fixed(folder: Path) -> PciDevice:
 
 
 def _now(folder: str, device: PciDevice) -> PciDevice:
-    """``device`` with what changes: who drives it, its virtual functions, its network cards."""
+    """``device`` with what may change: its driver, group, virtual functions and network cards."""
     driver, group = sysfiles.link(f"{folder}/driver"), sysfiles.link(f"{folder}/iommu_group")
     virtual = _virtual(Path(folder)) if device.most_virtual else ()
     cards = _cards(Path(folder, "net")) if driver and driver != VFIO_DRIVER and not device.is_bridge else ()

@@ -1,19 +1,19 @@
 """What virt-api asks of a node: consoles, screens, and actions on guests.
 
-HTTPS on names.HANDLER_PORT. Both sides show certificates of the kubevirt CA, and the client's must be the one that
-virt-api has: certificates of the same CA for other purposes are of no use here.
+HTTPS on names.HANDLER_PORT. Both sides show certificates of the kubevirt CA. The client's must be virt-api's: other
+certificates of the same CA are refused.
 """
 
 import asyncio
-import os
-import socket
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from virt.api import codec, duration, names, v1
-from virt.api.status import Status, failure, not_found
+from virt.api.status import failure, not_found
 from virt.api.subresources import (
     FreezeUnfreezeTimeout,
     VirtualMachineInstanceFileSystemList,
@@ -27,6 +27,7 @@ from virt.handler.tunnel.relay import close, relay
 from virt.handler.tunnel.sessions import SessionBusyError, Sessions
 from virt.kube import http
 from virt.kube.events import EventRecorder
+from virt.kube.http import RefusedError
 from virt.kube.store import Store
 from virt.rpc.errors import CallTimeout, ConnectionLost, RequestFailed
 from virt.rpc.messages import (
@@ -64,14 +65,6 @@ ACTIONS: Mapping[str, tuple[Callable[[], Request], str, str]] = {
     "reset": (Reset, "Reset", "VirtualMachineInstance reset."),
     "softreboot": (SoftReboot, "SoftRebooted", "VirtualMachineInstance soft rebooted."),
 }
-
-
-class Refusal(Exception):
-    """An answer that is a Status."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.message)
-        self.status = status
 
 
 class Tunnel:
@@ -121,7 +114,8 @@ class Tunnel:
 
         async def session() -> None:
             # The launcher is asked before the upgrade, so that what fails is an ordinary answer.
-            sock = _stream_socket(await _ask(launcher, opening))
+            with _refused():
+                sock = await launcher.open(opening, deadline_s=DEADLINE_S)
             try:
                 await ws.prepare(request)
             except BaseException:
@@ -133,9 +127,10 @@ class Tunnel:
         try:
             is_whole = await self._sessions.run(f"{vmi.metadata.uid} {kind}", session, preserve=preserve)
         except SessionBusyError:
-            raise Refusal(failure(503, f"a {kind} session of {launcher.key} is active and asked to be kept")) from None
+            raise RefusedError(
+                failure(503, f"a {kind} session of {launcher.key} is active and asked to be kept")) from None
         if not ws.prepared:
-            raise Refusal(failure(503, f"another {kind} session of {launcher.key} took over"))
+            raise RefusedError(failure(503, f"another {kind} session of {launcher.key} took over"))
         logger.info("session ended", taken_over=not is_whole)
         await close(ws, request.transport)
         return ws
@@ -154,7 +149,7 @@ class Tunnel:
             options = codec.decode(await request.read() or b"{}", FreezeUnfreezeTimeout)
             timeout_s = duration.seconds(options.unfreeze_timeout or "")
         except (msgspec.DecodeError, duration.DurationError) as error:
-            raise Refusal(failure(400, f"freeze needs unfreezeTimeout, a duration: {error}")) from error
+            raise RefusedError(failure(400, f"freeze needs unfreezeTimeout, a duration: {error}")) from error
         return await self._frozen(request, Freeze(timeout_s=max(1, round(timeout_s))), "Freeze")
 
     async def _unfreeze(self, request: web.Request) -> web.Response:
@@ -164,10 +159,10 @@ class Tunnel:
         vmi, launcher = await self._launcher(request)
         try:
             await _ask(launcher, asking)
-        except Refusal as refusal:
+        except RefusedError as refusal:
             message = f"command {command} failed: {refusal.status.message}"
             self._recorder.event(vmi, "Warning", "FreezeError", message)
-            raise Refusal(failure(500, message)) from refusal
+            raise RefusedError(failure(500, message)) from refusal
         return web.Response()
 
     # --- questions ---
@@ -177,20 +172,20 @@ class Tunnel:
         return web.Response(body=_data(await _ask(launcher, Screenshot())), content_type="image/png")
 
     async def _guest_os_info(self, request: web.Request) -> web.Response:
-        return _json(await self._guest_info(request))
+        return http.json_response(await self._guest_info(request))
 
     async def _users(self, request: web.Request) -> web.Response:
         info = await self._guest_info(request)
-        return _json(VirtualMachineInstanceGuestOSUserList(items=info.user_list))
+        return http.json_response(VirtualMachineInstanceGuestOSUserList(items=info.user_list))
 
     async def _file_systems(self, request: web.Request) -> web.Response:
         info = await self._guest_info(request)
-        return _json(VirtualMachineInstanceFileSystemList(items=info.fs_info.disks))
+        return http.json_response(VirtualMachineInstanceFileSystemList(items=info.fs_info.disks))
 
     async def _guest_info(self, request: web.Request) -> VirtualMachineInstanceGuestAgentInfo:
         _, launcher = await self._launcher(request)
         if launcher.status is None or not launcher.status.agent_connected:
-            raise Refusal(failure(409, _NO_AGENT))
+            raise RefusedError(failure(409, _NO_AGENT))
         return codec.decode(_data(await _ask(launcher, GuestInfo())), VirtualMachineInstanceGuestAgentInfo)
 
     # --- who is meant ---
@@ -206,44 +201,33 @@ class Tunnel:
                 return vmi, launcher
             if (launcher is not None and launcher.is_dead) or loop.time() >= deadline:
                 if vmi is None:
-                    raise Refusal(not_found("virtualmachineinstance.kubevirt.io", name))
-                raise Refusal(failure(503, f"the launcher of {namespace}/{name} is not connected; try again"))
+                    raise RefusedError(not_found("virtualmachineinstance.kubevirt.io", name))
+                raise RefusedError(failure(503, f"the launcher of {namespace}/{name} is not connected; try again"))
             await asyncio.sleep(LOOK_S)
 
 
 async def _ask(launcher: Launcher, request: Request) -> Reply:
-    try:
+    with _refused():
         return await launcher.call(request, deadline_s=DEADLINE_S)
-    except RequestFailed as error:
-        message = _NO_AGENT if error.code == "NoAgent" else error.message
-        raise Refusal(failure(_CODES.get(error.code, 500), message)) from error
-    except CallTimeout as error:
-        raise Refusal(failure(504, str(error))) from error
-    except ConnectionLost as error:
-        raise Refusal(failure(503, f"{error}; try again")) from error
 
 
-def _stream_socket(reply: Reply) -> socket.socket:
-    """The connected stream socket that the launcher passed. Anything else it may have passed is closed."""
-    if not reply.fds:
-        raise Refusal(failure(500, "the launcher gave no socket"))
-    for other in reply.fds[1:]:
-        os.close(other)
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """What the launcher refuses is a Status for the client."""
     try:
-        first = socket.socket(fileno=reply.fds[0])
-    except OSError as error:
-        os.close(reply.fds[0])
-        raise Refusal(failure(500, f"the launcher gave something that is no socket: {error}")) from error
-    if first.family is not socket.AF_UNIX or first.type is not socket.SOCK_STREAM:
-        first.close()
-        raise Refusal(failure(500, "the launcher gave something that is no stream socket"))
-    first.setblocking(False)
-    return first
+        yield
+    except RequestFailed as error:
+        raise RefusedError(failure(
+            _CODES.get(error.code, 500), _NO_AGENT if error.code == "NoAgent" else error.message)) from error
+    except CallTimeout as error:
+        raise RefusedError(failure(504, str(error))) from error
+    except ConnectionLost as error:
+        raise RefusedError(failure(503, f"{error}; try again")) from error
 
 
 def _data(reply: Reply) -> bytes:
     if not isinstance(reply.answer, Data):
-        raise Refusal(failure(500, f"the launcher answered {type(reply.answer).__name__}"))
+        raise RefusedError(failure(500, f"the launcher answered {type(reply.answer).__name__}"))
     return reply.answer.body
 
 
@@ -253,26 +237,16 @@ def _protocols(request: web.Request) -> tuple[str, ...]:
     return (names.SUBPROTOCOL,) if names.SUBPROTOCOL in (word.strip() for word in offered.split(",")) else ()
 
 
-def _json(obj: object) -> web.Response:
-    return web.Response(body=codec.encode(obj), content_type="application/json")
-
-
 @web.middleware
-async def _refusals(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except Refusal as refusal:
-        return web.Response(
-            status=refusal.status.code, body=codec.encode(refusal.status), content_type="application/json"
-        )
+    except RefusedError as refusal:
+        return http.status_response(refusal.status)
 
 
 @web.middleware
-async def _only_api(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _only_api(request: web.Request, handler: Handler) -> web.StreamResponse:
     transport = request.transport
     name = http.common_name(transport.get_extra_info("peercert") if transport is not None else None)
     if name != names.HANDLER_CLIENT_NAME:

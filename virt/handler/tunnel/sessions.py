@@ -1,4 +1,4 @@
-"""At most one console and one VNC session per VMI: the serial port and the RFB stream have one other end each."""
+"""At most one console and one VNC session per VMI: serial port and RFB stream can serve one client each."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable

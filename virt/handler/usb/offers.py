@@ -103,7 +103,7 @@ def _taken(selectors: Sequence[tuple[str, str]], free: dict[str, UsbDevice]) -> 
 
 
 def _piece(identity: str, devices: Sequence[UsbDevice], name: str, holders: Holders, node_dir: Path) -> Piece:
-    """``devices``: () for a set that is not whole any more."""
+    """``devices``: () for a set that is no longer complete."""
     return Piece(
         identity,
         nodes=tuple(DeviceNode(_node(device, node_dir).path, _inside(device)) for device in devices),

@@ -4,6 +4,7 @@ What there is to see is gathered by ``look``, all decisions are in ``plan`` and 
 are told to people after what they tell of is written, so that a lost race does not tell it twice.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,15 +12,16 @@ from msgspec.structs import replace
 
 from virt.api import codec, names, v1
 from virt.api.kinds import VMI
+from virt.api.migrationstate import State, is_under_way
 from virt.base import log
 from virt.base.clock import Clock
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.process import pods_with_processes
 from virt.handler.launchers.server import Launchers
-from virt.handler.migration.plan import State
 from virt.handler.migration.source import Source
 from virt.handler.migration.target import Target
 from virt.handler.net.model import NetworkPlanError
+from virt.handler.vmi import hotplug
 from virt.handler.vmi import status as statuses
 from virt.handler.vmi.look import Look
 from virt.handler.vmi.notes import told
@@ -31,7 +33,7 @@ from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 from virt.kube.objects import key_of, meta_of
-from virt.rpc.errors import ConnectionLost
+from virt.rpc.errors import ConnectionLost, RpcError
 from virt.rpc.messages import Destroy, DomainState, HostFacts, Shutdown, SyncVmi, Unpause
 
 SYNC_DEADLINE_S = 180.0
@@ -84,6 +86,7 @@ class VmiReconciler:
         self._moves = moves
         self._node = node
         self._clock = clock
+        self._volumes = hotplug.Volumes(node.facts)
         self._look = Look(client, node.name, node.living_pods, clock)
         self._ours: dict[str, v1.VirtualMachineInstance] = {}        # by key: as last seen here
         self._coming: dict[str, v1.VirtualMachineInstance] = {}      # by key: as last seen on its way here
@@ -118,6 +121,8 @@ class VmiReconciler:
                 todo = Plan(vmi.status.phase, again_s=RECONNECT_S)
             except Exception as failed:  # noqa: BLE001  whatever it is, the object must tell it
                 todo, error = self._told(vmi, failed)
+        if error is None and todo.phase == "Running" and launcher is not None:
+            todo, error = await self._plugged(vmi, launcher, todo)
         migration = await self._moved_on(vmi, launcher, todo)
         await self._write(vmi, launcher, todo, str(error) if error else "", migration)
         if launcher is not None and has_ended:
@@ -149,6 +154,24 @@ class VmiReconciler:
         except ConnectionLost as lost:
             _logger.info("launcher went away meanwhile", key=launcher.key, error=str(lost))
             return vmi.status.migration_state
+
+    async def _plugged(
+        self, vmi: v1.VirtualMachineInstance, launcher: Launcher, chosen: Plan
+    ) -> tuple[Plan, Exception | None]:
+        """Hot-plugged volumes; while the guest is on its way elsewhere it keeps those that it has."""
+        is_moving = is_under_way(vmi.status.migration_state)
+        if not launcher.has_live_guest or is_moving or vmi.metadata.deletion_timestamp is not None:
+            return chosen, None
+        try:
+            again_s = await self._volumes.step(vmi, launcher)
+        except ConnectionLost as lost:
+            _logger.info("launcher went away meanwhile", key=launcher.key, error=str(lost))
+            again_s = RECONNECT_S
+        except (RpcError, OSError) as failed:
+            self._recorder.event(vmi, "Warning", hotplug.FAILED, str(failed))
+            return chosen, failed
+        waits = [each for each in (chosen.again_s, again_s) if each is not None]
+        return dataclasses.replace(chosen, again_s=min(waits, default=None)), None
 
     def _told(self, vmi: v1.VirtualMachineInstance, failed: Exception) -> tuple[Plan, Exception | None]:
         if vmi.status.phase == "Scheduling":
@@ -242,6 +265,8 @@ class VmiReconciler:
             return                          # gone meanwhile; the informer will tell
         self._informer.learn(written)
         self._moves.source.tell(vmi, before.migration_state, migration)
+        for kind, reason, message in hotplug.events(before.volume_status, after.volume_status):
+            self._recorder.event(vmi, kind, reason, message)
         if after.phase != before.phase:
             _logger.info("phase", key=f"{vmi.metadata.namespace}/{vmi.metadata.name}", phase=after.phase, why=todo.why)
             self._tell_phase(vmi, after.phase, todo.why, is_told=bool(error))

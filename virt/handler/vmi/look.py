@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection
 
 from virt.api import names, v1
 from virt.api.kinds import POD, VMI
+from virt.api.migrationstate import is_under_way
 from virt.base.clock import Clock
 from virt.handler.launchers.launcher import Launcher
-from virt.handler.migration.plan import is_under_way
 from virt.handler.vmi.plan import Seen, has_left, is_stopped
 from virt.kube.client import ApiError, Client, NotFoundError, Selector
 from virt.rpc.messages import DomainState, DomainStatus

@@ -3,7 +3,7 @@
 KubeVirt: the first obstacle found is the reason of condition LiveMigratable.
 """
 
-from virt.api import v1
+from virt.api import hotplug, v1
 from virt.api.volumechange import destinations, is_asked
 
 POD_BRIDGE_ANNOTATION = "kubevirt.io/allow-pod-bridge-network-live-migration"
@@ -93,8 +93,11 @@ def _devices(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
 def _disks(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
     known = {status.name: status.persistent_volume_claim_info for status in vmi.status.volume_status}
     copied = destinations(vmi.status.migrated_volumes) if is_asked(vmi) else {}
+    plugged = hotplug.held(vmi)
     for volume in vmi.spec.volumes:
         claim = _claim(volume)
+        if hotplug.is_hotplugged(volume) and volume.name not in plugged:
+            continue                            # the guest does not have it, and may get it anywhere
         if claim and volume.name not in copied:
             info = known.get(volume.name)
             if info is None or "ReadWriteMany" not in info.access_modes:

@@ -7,10 +7,10 @@ import enum
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from virt.api import v1
+from virt.api import phases, v1
+from virt.api.migrationstate import is_under_way
 from virt.base.clock import parse_time
 from virt.handler.launchers.launcher import LIVE_STATES
-from virt.handler.migration.plan import is_under_way
 from virt.rpc.messages import DomainState, DomainStatus, MigrationPhase
 
 DEFAULT_GRACE_S = 30
@@ -22,7 +22,7 @@ NO_DOMAIN_S = 60.0
 LEFT_S = 60.0                  # until the target must have taken over a guest that has left
 RESUME_S = (10.0, 20.0, 40.0, 80.0, 160.0, 180.0)      # pauses before tries after an I/O error; the last repeats
 
-FINAL_PHASES = ("Succeeded", "Failed")
+FINAL_PHASES = phases.FINAL
 
 
 class Action(enum.Enum):
@@ -98,7 +98,7 @@ def phase_of(phase: str, domain: DomainStatus, vmi: v1.VirtualMachineInstance) -
             return "Succeeded"
         case DomainState.SHUTOFF, "Destroyed":
             # With ACPI and a grace period the guest was asked first: killed means that it did not obey in time.
-            return "Failed" if _has_acpi(vmi) and grace_s(vmi) > 0 else "Succeeded"
+            return "Failed" if vmi.spec.domain.has_acpi and grace_s(vmi) > 0 else "Succeeded"
         case DomainState.SHUTOFF, ("" | "Unknown") if phase == "Scheduled":
             return None
     return "Failed"
@@ -123,11 +123,6 @@ def has_come(vmi: v1.VirtualMachineInstance) -> bool:
 def grace_s(vmi: v1.VirtualMachineInstance) -> int:
     given = vmi.spec.termination_grace_period_seconds
     return DEFAULT_GRACE_S if given is None else max(given, 0)
-
-
-def _has_acpi(vmi: v1.VirtualMachineInstance) -> bool:
-    features = vmi.spec.domain.features
-    return features is None or features.acpi is None or features.acpi.enabled is not False
 
 
 def _early(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
@@ -190,7 +185,7 @@ def _running(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
     left = grace - (now - parse_time(vmi.metadata.deletion_timestamp)).total_seconds()
     if grace == 0 or left <= 0:
         return Plan(phase, Action.DESTROY)
-    if not _has_acpi(vmi):
+    if not vmi.spec.domain.has_acpi:
         return Plan(phase, again_s=left)        # there is no button: the guest has its time all the same
     if seen.power_button_s is None or seen.power_button_s >= POWER_BUTTON_EVERY_S:
         return Plan(phase, Action.PRESS_POWER_BUTTON, again_s=min(POWER_BUTTON_EVERY_S, left))
@@ -214,6 +209,5 @@ def _stopped(phase: str, seen: Seen) -> Plan:
 
 
 def _since_phase_s(vmi: v1.VirtualMachineInstance, now: datetime) -> float:
-    entered = next((entry.phase_transition_timestamp for entry in reversed(vmi.status.phase_transition_timestamps)
-                    if entry.phase == vmi.status.phase), None)
-    return 0.0 if entered is None else (now - parse_time(entered)).total_seconds()
+    entered = phases.entered_at(vmi.status.phase_transition_timestamps, vmi.status.phase)
+    return (now - parse_time(entered)).total_seconds() if entered else 0.0

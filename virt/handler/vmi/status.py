@@ -10,11 +10,11 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from virt.api import conditions, v1
+from virt.api import conditions, phases, v1
+from virt.api.migrationstate import is_under_way
 from virt.base.clock import rfc3339
-from virt.handler.migration.plan import is_under_way
 from virt.handler.net.plan import pod_link_name
-from virt.handler.vmi import migratable
+from virt.handler.vmi import hotplug, migratable
 from virt.handler.vmi.nics import queue_count
 from virt.rpc.messages import DiskTarget, DomainState, DomainStatus, GivenFunction, GuestInterface, WiredInterface
 
@@ -58,7 +58,7 @@ def running(
         conditions=_conditions(vmi, domain, time),
         interfaces=_interfaces(vmi, network, domain.guest_interfaces),
         guest_os_info=_guest_os(domain),
-        volume_status=_volumes(status.volume_status, domain.disks),
+        volume_status=hotplug.statuses(vmi, _volumes(status.volume_status, domain.disks), domain),
         machine=v1.Machine(type=domain.machine) if domain.machine else status.machine,
         migration_method=migratable.method(vmi),
         fs_freeze_status="frozen" if domain.frozen else "",
@@ -78,10 +78,9 @@ def with_phase(
 ) -> v1.VirtualMachineInstanceStatus:
     if status.phase == phase:
         return status
-    entered = v1.PhaseTransitionTimestamp(phase=phase, phase_transition_timestamp=rfc3339(now))
     return replace(
         status, phase=phase, reason=reason or status.reason,
-        phase_transition_timestamps=(*status.phase_transition_timestamps, entered),
+        phase_transition_timestamps=phases.entering(status.phase_transition_timestamps, phase, rfc3339(now)),
     )
 
 

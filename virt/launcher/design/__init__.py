@@ -6,13 +6,13 @@ Each step of the list below fills its own fields of the domain and no others; tw
 
 from virt.api import v1
 from virt.launcher.design import compute, console, disks, hostdevices, interfaces, peripherals, platform, topology
-from virt.launcher.design.disks import disk_targets
+from virt.launcher.design.disks import disk_targets, plugged, virtio_disks
 from virt.launcher.design.errors import DesignConflict, DesignError
 from virt.launcher.design.hostdevices import by_interface
 from virt.launcher.design.merging import merged
 from virt.launcher.design.request import DiskSource, Prepared, Request, Step
 from virt.launcher.design.tags import TaggedDevice
-from virt.launcher.domain import Domain
+from virt.launcher.domain import Disk, Domain
 from virt.rpc.messages import HostFacts
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
     "disk_targets",
     "domain_for",
     "merged",
+    "plugged_disk",
+    "virtio_disks",
 ]
 
 STEPS: tuple[Step, ...] = (
@@ -59,4 +61,11 @@ def domain_for(vmi: v1.VirtualMachineInstance, facts: HostFacts, prepared: Prepa
     """The domain of a VMI. Raises DesignError, naming the field that cannot be met."""
     request = Request(vmi, facts, prepared)
     domain = merged([step(request) for step in STEPS])
-    return merged([domain, topology.root_ports(domain)])
+    return merged([domain, topology.root_ports(domain, prepared.awaited)])
+
+
+def plugged_disk(
+    vmi: v1.VirtualMachineInstance, facts: HostFacts, prepared: Prepared, name: str, taken: tuple[str, ...]
+) -> Disk:
+    """The disk of this name, for a guest that runs. ``taken``: device names that it has. Raises DesignError."""
+    return plugged(Request(vmi, facts, prepared), name, taken)

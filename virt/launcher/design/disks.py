@@ -1,6 +1,7 @@
 """Disks and CD-ROMs of the volumes. KubeVirt: pkg/virt-launcher/virtwrap/converter/storage."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import count
 from string import ascii_lowercase
 
 from virt.api import pciaddress, v1
@@ -27,6 +28,22 @@ def disks(request: Request) -> Domain:
         _disk(f"spec.domain.devices.disks[{index}]", disk, targets[disk.name], request)
         for index, disk in enumerate(request.devices.disks)
     )))
+
+
+def plugged(request: Request, name: str, taken: Collection[str]) -> Disk:
+    """One disk for a guest that runs: its device name is the first that nobody has."""
+    for index, disk in enumerate(request.devices.disks):
+        if disk.name == name:
+            prefix = _PREFIXES.get(bus(disk), "sd")
+            target = next(target for number in count() if (target := prefix + _letters(number)) not in taken)
+            return _disk(f"spec.domain.devices.disks[{index}]", disk, target, request)
+    raise DesignError("spec.domain.devices.disks", f"there is no disk {name!r}")
+
+
+def virtio_disks(vmi: v1.VirtualMachineInstance, start: v1.VirtualMachineInstance) -> int:
+    """How many disks that are PCI devices ``vmi`` has more than it starts with."""
+    there = {disk.name for disk in start.spec.domain.devices.disks}
+    return sum(bus(disk) == "virtio" and disk.name not in there for disk in vmi.spec.domain.devices.disks)
 
 
 def bus(disk: v1.Disk) -> str:

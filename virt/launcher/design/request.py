@@ -33,6 +33,7 @@ class Prepared:
     """Everything that the launcher has made ready before the domain is designed: disks by volume name, paths, cards.
 
     ``devices``: environment variables in which device plugins tell what they gave (PCI_RESOURCE_... and the like).
+    ``awaited``: virtio disks that are to be hot-plugged, each of which will need a slot.
     """
 
     disks: Mapping[str, DiskSource] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Prepared:
     interfaces: tuple[WiredInterface, ...] = ()
     functions: tuple[GivenFunction, ...] = ()
     devices: Mapping[str, str] = field(default_factory=dict)
+    awaited: int = 0
 
 
 @dataclass(frozen=True)

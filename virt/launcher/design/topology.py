@@ -12,14 +12,14 @@ _PORTS, _PORTS_LARGE = 8, 16        # in all, at least
 _SPARE, _SPARE_LARGE = 3, 6         # free ones, at least
 
 
-def root_ports(domain: Domain) -> Domain:
-    """The ports for a domain whose devices are all known; nothing for machines without PCIe."""
+def root_ports(domain: Domain, awaited: int = 0) -> Domain:
+    """The ports for a domain whose devices are all known but ``awaited`` ones; nothing for machines without PCIe."""
     machine = domain.os.machine if domain.os else ""
     if "q35" not in machine:
         return Domain()
     is_large = (domain.memory or 0) > _LARGE
     total = max(_PORTS_LARGE if is_large else _PORTS,
-                _slots(domain.devices or Devices()) + (_SPARE_LARGE if is_large else _SPARE))
+                _slots(domain.devices or Devices()) + awaited + (_SPARE_LARGE if is_large else _SPARE))
     ports = (Controller(type="pci", model="pcie-root-port"),) * total
     return Domain(devices=Devices(controllers=(Controller(type="pci", index=0, model="pcie-root"), *ports)))
 

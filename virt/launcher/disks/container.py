@@ -10,7 +10,6 @@ import fcntl
 import os
 import socket
 import stat
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from virt.base import log
 from virt.base.waiting import WaitTimeout, wait_for_async
 from virt.launcher.disks import image
 from virt.launcher.disks.errors import DiskError, DiskNotThereYet
+from virt.rpc.framing import close_all, credentials
 
 _logger = log.get("virt.launcher.disks")
 _ANSWER_S = 10.0
@@ -57,7 +57,7 @@ class ContainerFiles:
     _connections: list[socket.socket] = field(default_factory=list)
 
     async def files(self, volume: str) -> dict[str, HeldFile]:
-        """By role ("disk", or "kernel" and "initrd"). Waits for the helper; raises DiskError."""
+        """The volume's files by role: "disk", or "kernel" and "initrd". Waits for the helper; raises DiskError."""
         if volume not in self._held:
             path = names.container_disk_socket(volume)
 
@@ -93,8 +93,7 @@ class ContainerFiles:
             connection.close()
             raise
         finally:
-            for fd in fds:
-                os.close(fd)
+            close_all(fds)
         connection.send(b"h")                  # the helper stays as long as this connection does
         self._connections.append(connection)
         return held
@@ -126,7 +125,7 @@ def _connect(path: str) -> socket.socket:
     try:
         connection.settimeout(_ANSWER_S)
         connection.connect(path)
-        _pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        _, uid, _ = credentials(connection)
         if uid != os.getuid():
             raise PermissionError(f"{path} is served by uid {uid}, not {os.getuid()}")
     except BaseException:
@@ -148,6 +147,5 @@ def _receive(connection: socket.socket) -> tuple[list[_Offer], list[int]]:
             text += chunk
         return [msgspec.json.decode(line, type=_Offer) for line in text.splitlines()], fds
     except BaseException:
-        for fd in fds:
-            os.close(fd)
+        close_all(fds)
         raise

@@ -13,8 +13,8 @@ _MADE_AT_S = 946684800      # 2000-01-01, on all of them
 
 
 class _StoppedClock:
-    """In place of the module that the library asks for the time: the same contents make the same image. One that a
-    guest only reads is made anew where the guest moves to, and what it knows of it has to hold there too."""
+    """Replaces the module that the library asks for the time, so that equal contents give equal images. An image that
+    a guest only reads is made again where the guest moves to, and has to be what the guest knows."""
 
     @staticmethod
     def time() -> float:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virt.api import names, quantity
+from msgspec import structs
+
+from virt.api import hotplug, names, quantity
 from virt.api.v1 import VirtualMachineInstance, Volume
 from virt.api.volumechange import destinations
 from virt.launcher.design import DiskSource, TaggedDevice
@@ -26,23 +28,31 @@ class Boot:
 
 @dataclass(frozen=True)
 class Disks:
-    """``ephemeral``: what lives as long as the pod. ``claims``: mounted claims by volume name. ``devices``: where block
-    claims are. ``secrets``: mounted secrets of cloud-init by volume name. ``config``: mounted files of
-    configuration volumes. ``containers``: what disk containers gave, by volume and role. ``tagged``: devices whose tags
-    a config drive tells, once their addresses are known."""
+    """``ephemeral``: what lives as long as the pod. ``claims``: mounted claims by volume name. ``plugged``: links to
+    hot-plugged ones. ``devices``: where block claims are. ``secrets``: mounted secrets of cloud-init by volume name.
+    ``config``: mounted files of configuration volumes. ``containers``: what disk containers gave, by volume and role.
+    ``tagged``: devices whose tags a config drive tells, once their addresses are known."""
 
     ephemeral: Path = Path(names.EPHEMERAL_DISKS_DIR)
     empty: Path = Path(names.EMPTY_DISKS_DIR)
     claims: Path = Path(names.VMI_DISKS_DIR)
+    plugged: Path = Path(names.HOTPLUG_DISKS_DIR)
     devices: Path = Path("/dev")
     secrets: Path = Path(names.SECRETS_DIR)
     config: Path = Path(names.CONFIG_DIR)
     containers: Mapping[str, Mapping[str, HeldFile]] = field(default_factory=dict)
     tagged: tuple[TaggedDevice, ...] = ()
 
-    async def prepare(self, vmi: VirtualMachineInstance) -> dict[str, DiskSource]:
-        """Disk sources by volume, of the volumes that a disk names. Raises DiskError or RunError."""
-        used = {disk.name for disk in vmi.spec.domain.devices.disks}
+    def at_start(self, vmi: VirtualMachineInstance) -> VirtualMachineInstance:
+        """As far as its guest can start now: without hot-plugged volumes that have not been given yet."""
+        absent = frozenset(name for name in hotplug.claims(vmi.spec) if not (self.plugged / name).is_dir())
+        return structs.replace(vmi, spec=hotplug.without(vmi.spec, absent))
+
+    async def prepare(
+        self, vmi: VirtualMachineInstance, only: tuple[str, ...] | None = None
+    ) -> dict[str, DiskSource]:
+        """Disk sources by volume, of the volumes that a disk names; ``only`` these. Raises DiskError or RunError."""
+        used = {disk.name for disk in vmi.spec.domain.devices.disks if only is None or disk.name in only}
         volumes = [volume for volume in vmi.spec.volumes if volume.name in used]
         sources = await asyncio.gather(*(self._source(vmi, volume) for volume in volumes))
         return {volume.name: source for volume, source in zip(volumes, sources, strict=True)}
@@ -66,7 +76,8 @@ class Disks:
             return await self._ephemeral(vmi, volume.name)
         if volume.persistent_volume_claim is not None or volume.data_volume is not None:
             read_only = volume.persistent_volume_claim is not None and volume.persistent_volume_claim.read_only
-            return await asyncio.to_thread(self._claim, vmi, volume.name, read_only)
+            folder = (self.plugged if hotplug.is_hotplugged(volume) else self.claims) / volume.name
+            return await asyncio.to_thread(self._claim, vmi, volume.name, folder, read_only)
         raise DiskError(f"volume {volume.name}: the launcher knows no such kind of volume")
 
     def _generated(self, vmi: VirtualMachineInstance, volume: Volume) -> DiskSource:
@@ -94,7 +105,7 @@ class Disks:
 
     async def _ephemeral(self, vmi: VirtualMachineInstance, volume: str) -> DiskSource:
         """The claim is only read: any number of guests may start from it."""
-        base = await asyncio.to_thread(self._claim, vmi, volume, True)
+        base = await asyncio.to_thread(self._claim, vmi, volume, self.claims / volume, True)
         return await self._overlay(volume, Path(base.path), base.format, base.size)
 
     async def _overlay(self, volume: str, backing: Path, backing_format: str, size: int) -> DiskSource:
@@ -111,8 +122,8 @@ class Disks:
         await qcow2.create_empty(path, size=size)
         return DiskSource(str(path), "qcow2", size=size, direct_io=_takes_direct_io(path))
 
-    def _claim(self, vmi: VirtualMachineInstance, volume: str, read_only: bool) -> DiskSource:
-        folder, device = self.claims / volume, self.devices / volume
+    def _claim(self, vmi: VirtualMachineInstance, volume: str, folder: Path, read_only: bool) -> DiskSource:
+        device = self.devices / volume
         copied = _copied_size(vmi, volume)
         if folder.is_dir():
             if copied is None:

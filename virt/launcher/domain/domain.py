@@ -72,6 +72,11 @@ def host_device_xml(device: HostDevice) -> str:
     return codec.dump(device, "hostdev")
 
 
+def disk_xml(disk: Disk) -> str:
+    """The same of a disk. Raises DomainXmlError."""
+    return codec.dump(disk, "disk")
+
+
 def from_xml(text: str) -> Domain:
     """Read a document, ours or libvirt's. Raises DomainXmlError."""
     return codec.load(Domain, text, "domain")

@@ -21,7 +21,7 @@ class Poll:
         self._learned = learned
 
     async def run(self) -> None:
-        """For ever; cancel it when the agent is gone. Silence is no reason to stop: a paused guest answers later."""
+        """Ask until cancelled, when the agent is gone. A silent one may answer later: its guest may be paused."""
         pause_s, said = FIRST_PAUSE_S, ""
         while True:
             try:

@@ -48,7 +48,7 @@ class DiskFailed:
 
 @dataclass(frozen=True)
 class DeviceGone:
-    """The guest has let go of a device, and the domain has it no more. ``alias``: "ua-sriov-fast"."""
+    """The guest has let go of a device, and the domain has lost it. ``alias``: "ua-sriov-fast"."""
 
     domain: str
     alias: str
@@ -110,7 +110,7 @@ class Hypervisor(Protocol):
         ...
 
     async def press_power_button(self, domain: str) -> None:
-        """ACPI; what the guest makes of it is its own affair."""
+        """By ACPI; whether the guest obeys is its own affair."""
         ...
 
     async def destroy(self, domain: str) -> None:
@@ -151,11 +151,11 @@ class Hypervisor(Protocol):
         ...
 
     async def progress(self, domain: str) -> JobProgress | None:
-        """Of the migration under way; None when there is none, or none yet."""
+        """Progress of the migration under way; None when there is none, or none yet."""
         ...
 
     async def set_max_downtime(self, domain: str, milliseconds: int) -> None:
-        """For the migration under way."""
+        """How long the guest may stand still when the migration under way switches over."""
         ...
 
     async def start_post_copy(self, domain: str) -> None:
@@ -163,7 +163,7 @@ class Hypervisor(Protocol):
         ...
 
     async def abort_migration(self, domain: str) -> None:
-        """Raises NotRunning when there is none (any more)."""
+        """Raises NotRunning when there is none."""
         ...
 
     async def close(self) -> None: ...

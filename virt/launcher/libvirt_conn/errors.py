@@ -1,4 +1,4 @@
-"""What libvirt says no with, as classes.
+"""libvirt's errors as classes.
 
     HypervisorError
     ├── NotRunning       the domain is off, or there is none
@@ -42,7 +42,7 @@ class NoDevice(HypervisorError):
 
 
 class MigrationFailed(HypervisorError):
-    """It runs on where it was, as far as this side knows."""
+    """The guest still runs where it was, as far as this side knows."""
 
 
 class HypervisorLost(HypervisorError):

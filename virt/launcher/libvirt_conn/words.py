@@ -80,3 +80,18 @@ def device_names(xml: str) -> frozenset[str]:
     ['root']
     """
     return frozenset(re.findall(rf"<alias name=['\"]{ALIAS_PREFIX}([^'\"]+)['\"]/>", xml))
+
+
+def disk_targets(xml: str) -> dict[str, str]:
+    """The disks from the spec that a live domain has: their names, and those that libvirt uses.
+
+    >>> disk_targets("<disk type='file'><target dev='vda' bus='virtio'/><alias name='ua-root'/></disk>")
+    {'root': 'vda'}
+    """
+    found = {}
+    for text in re.findall(r"<disk\b.*?</disk>", xml, re.DOTALL):
+        name = re.search(rf"<alias name=['\"]{ALIAS_PREFIX}([^'\"]+)['\"]/>", text)
+        target = re.search(r"<target\b[^<>]*\bdev=['\"]([^'\"]+)", text)
+        if name and target:
+            found[name[1]] = target[1]
+    return found

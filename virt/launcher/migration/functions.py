@@ -1,4 +1,4 @@
-"""The virtual functions of one guest: out of it while it migrates, in it else.
+"""The virtual functions of one guest: detached while it migrates, attached otherwise.
 
 What has been taken from the guest is owed to it until it is back, whatever happens between: a migration that fails, a
 removal that the guest finishes after everybody has given up, a libvirt that is just being replaced. A function that the

@@ -1,7 +1,6 @@
 """The guest arrives: libvirt makes its domain when the other side asks for it, and it is ours once it may run."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from virt.api import names
@@ -10,7 +9,7 @@ from virt.launcher.libvirt_conn import Hypervisor, HypervisorLost, Notice
 from virt.rpc.messages import LIBVIRT_PORT, DomainState
 
 LOOK_S = 1.0                    # events are lost when libvirt's daemon is replaced
-# Why a domain is paused as long as its guest is on its way; paused by a person, it has arrived.
+# Why a domain is paused while its guest is coming; paused by a person, it has arrived.
 _ON_ITS_WAY = ("Migration", "StartingUp", "Unknown", "FromSnapshot")
 # In post-copy it runs here while the other side still has memory that it needs.
 _BY_HALVES = ("Postcopy", "PostcopyFailed")
@@ -63,6 +62,6 @@ class Incoming:
                 pass
 
 
-def target_socket(port: int, socket_path: Callable[[int], str] = names.migration_socket) -> Path:
+def target_socket(port: int) -> Path:
     """Where in a target what belongs to ``port`` listens."""
-    return Path(names.LIBVIRT_SOCKET) if port == LIBVIRT_PORT else Path(socket_path(port))
+    return Path(names.LIBVIRT_SOCKET) if port == LIBVIRT_PORT else Path(names.migration_socket(port))

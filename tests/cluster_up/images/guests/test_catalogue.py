@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster_up import docker
+from cluster_up.exec import Log
 from cluster_up.images.guests import catalogue, container, own_kernel, tiny
 from cluster_up.images.recipe import RECIPES, place_of
 
@@ -55,7 +56,7 @@ def test_the_status_says_how_to_boot_each(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_image_that_the_engine_has_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    def make(log: catalogue.Log) -> Path:
+    def make(log: Log) -> Path:
         made.append("once")
         return Path("/nowhere")
 

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from tests.virt.controller.vmi.test_plan import status as container
 from virt.api import core, names, v1
+from virt.api.migrationstate import ABORTED
 from virt.controller.migration.plan import (
-    ABORTED,
     CreateTarget,
     DeleteTarget,
     GiveUp,

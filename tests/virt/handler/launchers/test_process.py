@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from virt.handler.launchers.process import UnknownProcessError, family, identify, parent, pod_of, pods_with_processes
+from virt.handler.launchers.process import (
+    UnknownProcessError,
+    family,
+    identify,
+    open_in_pod,
+    parent,
+    pod_of,
+    pods_with_processes,
+)
 
 UID = "0b8b2a3c-5f0e-4a5b-9d0c-1f2e3d4c5b6a"
 
@@ -78,3 +86,45 @@ def test_parent_and_pod_of_a_process(tmp_path: Path) -> None:
     assert pod_of(11, tmp_path) is None
     with pytest.raises(FileNotFoundError):
         parent(11, tmp_path)
+
+
+def container(folder: Path, pid: int, uid: str) -> Path:
+    """The root of a process's container, in a /proc of paper."""
+    own = folder / str(pid)
+    (own / "root").mkdir(parents=True)
+    (own / "cgroup").write_text(f"0::/kubepods/pod{uid}/a\n")
+    return own / "root"
+
+
+def test_a_folder_of_a_pod_is_opened_in_the_container_that_has_it(tmp_path: Path) -> None:
+    other = container(tmp_path, 3, "99999999-5f0e-4a5b-9d0c-1f2e3d4c5b6a") / "hotplug" / "data"
+    other.mkdir(parents=True)
+    container(tmp_path, 1, UID)                     # the pause container
+    ours = container(tmp_path, 2, UID) / "hotplug" / "data"
+    ours.mkdir(parents=True)
+    (ours / "disk.img").write_text("ours")
+    opened = open_in_pod(UID, ("hotplug", "data"), tmp_path)
+    try:
+        assert os.read(os.open("disk.img", os.O_RDONLY, dir_fd=opened), 9) == b"ours"
+    finally:
+        os.close(opened)
+
+
+def test_no_link_leads_out_of_a_pod(tmp_path: Path) -> None:
+    (tmp_path / "node" / "data").mkdir(parents=True)
+    root = container(tmp_path, 1, UID)
+    (root / "hotplug").symlink_to(tmp_path / "node")
+    (root / "real").mkdir()
+    (root / "real" / "data").symlink_to(tmp_path / "node" / "data")
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for path in (("hotplug", "data"), ("real", "data")):
+        with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
+            open_in_pod(UID, path, tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_folder_that_no_container_has_is_named(tmp_path: Path) -> None:
+    container(tmp_path, 1, UID)
+    with pytest.raises(FileNotFoundError, match="/hotplug/data"):
+        open_in_pod(UID, ("hotplug", "data"), tmp_path)

@@ -17,7 +17,7 @@ from tests.virt.handler.world import NODE, POD_UID, World, vmi
 from tests.waits import HANG_S
 from virt.api import conditions, names, v1
 from virt.api.kinds import VMI
-from virt.handler.migration.plan import State
+from virt.api.migrationstate import State
 from virt.kube.client import ApiError
 from virt.rpc.errors import RequestFailed
 from virt.rpc.messages import (

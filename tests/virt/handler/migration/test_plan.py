@@ -3,15 +3,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from virt.api.migrationstate import ABORTED, State, is_under_way
 from virt.handler.migration.plan import (
-    ABORTED,
     SourceSeen,
     SourceStep,
-    State,
     TargetSeen,
     TargetStep,
     has_arrived,
-    is_under_way,
     source,
     target,
 )

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from virt.api import core, v1
 from virt.api.core.attachment import RESOURCE_ANNOTATION
+from virt.handler.net.addresses import local_mac
 from virt.handler.net.model import FunctionState
-from virt.handler.pci.assignment import FunctionError, Wish, assigned, made_mac, references, twin, wish
+from virt.handler.pci.assignment import FunctionError, Wish, assigned, references, twin, wish
 
 
 def vmi(**interface: Any) -> v1.VirtualMachineInstance:
@@ -53,12 +54,12 @@ def test_the_definition_says_how_a_function_is_set() -> None:
 
 def test_without_a_word_it_is_checked_and_not_trusted() -> None:
     found = wish(vmi(), "net1", definition())
-    assert found.state == FunctionState(mac=made_mac("u1", "net1"))
+    assert found.state == FunctionState(mac=local_mac("u1/net1"))
     assert int(found.state.mac[:2], 16) & 3 == 2            # locally administered, unicast
 
 
 def test_a_made_mac_is_each_interfaces_own() -> None:
-    assert len({made_mac("u1", "net1"), made_mac("u1", "net2"), made_mac("u2", "net1")}) == 3
+    assert len({local_mac("u1/net1"), local_mac("u1/net2"), local_mac("u2/net1")}) == 3
 
 
 def test_a_mac_that_the_guest_had_stays() -> None:

@@ -35,6 +35,9 @@ _SIDECARS: Final[Mapping[str, core.ResourceRequirements]] = {
     "guest-console-log": core.ResourceRequirements(
         requests={"cpu": "5m", "memory": "35M"}, limits={"memory": "60M"},
     ),
+    "hotplug-disk": core.ResourceRequirements(
+        requests={"cpu": "10m", "memory": "2M"}, limits={"memory": "80M"},
+    ),
 }
 
 
@@ -124,8 +127,9 @@ def compute(
 def sidecar(
     kind: str, config: ClusterConfig, *, guaranteed: bool = False, limited: Collection[str] = ()
 ) -> core.ResourceRequirements:
-    """``kind``: container-disk or guest-console-log; the KubeVirt CR may say otherwise. ``guaranteed``: the pod is to
-    have the class Guaranteed, so nothing is requested that is not limited to the same. ``limited`` as in compute."""
+    """``kind``: container-disk, guest-console-log or hotplug-disk; the KubeVirt CR may say otherwise. ``guaranteed``:
+    the pod is to have the class Guaranteed, so nothing is requested that is not limited to the same. ``limited`` as in
+    compute."""
     chosen = config.support_container_resources.get(kind) or _SIDECARS[kind]
     requests, limits = dict(chosen.requests), dict(chosen.limits)
     for name, usual in (("cpu", _LIMITED_CPU), ("memory", _SIDECARS[kind].limits["memory"])):

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from virt.api import core, names, v1
+from virt.api import core, hotplug, names, v1
 from virt.controller.vmi.pod import naming
 
 PRIVATE: Final = "private"
@@ -28,13 +28,20 @@ class PodVolume:
 
 
 def of(spec: v1.VirtualMachineInstanceSpec, claims: Mapping[str, core.PersistentVolumeClaim]) -> tuple[PodVolume, ...]:
-    """``claims``: the PVCs of the VMI by name; all of them have to be there."""
+    """``claims``: the PVCs of the VMI by name; all that its start needs have to be there. Those that are hot-plugged
+    are not the launcher's: virt.controller.vmi.hotplug."""
+    spec = hotplug.without(spec)
     return (*_folders(), *_disk_folders(spec), *(made for volume in spec.volumes for made in _from(volume, claims)))
 
 
 def claim_names(spec: v1.VirtualMachineInstanceSpec) -> tuple[str, ...]:
-    """The PVCs that a VMI needs, in the order of its volumes."""
+    """The PVCs of a VMI, in the order of its volumes."""
     return tuple(dict.fromkeys(name for volume in spec.volumes if (name := claim_of(volume))))
+
+
+def needed_claims(spec: v1.VirtualMachineInstanceSpec) -> tuple[str, ...]:
+    """Those without which its pod cannot be made."""
+    return claim_names(hotplug.without(spec))
 
 
 def claim_of(volume: v1.Volume) -> str:
@@ -48,8 +55,8 @@ def claim_of(volume: v1.Volume) -> str:
 
 
 def claims_by_name(spec: v1.VirtualMachineInstanceSpec) -> Mapping[str, str]:
-    """Volume of the pod -> claim."""
-    return {_name(volume): claim for volume in spec.volumes if (claim := claim_of(volume))}
+    """Volume of the launcher's pod -> claim."""
+    return {pod_volume(volume.name): claim for volume in hotplug.without(spec).volumes if (claim := claim_of(volume))}
 
 
 def mounted(pod: core.Pod) -> Mapping[str, str]:
@@ -88,7 +95,7 @@ def kernel_boot_of(spec: v1.VirtualMachineInstanceSpec) -> v1.KernelBootContaine
 
 
 def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -> Iterator[PodVolume]:
-    name = _name(volume)
+    name = pod_volume(volume.name)
     claim = claim_of(volume)
     if claim:
         asked = volume.persistent_volume_claim
@@ -111,8 +118,9 @@ def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -
         yield from _secret(volume.name, names.NETWORK_SECRET, cloud_init.network_data_secret_ref)
 
 
-def _name(volume: v1.Volume) -> str:
-    return naming.bounded(f"vol-{volume.name}")      # prefixed: users may call a volume "private"
+def pod_volume(name: str) -> str:
+    """What the VMI's volume is called in a pod."""
+    return naming.bounded(f"vol-{name}")            # prefixed: users may call a volume "private"
 
 
 def _files(name: str, volume: v1.Volume) -> core.Volume | None:
