@@ -58,9 +58,16 @@ def node_config(config: Config, folder: Path, kept: dict[str, Reserve]) -> dict[
             "podSubnet": str(config.pod_cidr),
             "serviceSubnet": str(config.service_cidr),
         },
-        "kubeadmConfigPatches": [yaml.safe_dump(kubelet)],
+        "kubeadmConfigPatches": [yaml.safe_dump(patch) for patch in (kubelet, _control_plane(config.control_planes))],
         "nodes": [node("control-plane")] * config.control_planes + [node("worker")] * config.workers,
     }
+
+
+def _control_plane(count: int) -> dict[str, Any]:
+    """One alone elects no leader: a scheduler that cannot renew its lease on a busy machine would only restart."""
+    arguments = {"leader-elect": "false"} if count == 1 else {}
+    return {"kind": "ClusterConfiguration", "controllerManager": {"extraArgs": arguments},
+            "scheduler": {"extraArgs": arguments}}
 
 
 class KindProvider:

@@ -28,6 +28,16 @@ def test_each_role_reserves_its_own_share() -> None:
     assert flags == ["cpu=1200m,memory=2000Mi"] * 2 + ["cpu=1400m,memory=3000Mi"] * 2
 
 
+def test_a_leader_is_elected_among_several_control_planes_only() -> None:
+    def asked(count: int) -> list[dict[str, str]]:
+        patches = node_config(Config(control_planes=count), Path("/s"), KEPT)["kubeadmConfigPatches"]
+        control_plane = next(one for one in map(yaml.safe_load, patches) if one["kind"] == "ClusterConfiguration")
+        return [control_plane[part]["extraArgs"] for part in ("controllerManager", "scheduler")]
+
+    assert asked(1) == [{"leader-elect": "false"}] * 2
+    assert asked(3) == [{}, {}]
+
+
 def test_the_api_is_published_on_the_loopback_only() -> None:
     assert node_config(Config(), Path("/s"), KEPT)["networking"]["apiServerAddress"] == "127.0.0.1"
 

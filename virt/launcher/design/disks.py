@@ -32,12 +32,14 @@ def disks(request: Request) -> Domain:
 
 def plugged(request: Request, name: str, taken: Collection[str]) -> Disk:
     """One disk for a guest that runs: its device name is the first that nobody has."""
-    for index, disk in enumerate(request.devices.disks):
-        if disk.name == name:
-            prefix = _PREFIXES.get(bus(disk), "sd")
-            target = next(target for number in count() if (target := prefix + _letters(number)) not in taken)
-            return _disk(f"spec.domain.devices.disks[{index}]", disk, target, request)
-    raise DesignError("spec.domain.devices.disks", f"there is no disk {name!r}")
+    names = [disk.name for disk in request.devices.disks]
+    if name not in names:
+        raise DesignError("spec.domain.devices.disks", f"there is no disk {name!r}")
+    index = names.index(name)
+    disk = request.devices.disks[index]
+    prefix = _PREFIXES.get(bus(disk), "sd")
+    target = next(target for number in count() if (target := prefix + _letters(number)) not in taken)
+    return _disk(f"spec.domain.devices.disks[{index}]", disk, target, request)
 
 
 def virtio_disks(vmi: v1.VirtualMachineInstance, start: v1.VirtualMachineInstance) -> int:
