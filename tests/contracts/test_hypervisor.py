@@ -1,6 +1,7 @@
 """What every Hypervisor must do. Runs on the fake, and on libvirt with its test driver, whose domains are in memory."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import AsyncIterator
 
@@ -110,3 +111,13 @@ async def test_calls_on_an_unknown_domain_say_that_it_does_not_run(hypervisor: H
         await hypervisor.suspend("nobody")
     with pytest.raises(NotRunning):
         await hypervisor.describe("nobody")
+
+
+async def test_processors_are_plugged_and_never_taken_away(hypervisor: Hypervisor, name: str, xml: str) -> None:
+    await hypervisor.create(xml.replace("<os>", "<vcpu current='1'>4</vcpu><os>"))
+    await hypervisor.set_vcpus(name, 3)
+    await hypervisor.set_vcpus(name, 2)
+    if isinstance(hypervisor, FakeHypervisor):
+        assert hypervisor.vcpus[name] == 3
+    else:
+        assert re.search(r"<vcpu[^>]*current=['\"]3['\"]", await hypervisor.describe(name))

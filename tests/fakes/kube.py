@@ -17,7 +17,7 @@ import msgspec
 from tests.fakes import patches
 from tests.fakes.patches import Json
 from virt.api import jsonpatch
-from virt.api.kinds import Kind
+from virt.api.kinds import POD, Kind
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.kube.client import (
     ALL,
@@ -231,6 +231,12 @@ class FakeKube:
                 self._store(kind, marked, known)
             return
         self._remove(kind, known)
+
+    async def evict(self, pod: str, namespace: str, uid: str) -> None:
+        """Nothing stands in its way, but for an injected error of verb "evict"."""
+        await self._meet("evict", POD)
+        self._note("evict", POD, pod, namespace)
+        await self.delete(POD, pod, namespace, DeleteOptions(uid=uid))
 
     # --- inside ---
 

@@ -28,6 +28,8 @@ from virt.rpc.messages import (
     Pause,
     Request,
     Screenshot,
+    SetMemory,
+    SetVcpus,
     Shutdown,
     SyncVmi,
     Unpause,
@@ -129,6 +131,8 @@ class FakeLauncher:
                 self.migration_ends[port] = ours
                 self.guest_ends.append(ours)
                 return Reply(Done(), (theirs.detach(),))
+            case SetVcpus() | SetMemory():
+                return Reply(self.status)
             case Screenshot():
                 return Reply(Data(body=b"\x89PNG"))
             case GuestInfo():

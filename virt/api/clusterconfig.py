@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from virt.api import featuregates, v1
+from virt.api import duration, featuregates, v1
 from virt.api.core import ResourceRequirements
 from virt.api.wire import Quantity
 
 T = TypeVar("T")
+
+LIVE_UPDATE = "LiveUpdate"        # the rollout strategy under which a running guest may be changed
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,11 @@ class Migrations:
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """``default_network_interface``: bridge or masquerade. ``rollout_strategy``: LiveUpdate or Stage."""
+    """``default_network_interface``: bridge or masquerade. ``rollout_strategy``: LiveUpdate or Stage.
+
+    ``max_hotplug_ratio``: how many times its sockets and memory a running guest may come to have; ``max_cpu_sockets``
+    (0: none) and ``max_guest`` in place of that. ``workload_update_methods``: LiveMigrate, Evict; so many are evicted
+    at a time, and then none for the interval."""
 
     use_emulation: bool = False
     enabled_gates: frozenset[str] = frozenset()
@@ -86,7 +92,13 @@ class ClusterConfig:
     smbios_sku: str = ""
     support_container_resources: Mapping[str, ResourceRequirements] = field(default_factory=dict)
     mem_balloon_stats_period_s: int = 10
-    rollout_strategy: str = "LiveUpdate"
+    rollout_strategy: str = LIVE_UPDATE
+    max_hotplug_ratio: int = 4
+    max_cpu_sockets: int = 0
+    max_guest: Quantity | None = None
+    workload_update_methods: tuple[str, ...] = ()
+    batch_eviction_size: int = 10
+    batch_eviction_interval_s: float = 60.0
     free_page_reporting: bool = True
     serial_console_log: bool = True
     additional_guest_memory_overhead_ratio: str = "1"
@@ -110,6 +122,8 @@ def effective(cr: v1.KubeVirt | None) -> ClusterConfig:
     network = written.network or v1.NetworkConfiguration()
     smbios = written.smbios or v1.SMBiosConfiguration()
     options = written.virtual_machine_options or v1.VirtualMachineOptions()
+    live = written.live_update_configuration or v1.LiveUpdateConfiguration()
+    updates = cr.spec.workload_update_strategy
     default = ClusterConfig()
     return ClusterConfig(
         use_emulation=developer.use_emulation,
@@ -136,6 +150,12 @@ def effective(cr: v1.KubeVirt | None) -> ClusterConfig:
         support_container_resources={entry.type: entry.resources for entry in written.support_container_resources},
         mem_balloon_stats_period_s=_given(written.mem_balloon_stats_period, default.mem_balloon_stats_period_s),
         rollout_strategy=written.vm_rollout_strategy or default.rollout_strategy,
+        max_hotplug_ratio=live.max_hotplug_ratio or default.max_hotplug_ratio,
+        max_cpu_sockets=live.max_cpu_sockets or default.max_cpu_sockets,
+        max_guest=live.max_guest,
+        workload_update_methods=updates.workload_update_methods,
+        batch_eviction_size=_given(updates.batch_eviction_size, default.batch_eviction_size),
+        batch_eviction_interval_s=_interval_s(updates.batch_eviction_interval, default.batch_eviction_interval_s),
         free_page_reporting=options.disable_free_page_reporting is None,
         serial_console_log=options.disable_serial_console_log is None,
         additional_guest_memory_overhead_ratio=written.additional_guest_memory_overhead_ratio or "1",
@@ -167,6 +187,14 @@ def migrations(written: v1.MigrationConfiguration, base: Migrations = Migrations
 
 def _given(value: T | None, default: T) -> T:
     return default if value is None else value
+
+
+def _interval_s(written: str | None, default: float) -> float:
+    """What is no length of time was refused, or is older than that rule."""
+    try:
+        return duration.seconds(written) if written else default
+    except duration.DurationError:
+        return default
 
 
 def _default_architecture(cr: v1.KubeVirt) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from virt.api import names, quantity, v1
-from virt.api.clusterconfig import ClusterConfig
+from virt.api import names, quantity, resize, v1
+from virt.api.clusterconfig import LIVE_UPDATE, ClusterConfig
 from virt.api.wire import Quantity
 
 HOST_MODEL = "host-model"
@@ -43,7 +43,7 @@ def instance(
 
     ``now``: RFC 3339 time; ``uuid``: a fresh random one, used when the firmware has none.
     """
-    spec = instance_spec(vmi.spec, config)
+    spec = _with_ceilings(instance_spec(vmi.spec, config), config)
     firmware = spec.domain.firmware or v1.Firmware()
     if not firmware.uuid:
         spec = replace(spec, domain=replace(spec.domain, firmware=replace(firmware, uuid=uuid)))
@@ -167,6 +167,24 @@ def _memory(memory: v1.Memory | None, resources: v1.ResourceRequirements) -> v1.
         if _is_positive(guest):
             return replace(memory or v1.Memory(), guest=guest)
     return memory
+
+
+def _with_ceilings(spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) -> v1.VirtualMachineInstanceSpec:
+    """How much a guest may come to have while it runs, which its start has to know. KubeVirt: pkg/defaults."""
+    cpu, memory = spec.domain.cpu or v1.CPU(), spec.domain.memory
+    if config.rollout_strategy != LIVE_UPDATE or spec.architecture != "amd64":
+        return spec
+    if cpu.max_sockets == 0 and cpu.sockets > 0 and cpu.cores > 0 and cpu.threads > 0:
+        most = config.max_cpu_sockets or cpu.sockets * config.max_hotplug_ratio
+        most = min(most, resize.MAX_VCPUS // (cpu.cores * cpu.threads))
+        cpu = replace(cpu, max_sockets=max(most, cpu.sockets))
+    if memory is not None and memory.max_guest is None and _is_positive(memory.guest):
+        most_memory = config.max_guest
+        if most_memory is None:
+            most_memory = quantity.of_bytes(quantity.integer(memory.guest or 0) * config.max_hotplug_ratio)
+        if _is_positive(most_memory) and not resize.memory_refusal(spec, most_memory):
+            memory = replace(memory, max_guest=most_memory)
+    return replace(spec, domain=replace(spec.domain, cpu=cpu, memory=memory))
 
 
 def _firmware(firmware: v1.Firmware) -> v1.Firmware:

@@ -28,8 +28,6 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
     Unbuilt(path, tier, topic)
     for tier, topic, paths in (
         ("T2", "access credentials", "accessCredentials[]"),
-        ("T2", "CPU hotplug", "domain.cpu.maxSockets"),
-        ("T2", "memory hotplug", "domain.memory.maxGuest"),
         ("T2", "hugepages", "domain.memory.hugepages"),
         ("T2", "TPM", "domain.devices.tpm"),
         ("T2", "UEFI variables that outlive the VMI", "domain.firmware.bootloader.efi.persistent"),
@@ -90,7 +88,6 @@ KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
     Unbuilt(path, tier, topic)
     for tier, topic, paths in (
         ("T3", "flags of components", "customizeComponents.flags"),
-        ("T2", "workload updates", "workloadUpdateStrategy.workloadUpdateMethods"),
         ("T3", "monitoring", "monitorNamespace monitorAccount serviceMonitorNamespace"),
         ("T3", "migration between clusters", "synchronizationPort"),
         ("T2", "room that a claim's disk may lack, and keeps free", "configuration.developerConfiguration."
@@ -99,7 +96,6 @@ KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
         ("T3", "limits of image inspection", "configuration.developerConfiguration.diskVerification"),
         ("T3", "TSC frequencies", "configuration.developerConfiguration.minimumClusterTSCFrequency"),
         ("T3", "profiler", "configuration.developerConfiguration.clusterProfiler"),
-        ("T2", "CPU and memory hotplug", "configuration.liveUpdateConfiguration"),
         ("T2", "rates of requests", "configuration.apiConfiguration configuration.webhookConfiguration "
          "configuration.controllerConfiguration configuration.handlerConfiguration"),
         ("T3", "network binding plugins", "configuration.network.binding"),

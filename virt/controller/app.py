@@ -1,7 +1,7 @@
 """Puts the controllers together: which caches there are, which change wakes which key, what runs only on the leader."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from virt.api import clusterconfig, names, passthrough, v1
@@ -19,6 +19,7 @@ from virt.api.kinds import (
     VMI,
     VMIM,
 )
+from virt.api.resize import is_pending
 from virt.base.clock import Clock, RealClock
 from virt.controller.evacuation.budgets import BudgetReconciler
 from virt.controller.evacuation.controller import EvacuationReconciler
@@ -28,6 +29,7 @@ from virt.controller.migration.controller import MigrationReconciler, PhaseEnter
 from virt.controller.migration.metrics import MigrationCollector
 from virt.controller.node.controller import NodeReconciler
 from virt.controller.updates.controller import UpdateReconciler
+from virt.controller.updates.fleet import FleetReconciler
 from virt.controller.vm import controller as vm_controller
 from virt.controller.vm.controller import MachineReconciler
 from virt.controller.vmi import controller as vmi_controller
@@ -94,11 +96,14 @@ class Controllers:
         evacuations = EvacuationReconciler(
             client, self.caches, self._migrations, self._recorders["evacuation"], self.config, clock=clock)
         updates = UpdateReconciler(
-            client, self.caches, self._migrations, self._recorders["workload-update"], clock=clock)
+            client, self.caches, self._migrations, self._recorders["workload-update"], self.config, clock=clock)
+        fleet = FleetReconciler(
+            client, self.caches, self._kubevirts, self._migrations, self._recorders["workload-update"], self.config,
+            clock=clock)
         nodes = NodeReconciler(client, self.caches.nodes, self._recorders["node"], clock=clock)
         self._controllers = (
             self._machines(machines), self._instances(instances), self._moves(migrations),
-            self._evacuations(evacuations), self._updates(updates), self._nodes(nodes),
+            self._evacuations(evacuations), self._updates(updates), self._fleet(fleet), self._nodes(nodes),
             self._leftovers(BudgetReconciler(client, self._budgets)),
         )
 
@@ -177,6 +182,17 @@ class Controllers:
         controller = Controller("workload-update", reconciler.reconcile)
         controller.watches(self.caches.vmis, lambda vmi: (key_of(vmi),))
         controller.watches(self._migrations, migration_controller.key_of_vmi)
+        controller.watches(self._kubevirts, lambda _: map(key_of, filter(is_pending, self.caches.vmis.store)))
+        return controller
+
+    def _fleet(self, reconciler: FleetReconciler) -> Controller:
+        def kubevirts(_: object) -> Iterable[str]:
+            return map(key_of, self._kubevirts.store)
+
+        controller = Controller("workload-update-fleet", reconciler.reconcile)
+        controller.watches(self._kubevirts, lambda kubevirt: (key_of(kubevirt),))
+        controller.watches(self.caches.vmis, kubevirts)
+        controller.watches(self._migrations, kubevirts)
         return controller
 
     def _leftovers(self, reconciler: BudgetReconciler) -> Controller:

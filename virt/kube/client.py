@@ -135,6 +135,12 @@ class Client(Protocol):
         """Returns when the API server has accepted the deletion; an object that is gone already is no error."""
         ...
 
+    async def evict(self, pod: str, namespace: str, uid: str) -> None:
+        """Ask for the end of this pod and no other. Raises ApiError 429 where a budget or a webhook says no, and
+        ConflictError where another has its name; one that is gone already is no error."""
+        ...
+
+
 
 async def find(client: Client, kind: Kind[T], name: str, namespace: str | None = None) -> T | None:
     """:meth:`Client.get`, with None for an object that does not exist."""

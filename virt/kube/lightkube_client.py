@@ -15,7 +15,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
-from virt.api.kinds import Kind
+from virt.api.kinds import POD, Kind
 from virt.base import log
 from virt.base.errors import VirtError
 from virt.kube import answers
@@ -142,6 +142,18 @@ class LightkubeClient:
                 "DELETE", _path(kind, namespace, name), content=msgspec.json.encode(document),
                 content_type="application/json",
             )
+        except NotFoundError:
+            return
+
+    async def evict(self, pod: str, namespace: str, uid: str) -> None:
+        document = {
+            "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        try:
+            await self._send(
+                "POST", _path(POD, namespace, pod, "eviction"), content=msgspec.json.encode(document),
+                content_type="application/json")
         except NotFoundError:
             return
 

@@ -233,10 +233,12 @@ class Installer:
         return await self._patch(cr, patch)
 
     async def _write(self, cr: v1.KubeVirt, wanted: v1.KubeVirtStatus) -> v1.KubeVirt:
-        """Write the status if it differs. Nobody else writes it, so there is no race to lose."""
+        """Write the status if it differs. Nobody else writes it but for one field, so there is no race to lose."""
         if wanted == cr.status:
             return cr
-        return await self._patch(cr, MergePatch({"status": codec.to_json(wanted)}), "status")
+        document = codec.to_json(wanted)
+        document.pop("outdatedVirtualMachineInstanceWorkloads", None)       # the controller's: it may know a newer one
+        return await self._patch(cr, MergePatch({"status": document}), "status")
 
     async def _patch(self, cr: v1.KubeVirt, patch: MergePatch, subresource: str = "") -> v1.KubeVirt:
         meta = cr.metadata

@@ -141,7 +141,11 @@ def kubevirt(*, emulation: bool, cpu_model: str, taints: Sequence[str] = ()) -> 
     }
     if cpu_model:
         configuration["cpuModel"] = cpu_model
-    spec: Json = {"imagePullPolicy": "IfNotPresent", "configuration": configuration}
+    spec: Json = {
+        "imagePullPolicy": "IfNotPresent", "configuration": configuration,
+        # Without it a guest that is to get processors or memory while it runs waits until somebody moves it.
+        "workloadUpdateStrategy": {"workloadUpdateMethods": ["LiveMigrate"]},
+    }
     if taints:
         spec["workloads"] = {"nodePlacement": {"tolerations": [{"key": key, "operator": "Exists"} for key in taints]}}
     return {

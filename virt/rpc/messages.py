@@ -145,6 +145,21 @@ class Unfreeze(Message, frozen=True, kw_only=True):
     """Answer: Done."""
 
 
+class SetVcpus(Message, frozen=True, kw_only=True):
+    """Give the guest that many processors; one that has as many, or more, keeps them. Answer: DomainStatus."""
+
+    count: int
+
+
+class SetMemory(Message, frozen=True, kw_only=True):
+    """Offer the guest that much memory, ``at_boot`` of which it was started with and ``ceiling`` the most it may ever
+    have; bytes. What it has taken of it is told as :attr:`DomainStatus.memory_added`. Answer: DomainStatus."""
+
+    size: int
+    at_boot: int
+    ceiling: int
+
+
 class GiveVolumes(Message, frozen=True, kw_only=True):
     """Folders of hot-plugged claims, which the launcher keeps for its guest. File descriptors: one for each of
     ``volumes``, in order; one that it has already changes nothing. Answer: Done."""
@@ -222,7 +237,8 @@ class CancelMigration(Message, frozen=True, kw_only=True):
 
 Request = (
     SyncVmi | Shutdown | Destroy | Pause | Unpause | Reset | SoftReboot | OpenSerial | OpenVnc | Screenshot | GuestInfo
-    | Freeze | Unfreeze | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration | GiveVolumes | SyncVolumes
+    | Freeze | Unfreeze | SetVcpus | SetMemory | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
+    | GiveVolumes | SyncVolumes
 )
 
 
@@ -304,6 +320,7 @@ class DomainStatus(Message, frozen=True, kw_only=True):
     frozen: bool = False
     migration: MigrationReport | None = None
     functions_missing: dict[str, str] = msgspec.field(default_factory=dict)      # SR-IOV interface: why it has no card
+    memory_added: int | None = None               # bytes, taken since the boot; None: nothing was ever offered
     given: tuple[str, ...] = ()                   # hot-plugged volumes whose claims the launcher has
     volumes_troubled: dict[str, str] = msgspec.field(default_factory=dict)       # of them: why it does not come, or go
 
@@ -360,4 +377,5 @@ class DiskError(Message, frozen=True, kw_only=True):
 
 Event = Hello | DomainEvent | GuestPanicked | GuestAgentSilent | DiskError
 Answer = DomainStatus | Done | Data | Failed
-PROTOCOL_VERSION = 4          # 2: migration; 3: of guests with virtual functions too; 4: hot-plugged volumes
+# 2: migration; 3: of guests with virtual functions too; 4: hot-plugged volumes, processors and memory added
+PROTOCOL_VERSION = 4

@@ -36,7 +36,7 @@ def test_the_smallest_vmi_becomes_a_whole_one() -> None:
         "spec": {
             "architecture": "amd64",
             "domain": {
-                "cpu": {"cores": 1, "sockets": 1, "threads": 1, "model": "host-model"},
+                "cpu": {"cores": 1, "sockets": 1, "threads": 1, "maxSockets": 4, "model": "host-model"},
                 "devices": {
                     "disks": [{"name": "root", "disk": {"bus": "sata"}}],
                     "interfaces": [{"name": "default", "bridge": {}}],
@@ -187,3 +187,32 @@ def test_a_migration_is_findable_and_protected() -> None:
     )
     assert migration.metadata.labels == {names.MIGRATION_VMI_LABEL: "guest"}
     assert migration.metadata.finalizers == (names.MIGRATION_FINALIZER,)
+
+
+LIVE_UPDATE = {"spec": {"domain": {"cpu": {"sockets": 3, "cores": 2}, "memory": {"guest": "1Gi"}}}}
+
+
+def ceilings(change: dict[str, Any], **config: Any) -> tuple[int, Any]:
+    domain = defaulted(change, ClusterConfig(**config)).spec.domain
+    return (domain.cpu or v1.CPU()).max_sockets, (domain.memory or v1.Memory()).max_guest
+
+
+@pytest.mark.parametrize(("domain", "config", "expected"), [
+    ({}, {}, (12, "4Gi")),
+    ({}, {"max_hotplug_ratio": 2}, (6, "2Gi")),
+    ({}, {"max_cpu_sockets": 5, "max_guest": "3Gi"}, (5, "3Gi")),
+    ({}, {"max_cpu_sockets": 2}, (3, "4Gi")),
+    ({}, {"rollout_strategy": "Stage"}, (0, None)),
+    ({"cpu": {"maxSockets": 7}, "memory": {"maxGuest": "1280Mi"}}, {}, (7, "1280Mi")),
+    ({"cpu": {"sockets": 100}}, {}, (256, "4Gi")),
+    ({"cpu": {"sockets": 200, "cores": 3}}, {}, (200, "4Gi")),
+    ({"memory": {"guest": "512Mi"}}, {}, (12, None)),
+    ({"memory": {"guest": "1025Mi"}}, {}, (12, None)),
+    ({"memory": {"guest": "lots"}}, {}, (12, None)),
+])
+def test_how_much_a_guest_may_come_to_have(domain: dict[str, Any], config: dict[str, Any], expected: object) -> None:
+    assert ceilings(jsonpatch.merged(LIVE_UPDATE, {"spec": {"domain": domain}}), **config) == expected
+
+
+def test_other_architectures_take_no_processors_while_they_run() -> None:
+    assert ceilings(jsonpatch.merged(LIVE_UPDATE, {"spec": {"architecture": "arm64"}})) == (0, None)

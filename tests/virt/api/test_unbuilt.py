@@ -10,7 +10,7 @@ from virt.api.unbuilt import Unbuilt
 
 # Values for fields that an empty object or a string does not fill.
 _VALUES: dict[str, Any] = {
-    "domain.cpu.maxSockets": 4, "domain.memory.maxGuest": "1Gi", "domain.cpu.dedicatedCpuPlacement": True,
+    "domain.cpu.dedicatedCpuPlacement": True,
     "domain.cpu.isolateEmulatorThread": True, "domain.devices.interfaces[].acpiIndex": 3,
     "domain.features.hyperv": {"relaxed": {}},
     "domain.features.hypervPassthrough": {"enabled": True}, "domain.launchSecurity": {"sev": {}},
@@ -80,7 +80,7 @@ def test_secondary_networks_are_built_but_not_in_the_place_of_the_pod_network(
 def test_off_and_empty_are_fine() -> None:
     spec = codec.from_json({
         "domain": {"devices": {"autoattachVSOCK": False, "disableHotplug": False, "hostDevices": []},
-                   "cpu": {"dedicatedCpuPlacement": False, "maxSockets": 0}},
+                   "cpu": {"dedicatedCpuPlacement": False}},
         "serviceAccountName": "",
     }, v1.VirtualMachineInstanceSpec)
     assert list(unbuilt.instance_spec("spec", spec)) == []

@@ -49,6 +49,7 @@ def causes(kubevirt: v1.KubeVirt) -> tuple[StatusCause, ...]:
                 asked = config.node_placement
                 yield from scheduling(
                     f"spec.{name}.nodePlacement", asked.affinity or core.Affinity(), asked.tolerations)
+        yield from _updates("spec.workloadUpdateStrategy", spec.workload_update_strategy)
         yield from _configuration(spec.configuration)
     return tuple(found())
 
@@ -65,6 +66,19 @@ def warnings(kubevirt: v1.KubeVirt) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _updates(path: str, written: v1.KubeVirtWorkloadUpdateStrategy) -> Causes:
+    for index, method in enumerate(written.workload_update_methods):
+        yield from one_of(f"{path}.workloadUpdateMethods[{index}]", method, ("LiveMigrate", "Evict"), "method")
+    if (size := written.batch_eviction_size) is not None and size < 0:
+        yield invalid(f"{path}.batchEvictionSize", f"{path}.batchEvictionSize must not be negative: {size}")
+    if written.batch_eviction_interval is not None:
+        problems: list[StatusCause] = []
+        if _seconds(f"{path}.batchEvictionInterval", written.batch_eviction_interval, problems) < 0:
+            problems.append(invalid(f"{path}.batchEvictionInterval", f"{path}.batchEvictionInterval must not be "
+                                    f"negative: {written.batch_eviction_interval}"))
+        yield from problems
+
+
 def _configuration(written: v1.KubeVirtConfiguration) -> Causes:
     developer = written.developer_configuration or v1.DeveloperConfiguration()
     for gate in sorted(set(developer.feature_gates) & set(developer.disabled_feature_gates)):
@@ -74,6 +88,8 @@ def _configuration(written: v1.KubeVirtConfiguration) -> Causes:
                       EVICTION_STRATEGIES, "option")
     yield from one_of(f"{_CONFIGURATION}.vmRolloutStrategy", written.vm_rollout_strategy or "",
                       ("LiveUpdate", "Stage"), "strategy")
+    yield from _live_update(
+        f"{_CONFIGURATION}.liveUpdateConfiguration", written.live_update_configuration or v1.LiveUpdateConfiguration())
     network = written.network or v1.NetworkConfiguration()
     yield from one_of(f"{_CONFIGURATION}.network.defaultNetworkInterface", network.default_network_interface,
                       ("bridge", "masquerade"), "binding")
@@ -89,6 +105,17 @@ def _configuration(written: v1.KubeVirtConfiguration) -> Causes:
     yield from _aggregation(written)
     yield from hostdevices.permitted(
         f"{_CONFIGURATION}.permittedHostDevices", written.permitted_host_devices or v1.PermittedHostDevices())
+
+
+def _live_update(path: str, written: v1.LiveUpdateConfiguration) -> Causes:
+    for name, count in (("maxHotplugRatio", written.max_hotplug_ratio), ("maxCpuSockets", written.max_cpu_sockets)):
+        if count is not None and count < 0:
+            yield invalid(f"{path}.{name}", f"{path}.{name} must not be negative: {count}")
+    problems: list[StatusCause] = []
+    most = amount(f"{path}.maxGuest", written.max_guest, problems)
+    if most is not None and most < 0:
+        yield invalid(f"{path}.maxGuest", f"{path}.maxGuest must not be negative: {written.max_guest}")
+    yield from problems
 
 
 def _tls(path: str, tls: v1.TLSConfiguration) -> Causes:

@@ -2,10 +2,10 @@
 
 from virt.api import v1
 from virt.api.clusterconfig import ARCHITECTURES, ClusterConfig
+from virt.api.resize import MAX_VCPUS
 from virt.api.status import StatusCause
 from virt.api.validate.causes import Causes, amount, invalid, not_supported, required
 
-MAX_VCPUS = 512
 _MEMORY_FLOOR = 10**6
 _FEATURE_POLICIES = ("force", "require", "optional", "disable", "forbid")
 

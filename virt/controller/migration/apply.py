@@ -41,12 +41,15 @@ class Writer:
         self._recorder = recorder
         self._settings = settings
 
-    async def carry_out(self, todo: Plan, world: World, context: Callable[[], Context], now: str) -> Plan:
+    async def carry_out(
+        self, todo: Plan, world: World, context: Callable[[v1.VirtualMachineInstance], Context], now: str
+    ) -> Plan:
         """The plan as it turned out. Raises ApiError for what another try may mend."""
         for action in todo.actions:
             match action:
                 case CreateTarget():
-                    todo = await self._create(todo, world, context())
+                    assert world.vmi is not None
+                    todo = await self._create(todo, world, context(world.vmi))
                 case DeleteTarget(why):
                     await self._delete(world, why)
                 case HandOver():

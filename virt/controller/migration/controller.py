@@ -7,12 +7,14 @@ from virt.api import core, names, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import VMIM
 from virt.api.migrationstate import ABORTED
+from virt.api.resize import is_pending
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import writes
 from virt.controller.migration import hostmodel, plan, queue, status
 from virt.controller.migration.apply import Writer
 from virt.controller.migration.metrics import age_at
-from virt.controller.migration.plan import FAILED, FINAL, PENDING, SUCCEEDED, Plan, World
+from virt.controller.migration.plan import FAILED, FINAL, PENDING, SCHEDULED, SUCCEEDED, Plan, World
+from virt.controller.migration.pod import lacks
 from virt.controller.vmi import hotplug
 from virt.controller.vmi.controller import PODS_BY_OWNER, Caches
 from virt.controller.vmi.plan import World as InstanceWorld
@@ -69,7 +71,7 @@ class MigrationReconciler:
         world = self._world(migration)
         now = self._clock.now()
         todo = plan.plan(world, now)
-        outcome = await self._writer.carry_out(todo, world, lambda: self._context(world), rfc3339(now))
+        outcome = await self._writer.carry_out(todo, world, self._context, rfc3339(now))
         stored = await self._store(migration, status.updated(world, outcome, rfc3339(now)))
         self._tell(world, outcome)
         if stored is not None and outcome.phase != migration.status.phase:
@@ -105,8 +107,11 @@ class MigrationReconciler:
         source = InstanceWorld(vmi=vmi, pods=pods).pod if vmi is not None else None
         of_vmi = self._migrations.store.by_index(
             MIGRATIONS_BY_VMI, key_for(meta.namespace, migration.spec.vmi_name))
+        too_little = ""
+        if vmi is not None and pod is not None and migration.status.phase == SCHEDULED and is_pending(vmi):
+            too_little = lacks(pod, vmi, self._context(vmi))
         return World(
-            migration=migration, vmi=vmi, pod=pod, source=source,
+            migration=migration, vmi=vmi, pod=pod, source=source, lacks=too_little,
             attachment=None if vmi is None or pod is None else hotplug.attachment_for(
                 vmi, pod, self._caches.attachments(vmi)),
             others=tuple(other for other in of_vmi if other.metadata.uid != meta.uid),
@@ -137,10 +142,9 @@ class MigrationReconciler:
         vmi = self._caches.vmis.store.find(migration.metadata.namespace, migration.spec.vmi_name)
         return vmi.status.node_name if vmi is not None else ""
 
-    def _context(self, world: World) -> Context:
-        assert world.vmi is not None
-        namespace = world.vmi.metadata.namespace
-        claims = {name: self._caches.claims.store.find(namespace, name) for name in volumes.claim_names(world.vmi.spec)}
+    def _context(self, vmi: v1.VirtualMachineInstance) -> Context:
+        namespace = vmi.metadata.namespace
+        claims = {name: self._caches.claims.store.find(namespace, name) for name in volumes.claim_names(vmi.spec)}
         return Context(
             config=self._config(),
             launcher_image=self._launcher_image,

@@ -42,7 +42,8 @@ _LOOK_S: Final = 5.0
 class World:
     """``pod``: the target's; ``source``: the one in which the guest runs; ``others``: migrations of the same VMI;
     ``attachment``: the pod that mounts for the target what was hot-plugged, once it does; ``may_start``: the limits
-    allow one more; ``missing_claims``: of the VMI."""
+    allow one more; ``missing_claims``: of the VMI; ``lacks``: what the target's pod has too little of for what the
+    guest is to have there."""
 
     migration: v1.VirtualMachineInstanceMigration
     vmi: v1.VirtualMachineInstance | None
@@ -52,6 +53,7 @@ class World:
     others: Sequence[v1.VirtualMachineInstanceMigration] = ()
     may_start: bool = True
     missing_claims: Sequence[str] = ()
+    lacks: str = ""
 
     @property
     def uid(self) -> str:
@@ -211,6 +213,9 @@ def _scheduled(world: World, vmi: v1.VirtualMachineInstance, now: datetime) -> P
         return Plan(FAILED, why="the guest does not run any more")
     if not volumes.claims_by_name(vmi.spec).items() <= volumes.mounted(world.pod).items():
         return Plan(FAILED, why=f"the VMI's claims were changed since its pod {world.pod.metadata.name} was made")
+    if world.lacks:
+        return Plan(FAILED, why=f"the guest was to have more since its pod {world.pod.metadata.name} was made: "
+                                f"{world.lacks}")
     if world.lacks_disks:                   # one more has come meanwhile
         if _phase_age_s(world.migration, SCHEDULED, now) >= PREPARE_S:
             return Plan(FAILED, why=f"the guest's hot-plugged disks were not at the target within {PREPARE_S} s")

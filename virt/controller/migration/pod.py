@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from virt.api import core, names, v1
-from virt.controller.vmi.pod import naming
+from virt.api import core, names, quantity, v1
+from virt.controller.vmi.pod import naming, resources
 from virt.controller.vmi.pod.template import Context, launcher_pod
 
 _HOSTNAME = "kubernetes.io/hostname"
@@ -38,6 +38,15 @@ def target_pod(
             affinity=_apart(spec.affinity, vmi.metadata.uid),
         ),
     )
+
+
+def lacks(pod: core.Pod, vmi: v1.VirtualMachineInstance, context: Context) -> str:
+    """Of what the pod asked its node for less than one that were made now; "" where it has as much."""
+    given = next((each.resources.requests for each in pod.spec.containers if each.name == names.COMPUTE_CONTAINER), {})
+    wanted = resources.compute(vmi.spec, context.config, limited=context.limited).requests
+    return ", ".join(
+        f"{name} {given.get(name, 0)} of {wanted[name]}" for name in ("cpu", "memory")
+        if quantity.parse(given.get(name, 0)) < quantity.parse(wanted[name]))
 
 
 def digests(source: core.Pod) -> Mapping[str, str]:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from virt.api import core, names, v1
-from virt.api.clusterconfig import ClusterConfig
+from virt.api.clusterconfig import LIVE_UPDATE, ClusterConfig
 from virt.api.kinds import VM
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import owners, writes
-from virt.controller.vm import claimchange, hotplug, plan, status
+from virt.controller.vm import liveupdate, plan, status
 from virt.controller.vm.apply import InstanceWriter, Outcome
 from virt.controller.vm.plan import World
-from virt.controller.vm.revisions import Revisions, needs_restart, same_template
+from virt.controller.vm.revisions import Revisions
 from virt.controller.vmi.controller import Caches
 from virt.controller.vmi.pod import volumes
 from virt.kube.client import Client, NotFoundError
@@ -21,7 +21,6 @@ from virt.kube.controller import Result
 from virt.kube.events import EventRecorder
 from virt.kube.objects import key_for
 
-LIVE_UPDATE = "LiveUpdate"        # the rollout strategy under which a running guest may be changed
 VMS_BY_CLAIM = "claim"            # index of VMs: namespace/name of a PVC of the template
 
 
@@ -63,20 +62,17 @@ class MachineReconciler:
         outcome = await self._instances.carry_out(chosen.actions, stored)
         if plan.SetRunning() in chosen.actions:
             return _after_change(outcome)
-        may_change = self._config().rollout_strategy == LIVE_UPDATE
-        reason, world = await self._compare(world, is_live=may_change)
+        reason, world = await self._compare(world, is_live=self._config().rollout_strategy == LIVE_UPDATE)
         after = after_actions(world, outcome, rfc3339(now))
-        changed = claimchange.change(
-            stored, after.vmi, world.claims, now=rfc3339(now),
-            is_live=not reason and may_change)
-        plugged = hotplug.plug(stored, changed.vmi or after.vmi, is_live=may_change)
+        changed = liveupdate.update(
+            stored, after.vmi, world.claims, self._config(), restart=reason, now=rfc3339(now))
         new = status.updated(
-            after, chosen, outcome.fault or changed.fault or plugged.fault, now=now, chance=self._chance(),
-            restart_required=reason or changed.restart, moved=changed.moved)
+            after, chosen, outcome.fault or changed.fault, now=now, chance=self._chance(),
+            restart_required=changed.restart, moved=changed.moved)
         await self._store(stored, replace(stored, status=new))
-        if (new_vmi := plugged.vmi or changed.vmi) is not None and after.vmi is not None:
+        if changed.vmi is not None and after.vmi is not None:
             # Only now: a guest that ends on its way to other claims must not start from them by itself.
-            await self._instances.change(after.vmi, new_vmi)
+            await self._instances.change(after.vmi, changed.vmi)
         if world.vmi is not None and plan.lets_go(world.vmi):
             # Only now: how it ended counts for the back-off, and nobody can read it once the VMI is gone.
             await self._instances.release(world.vmi)
@@ -121,9 +117,9 @@ class MachineReconciler:
         if vmi.metadata.annotations.get(names.VM_GENERATION_ANNOTATION) == str(vm.metadata.generation):
             return "", world
         then = await self._revisions.started_with(vmi)
-        if same_template(then, vm.spec, vmi.spec):
+        if liveupdate.same_template(then, vm.spec, vmi.spec):
             return "", World(vm, await self._instances.note_generation(vm, vmi), world.claims)
-        return needs_restart(then, vm.spec, vmi.spec, is_live=is_live), world
+        return liveupdate.needs_restart(then, vm.spec, vmi.spec, is_live=is_live), world
 
     async def _store(self, old: v1.VirtualMachine, new: v1.VirtualMachine) -> None:
         patch = writes.between(old, new, "status")

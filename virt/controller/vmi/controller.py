@@ -115,7 +115,9 @@ class InstanceReconciler:
         if actions := hotplug.plan(after):
             trouble = await self._attachments.carry_out(actions, vmi, self._context(world))
         fault = outcome.fault or (trouble and Fault(hotplug.FAILED_SYNC, trouble.message))
-        updated = status.updated(after, fault, rfc3339(now), memory_overhead=self._overhead(outcome, vmi))
+        updated = status.updated(
+            after, fault, rfc3339(now), memory_overhead=self._overhead(outcome, vmi),
+            launcher_image=self._launcher_image)
         volumes_now = hotplug.volume_status(dataclasses.replace(after, vmi=updated))
         await self._store(vmi, replace(updated, status=replace(updated.status, volume_status=volumes_now)))
         if (error := outcome.error or (trouble and trouble.error)) is not None:

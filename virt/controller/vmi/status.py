@@ -20,10 +20,10 @@ _MULTUS = "multus-status"
 
 
 def updated(
-    world: World, fault: Fault | None, now: str, *, memory_overhead: Quantity | None = None
+    world: World, fault: Fault | None, now: str, *, memory_overhead: Quantity | None = None, launcher_image: str = ""
 ) -> v1.VirtualMachineInstance:
     """``world``: as it is after the actions of this pass; ``now``: RFC 3339; ``memory_overhead``: what a pod made now
-    asks for beyond the guest's memory."""
+    asks for beyond the guest's memory; ``launcher_image``: of pods that are made now, "" where that does not matter."""
     vmi = world.vmi
     phase = next_phase(world)
     status = replace(
@@ -49,6 +49,15 @@ def updated(
         # The node's handler starts the domain while the kubelet still looks at its containers.
         status = _placed(status, vmi.spec, world.claims, attachments.reported(world.pod))
         metadata = replace(metadata, labels={**metadata.labels, names.NODE_NAME_LABEL: world.pod.spec.node_name})
+    if phase == "Running" and world.pod is not None and launcher_image:
+        # It may have come to another launcher, and what new ones are made of may be another image.
+        image = _image(world.pod)
+        status = replace(status, launcher_container_image_version=image)
+        labels = {key: value for key, value in metadata.labels.items() if key != names.OUTDATED_LABEL}
+        if image != launcher_image:
+            labels[names.OUTDATED_LABEL] = ""
+        if labels != metadata.labels:
+            metadata = replace(metadata, labels=labels)
     finalizers = kept_finalizers(world)
     if finalizers != metadata.finalizers:
         metadata = replace(metadata, finalizers=finalizers)
@@ -120,14 +129,18 @@ def _placed(
 
 
 def _scheduled(status: v1.VirtualMachineInstanceStatus, pod: core.Pod) -> v1.VirtualMachineInstanceStatus:
-    image = next((found.image for found in pod.spec.containers if found.name == names.COMPUTE_CONTAINER), "")
     return replace(
         status,
         node_name=pod.spec.node_name,
         qos_class=pod.status.qos_class or status.qos_class,
         migration_transport="Unix",
-        launcher_container_image_version=image,
+        launcher_container_image_version=_image(pod),
     )
+
+
+def _image(pod: core.Pod) -> str:
+    """That its launcher is of."""
+    return next((found.image for found in pod.spec.containers if found.name == names.COMPUTE_CONTAINER), "")
 
 
 def _volumes(

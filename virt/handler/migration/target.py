@@ -13,6 +13,7 @@ from virt.base import log
 from virt.base.clock import Clock, rfc3339
 from virt.base.errors import VirtError
 from virt.handler.launchers.launcher import Launcher
+from virt.handler.migration.growth import grown
 from virt.handler.migration.plan import TargetPlan, TargetSeen, TargetStep, target
 from virt.handler.migration.ports import TargetPorts
 from virt.handler.migration.settings import in_clear, least_version
@@ -97,7 +98,12 @@ class Target:
                     vmi, "Normal", "PreparingTarget", f"Node {state.target_node} is ready to take the guest.")
             case TargetStep.TAKE_OVER:
                 await self._stay_paused(vmi, launcher)
-                await self._take_over(vmi, state)
+                try:
+                    status = await grown(vmi, launcher, self._recorder, rfc3339(self._clock.now()))
+                except ConnectionLost as lost:
+                    _logger.info("launcher went away meanwhile", vmi=vmi.metadata.name, error=str(lost))
+                    return Result(RECONNECT_S)
+                await self._take_over(vmi, replace(vmi, status=status), state)
             case TargetStep.FAIL:
                 self._ports.cut(uid)
                 await self._write(vmi, failed(state, todo.why, rfc3339(self._clock.now())))
@@ -157,16 +163,18 @@ class Target:
         except RpcError as error:
             _logger.warning("a guest that was paused by its user runs", key=launcher.key, error=str(error))
 
-    async def _take_over(self, vmi: v1.VirtualMachineInstance, state: State) -> None:
+    async def _take_over(
+        self, vmi: v1.VirtualMachineInstance, grown: v1.VirtualMachineInstance, state: State
+    ) -> None:
         """The one write that makes the guest ours. The source's connections have to outlive it: by them it hears that
-        its part is over."""
+        its part is over. ``grown``: as the VMI is once the guest has what it was to be given."""
         now = rfc3339(self._clock.now())
         came = replace(
             state, target_node_domain_detected=True, target_node_domain_ready_timestamp=now, completed=True,
             start_timestamp=state.start_timestamp or now, end_timestamp=now, mode=state.mode or "PreCopy",
             abort_status="Failed" if state.abort_requested else state.abort_status,
         )
-        here = settled(vmi)
+        here = settled(grown)
         status = replace(here.status, migration_state=came, node_name=state.target_node, evacuation_node_name="")
         labels = {names.NODE_NAME_LABEL: state.target_node, names.MIGRATION_TARGET_NODE_LABEL: None}
         if not await self._patch(vmi, status, labels, here.spec):

@@ -96,10 +96,8 @@ def test_gates_without_effect_are_warned_about() -> None:
      "configuration.developerConfiguration.logVerbosity"),
     (configuration(developerConfiguration={"minimumReservePVCBytes": 1}),
      "configuration.developerConfiguration.minimumReservePVCBytes"),
-    (configuration(liveUpdateConfiguration={"maxHotplugRatio": 2}), "configuration.liveUpdateConfiguration"),
     (configuration(architectureConfiguration={"amd64": {"ovmfPath": "/x"}}),
      "configuration.architectureConfiguration.amd64.ovmfPath"),
-    ({"workloadUpdateStrategy": {"workloadUpdateMethods": ["Evict"]}}, "workloadUpdateStrategy.workloadUpdateMethods"),
     (configuration(ksmConfiguration={"nodeLabelSelector": {}}), "configuration.ksmConfiguration"),
     ({"monitorNamespace": "m"}, "monitorNamespace"),
 ])

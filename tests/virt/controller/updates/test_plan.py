@@ -1,4 +1,4 @@
-"""Migrations for changed volumes: when one is made, when not, and which are taken back."""
+"""Migrations for changes of a VM: when one is made, when not, and which are taken back."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -37,6 +37,7 @@ def migration(
     return v1.VirtualMachineInstanceMigration(
         metadata=core.ObjectMeta(
             name=f"{phase}{ended}", creation_timestamp=created, labels={names.VOLUME_UPDATE_LABEL: "x"} if ours else {},
+            annotations={names.WORKLOAD_UPDATE_ANNOTATION: ""} if ours else {},
             deletion_timestamp=CHANGED if leaving else None),
         status=v1.VirtualMachineInstanceMigrationStatus(phase=phase, phase_transition_timestamps=(entered,)),
     )
@@ -86,3 +87,47 @@ def test_one_that_has_brought_the_guest_is_left_to_succeed() -> None:
         state = v1.VirtualMachineInstanceMigrationState(migration_uid=uid, completed=completed)
         told = replace(settled, status=replace(settled.status, migrated_volumes=(), migration_state=state))
         assert plan(told, (running,), NOW) == Plan(abort=abort)
+
+
+def grown(*told: v1.Condition, **annotations: str) -> v1.VirtualMachineInstance:
+    return v1.VirtualMachineInstance(
+        metadata=core.ObjectMeta(name="x", annotations=annotations),
+        status=v1.VirtualMachineInstanceStatus(phase="Running", conditions=(MIGRATABLE, *told)))
+
+
+MORE = v1.Condition(type="HotVCPUChange", status="True", last_transition_time=CHANGED)
+
+
+@pytest.mark.parametrize(("instance", "methods", "todo"), [
+    (grown(MORE), ("LiveMigrate",), Plan(migrate=True)),
+    (grown(replace(MORE, type="HotMemoryChange")), ("LiveMigrate", "Evict"), Plan(migrate=True)),
+    (grown(MORE), (), Plan()),
+    (grown(MORE), ("Evict",), Plan()),
+    (grown(replace(MORE, status="False")), ("LiveMigrate",), Plan()),
+    (grown(), ("LiveMigrate",), Plan()),
+])
+def test_sizes_move_a_guest_where_the_cluster_lets_guests_be_moved(
+    instance: v1.VirtualMachineInstance, methods: tuple[str, ...], todo: Plan
+) -> None:
+    assert plan(instance, (), NOW, methods=methods) == todo
+
+
+def test_failures_for_a_size_are_paid_for_too() -> None:
+    def job(phase: str, annotation: str = names.WORKLOAD_UPDATE_ANNOTATION) -> v1.VirtualMachineInstanceMigration:
+        made = migration(phase, ended="2026-01-01T11:59:50Z", ours=False)
+        return replace(made, metadata=replace(made.metadata, annotations={annotation: ""}))
+
+    methods = ("LiveMigrate",)
+    assert plan(grown(MORE), (job("Failed"),), NOW, methods=methods) == Plan(backs_off_s=10)
+    assert plan(grown(MORE), (job("Failed", "by-hand"),), NOW, methods=methods) == Plan(migrate=True)
+    assert plan(grown(MORE), (job("Running"),), NOW, methods=methods) == Plan()
+
+
+def test_whoever_wants_no_such_migrations_gets_none() -> None:
+    running = migration("Running")
+    running = replace(running, metadata=replace(
+        running.metadata, labels={}, annotations={names.WORKLOAD_UPDATE_ANNOTATION: ""}))
+    by_hand = migration("Running", ours=False)
+    unwilling = grown(MORE, **{names.ABORTION_ANNOTATION: ""})
+    assert plan(unwilling, (running, by_hand), NOW, methods=("LiveMigrate",)) == Plan(abort=(running,))
+    assert plan(unwilling, (), NOW, methods=("LiveMigrate",)) == Plan()

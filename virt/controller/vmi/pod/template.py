@@ -21,7 +21,7 @@ from virt.controller.vmi.pod import naming, placement, resources, sidecars, volu
 DEFAULT_GRACE_S: Final = 30
 _BEYOND_GRACE_S: Final = 30       # the kubelet kills only after the handler has had its time
 _STARTUP_DELAY_S: Final = 10      # until libvirt and the guest's firmware are through
-_OF_ITS_PLACE = (names.NODE_NAME_LABEL, names.MIGRATION_TARGET_NODE_LABEL)
+_OF_ITS_PLACE = (names.NODE_NAME_LABEL, names.MIGRATION_TARGET_NODE_LABEL, names.OUTDATED_LABEL)
 _HELPER_S: Final = 1              # the kubelet starts a process for each probe inside the guest
 # Annotations of a VMI that its pod does not get: what would ask the node for more than the VMI's spec may.
 _NOT_COPIED = (
