@@ -36,6 +36,7 @@ EVENT = Kind("", "v1", "events", "Event", True, core.Event)
 SECRET = Kind("", "v1", "secrets", "Secret", True, core.Secret)
 CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap", True, core.ConfigMap)
 PVC = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True, core.PersistentVolumeClaim)
+PERSISTENT_VOLUME = untyped("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota", True, core.ResourceQuota)
 NETWORK_ATTACHMENT = Kind(
     "k8s.cni.cncf.io", "v1", "network-attachment-definitions", "NetworkAttachmentDefinition", True,

@@ -225,6 +225,10 @@ class Manager:
         missing = sorted(set(request.copied) - set(targets))
         if missing:
             raise RequestFailed("InvalidSpec", f"no disk of the guest is volume {', '.join(missing)}")
+        if set(self._held.names) & set(targets):
+            # libvirt asks what file system a disk is on, and cannot follow the link to a claim that was given. That it
+            # is shared its access mode says, without which no VMI migrates (virt.launcher.daemon, shared_filesystems).
+            request = msgspec.structs.replace(request, limits=msgspec.structs.replace(request.limits, unsafe=True))
         outgoing = Outgoing(
             guest.hypervisor, guest.name, request, targets, guest.learn_migration, kept=guest.keep_paused,
             functions=self._functions)

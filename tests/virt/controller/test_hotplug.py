@@ -9,7 +9,8 @@ from tests.virt.api.test_hotplug import volume
 from tests.virt.controller.rig import NAMESPACE, Rig, running, virtual_machine
 from tests.waits import HANG_S
 from virt.api import conditions, core, names, v1
-from virt.api.kinds import POD, PVC, VM, VMI, VMIM
+from virt.api.kinds import PERSISTENT_VOLUME, POD, PVC, VM, VMI, VMIM
+from virt.controller.vmi.hotplug import places
 from virt.controller.vmi.hotplug.pod import CONTAINER
 
 State = v1.VirtualMachineInstanceMigrationState
@@ -267,3 +268,45 @@ async def test_the_container_says_what_it_asks_for() -> None:
         (container,) = (await attachments(rig))["data"].spec.containers
         assert container.name == CONTAINER
         assert container.resources.requests == {"cpu": "10m", "memory": "2M"}
+
+
+async def test_a_guest_starts_where_its_plugged_claim_is() -> None:
+    async with running() as rig:
+        made = await rig.kube.create(PVC, core.PersistentVolumeClaim(
+            metadata=core.ObjectMeta(name="data"),
+            spec=core.PersistentVolumeClaimSpec(access_modes=("ReadWriteOnce",), volume_name="pv1")), NAMESPACE)
+        rig.kube.put(PVC, replace(made, status=core.PersistentVolumeClaimStatus(phase="Bound")))
+        term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["node7"]}]}
+        await rig.kube.create(PERSISTENT_VOLUME, {
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv1"},
+            "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}})
+        await rig.settle()
+        await rig.kube.create(VM, virtual_machine(run_strategy="Halted"), NAMESPACE)
+        ask_for(rig, "data")
+        vm = rig.vm()
+        assert vm is not None
+        rig.kube.put(VM, replace(vm, spec=replace(vm.spec, run_strategy="Always")))
+        pod = await rig.launcher()
+        assert pod.spec.affinity is not None
+        assert pod.spec.affinity.node_affinity is not None
+        required = pod.spec.affinity.node_affinity.required_during_scheduling_ignored_during_execution
+        assert required is not None
+        assert [each.values for each in required.node_selector_terms[0].match_expressions
+                if each.key == "kubernetes.io/hostname"] == [("node7",)]
+
+
+def test_all_selectors_hold_at_once() -> None:
+    def term(*keys: str) -> core.NodeSelectorTerm:
+        return core.NodeSelectorTerm(match_expressions=tuple(
+            core.NodeSelectorRequirement(key=key, operator="Exists") for key in keys))
+
+    def selector(*terms: core.NodeSelectorTerm) -> core.NodeSelector:
+        return core.NodeSelector(node_selector_terms=terms)
+
+    pod = places.within(core.Pod(), (selector(term("a"), term("b")),))
+    pod = places.within(pod, (selector(term("c")), selector(term("d"), term("e"))))
+    found = pod.spec.affinity.node_affinity.required_during_scheduling_ignored_during_execution  # type: ignore[union-attr]
+    assert found is not None
+    assert [[each.key for each in one.match_expressions] for one in found.node_selector_terms] == [
+        ["a", "c", "d"], ["a", "c", "e"], ["b", "c", "d"], ["b", "c", "e"]]
+    assert places.within(core.Pod(), ()) == core.Pod()

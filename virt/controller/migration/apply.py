@@ -22,6 +22,7 @@ from virt.controller.migration.plan import (
 from virt.controller.migration.pod import target_pod
 from virt.controller.vmi import attachments
 from virt.controller.vmi.controller import Caches
+from virt.controller.vmi.hotplug import places
 from virt.controller.vmi.pod.template import Context
 from virt.kube.client import ApiError, Client, ConflictError, NotFoundError
 from virt.kube.events import EventRecorder
@@ -77,6 +78,7 @@ class Writer:
             return Plan(plan.FAILED, why=f"no pod for the target: {error.message}")
         cpu = hostmodel.selector(vmi, source, self._caches.nodes.store.get(vmi.status.node_name))
         pod = target_pod(vmi, world.migration, source, context, post_copy=post_copy, cpu=cpu)
+        pod = places.within(pod, await places.selectors(self._client, vmi, context.claims))
         meta = pod.metadata
         try:
             created = await self._client.create(POD, pod, meta.namespace)

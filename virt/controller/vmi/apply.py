@@ -8,6 +8,7 @@ from virt.api.kinds import POD
 from virt.controller import owners, writes
 from virt.controller.vmi import attachments
 from virt.controller.vmi.conditions import FAILED_CREATE, FAILED_DELETE, FAILED_PVC, PAUSED, Fault
+from virt.controller.vmi.hotplug import places
 from virt.controller.vmi.plan import Action, CreatePod, DeletePod, World, is_over
 from virt.controller.vmi.pod import hostdevices
 from virt.controller.vmi.pod.template import Context, launcher_pod
@@ -69,10 +70,11 @@ class PodWriter:
     async def _create(self, vmi: v1.VirtualMachineInstance, context: Context) -> core.Pod:
         try:
             functions = await attachments.functions(self._client, vmi)
+            nodes = await places.selectors(self._client, vmi, context.claims)
         except ApiError as error:
             self._tell_failed(vmi, _explained(error))
             raise
-        pod = launcher_pod(vmi, replace(context, functions=functions))
+        pod = places.within(launcher_pod(vmi, replace(context, functions=functions)), nodes)
         try:
             created = await self._client.create(POD, pod, vmi.metadata.namespace)
         except ConflictError:
