@@ -21,6 +21,7 @@ def _machine(cluster: Cluster, name: str, count: int, **more: int) -> build.Mani
 
 @pytest.mark.needs("two-nodes")
 @pytest.mark.demand(vcpus=2, memory_mib=500, nodes=2, seconds=60)
+@pytest.mark.timeout(400)
 @pytest.mark.case("BOOT-043")
 @pytest.mark.case("MIG-062")
 def test_a_guest_gets_a_second_processor_and_keeps_it(space: Space, cluster: Cluster, nodes: Nodes) -> None:

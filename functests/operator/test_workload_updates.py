@@ -21,6 +21,12 @@ OUTDATED = "kubevirt.io/outdatedLauncherImage"
 IN_PROGRESS = {"Available": "True", "Progressing": "True", "Degraded": "True"}
 
 
+def _wait_image(space: Space, name: str, wanted: tuple[str, bool]) -> None:
+    patience.eventually(
+        f"{name} has a launcher of the new image", lambda: _image(space, name), lambda seen: seen == wanted,
+        within_s=patience.boots(4))
+
+
 def _methods(*methods: str, **more: object) -> dict[str, object]:
     return {"workloadUpdateStrategy": {"workloadUpdateMethods": list(methods), **more}}
 
@@ -84,9 +90,7 @@ def test_guests_follow_an_update_once_that_is_asked_for(
         assert {name: moves.home(space, nodes, name) for name in names} == before
         _change(stack, _methods("LiveMigrate"))
         for name in names:
-            patience.eventually(
-                f"{name} has a launcher of the new image", lambda name=name: _image(space, name),
-                lambda seen: seen == (TAG, False), within_s=patience.boots(4))
+            _wait_image(space, name, (TAG, False))
         made = {each["spec"]["vmiName"]: each["metadata"]["name"] for each in growth.migrations(space)}
         assert sorted(made) == sorted(names)
         assert len(moves.migrations(space)) == 2
@@ -131,9 +135,7 @@ def test_what_cannot_move_is_evicted_in_batches(
     releases.tagged(cluster, TAG)
     with settings.changed(stack.rest, {"imageTag": TAG, **_methods("LiveMigrate")}):
         settings.wait_applied(stack.rest, within_s=240 + patience.boots(1))
-        patience.eventually(
-            "the guest that can has moved to the new image", lambda: _image(space, "free"),
-            lambda seen: seen == (TAG, False), within_s=patience.boots(4))
+        _wait_image(space, "free", (TAG, False))
         _wait_marked(space, stack, tied, 2)
         assert {name: space.vmi(name)["metadata"]["uid"] for name in uids} == uids
         _change(stack, _methods("LiveMigrate", "Evict", batchEvictionSize=1, batchEvictionInterval="20s"))

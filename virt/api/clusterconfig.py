@@ -66,8 +66,8 @@ class Migrations:
 class ClusterConfig:
     """``default_network_interface``: bridge or masquerade. ``rollout_strategy``: LiveUpdate or Stage.
 
-    ``max_hotplug_ratio``: how many times its sockets and memory a running guest may come to have; ``max_cpu_sockets``
-    (0: none) and ``max_guest`` in place of that. ``workload_update_methods``: LiveMigrate, Evict; so many are evicted
+    ``max_hotplug_ratio``: how many times its sockets a running guest may come to have; ``max_cpu_sockets`` (0: none)
+    in place of that. ``workload_update_methods``: LiveMigrate, Evict; so many are evicted
     at a time, and then none for the interval."""
 
     use_emulation: bool = False
@@ -95,7 +95,6 @@ class ClusterConfig:
     rollout_strategy: str = LIVE_UPDATE
     max_hotplug_ratio: int = 4
     max_cpu_sockets: int = 0
-    max_guest: Quantity | None = None
     workload_update_methods: tuple[str, ...] = ()
     batch_eviction_size: int = 10
     batch_eviction_interval_s: float = 60.0
@@ -152,7 +151,6 @@ def effective(cr: v1.KubeVirt | None) -> ClusterConfig:
         rollout_strategy=written.vm_rollout_strategy or default.rollout_strategy,
         max_hotplug_ratio=live.max_hotplug_ratio or default.max_hotplug_ratio,
         max_cpu_sockets=live.max_cpu_sockets or default.max_cpu_sockets,
-        max_guest=live.max_guest,
         workload_update_methods=updates.workload_update_methods,
         batch_eviction_size=_given(updates.batch_eviction_size, default.batch_eviction_size),
         batch_eviction_interval_s=_interval_s(updates.batch_eviction_interval, default.batch_eviction_interval_s),

@@ -28,6 +28,7 @@ _INSTANCE_FIELDS: tuple[Unbuilt, ...] = tuple(
     Unbuilt(path, tier, topic)
     for tier, topic, paths in (
         ("T2", "access credentials", "accessCredentials[]"),
+        ("T2", "memory hotplug", "domain.memory.maxGuest"),
         ("T2", "hugepages", "domain.memory.hugepages"),
         ("T2", "TPM", "domain.devices.tpm"),
         ("T2", "UEFI variables that outlive the VMI", "domain.firmware.bootloader.efi.persistent"),
@@ -96,6 +97,7 @@ KUBEVIRT_SPEC: tuple[Unbuilt, ...] = tuple(
         ("T3", "limits of image inspection", "configuration.developerConfiguration.diskVerification"),
         ("T3", "TSC frequencies", "configuration.developerConfiguration.minimumClusterTSCFrequency"),
         ("T3", "profiler", "configuration.developerConfiguration.clusterProfiler"),
+        ("T2", "memory hotplug", "configuration.liveUpdateConfiguration.maxGuest"),
         ("T2", "rates of requests", "configuration.apiConfiguration configuration.webhookConfiguration "
          "configuration.controllerConfiguration configuration.handlerConfiguration"),
         ("T3", "network binding plugins", "configuration.network.binding"),

@@ -10,7 +10,7 @@ from virt.api.unbuilt import Unbuilt
 
 # Values for fields that an empty object or a string does not fill.
 _VALUES: dict[str, Any] = {
-    "domain.cpu.dedicatedCpuPlacement": True,
+    "domain.memory.maxGuest": "1Gi", "domain.cpu.dedicatedCpuPlacement": True,
     "domain.cpu.isolateEmulatorThread": True, "domain.devices.interfaces[].acpiIndex": 3,
     "domain.features.hyperv": {"relaxed": {}},
     "domain.features.hypervPassthrough": {"enabled": True}, "domain.launchSecurity": {"sev": {}},

@@ -114,13 +114,13 @@ class InstanceReconciler:
         trouble = None
         if actions := hotplug.plan(after):
             trouble = await self._attachments.carry_out(actions, vmi, self._context(world))
-        fault = outcome.fault or (trouble and Fault(hotplug.FAILED_SYNC, trouble.message))
+        of_disks = None if trouble is None else Fault(hotplug.FAILED_SYNC, trouble.message)
         updated = status.updated(
-            after, fault, rfc3339(now), memory_overhead=self._overhead(outcome, vmi),
+            after, outcome.fault or of_disks, rfc3339(now), memory_overhead=self._overhead(outcome, vmi),
             launcher_image=self._launcher_image)
         volumes_now = hotplug.volume_status(dataclasses.replace(after, vmi=updated))
         await self._store(vmi, replace(updated, status=replace(updated.status, volume_status=volumes_now)))
-        if (error := outcome.error or (trouble and trouble.error)) is not None:
+        if (error := outcome.error or (None if trouble is None else trouble.error)) is not None:
             raise error                 # the loop tries again, later each time
         await self._pods.tell_paused(after)
         return Result(requeue_after_s=plan.look_again_s(after, now))

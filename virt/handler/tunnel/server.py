@@ -13,13 +13,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from virt.api import codec, duration, names, v1
-from virt.api.status import failure, not_found
-from virt.api.subresources import (
-    FreezeUnfreezeTimeout,
+from virt.api.guestos import (
     VirtualMachineInstanceFileSystemList,
     VirtualMachineInstanceGuestAgentInfo,
     VirtualMachineInstanceGuestOSUserList,
 )
+from virt.api.status import failure, not_found
+from virt.api.subresources import FreezeUnfreezeTimeout
 from virt.base import log
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.server import Launchers

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from virt.api import codec
-from virt.api.subresources import VirtualMachineInstanceFileSystemInfo, VirtualMachineInstanceGuestAgentInfo
+from virt.api.guestos import VirtualMachineInstanceFileSystemInfo, VirtualMachineInstanceGuestAgentInfo
 from virt.launcher.guest_agent import answers
 from virt.launcher.guest_agent.answers import GuestFacts
 from virt.launcher.libvirt_conn import AgentError, Hypervisor, HypervisorError, NoAgent

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from virt.api import subresources
+from virt.api import guestos
 from virt.api.guestos import VirtualMachineInstanceGuestOSInfo
 from virt.rpc.messages import GuestInterface
 
@@ -93,12 +93,12 @@ def _items(value: object, type_: type[T]) -> list[T]:
     return [item for item in found if item is not None]
 
 
-def version_and_commands(answer: object) -> tuple[str, tuple[subresources.GuestAgentCommandInfo, ...]]:
+def version_and_commands(answer: object) -> tuple[str, tuple[guestos.GuestAgentCommandInfo, ...]]:
     """guest-info."""
     info = _read(answer, _Info) or _Info()
     found = (_read(item, _Command) for item in info.supported_commands[: 4 * MOST_ITEMS])
     commands = tuple(
-        subresources.GuestAgentCommandInfo(name=_text(command.name), enabled=command.enabled)
+        guestos.GuestAgentCommandInfo(name=_text(command.name), enabled=command.enabled)
         for command in found if command is not None
     )  # fmt: skip
     return _text(info.version), commands
@@ -141,20 +141,20 @@ def time_zone(answer: object) -> str:
     return _text(f"{_text(str(answer.get('zone', '')))}, {answer['offset']}")
 
 
-def users(answer: object) -> tuple[subresources.VirtualMachineInstanceGuestOSUser, ...]:
+def users(answer: object) -> tuple[guestos.VirtualMachineInstanceGuestOSUser, ...]:
     """guest-get-users."""
     return tuple(
-        subresources.VirtualMachineInstanceGuestOSUser(
+        guestos.VirtualMachineInstanceGuestOSUser(
             user_name=_text(user.user), domain=_text(user.domain), login_time=user.login_time
         )
         for user in _items(answer, _User)
     )
 
 
-def file_systems(answer: object) -> tuple[subresources.VirtualMachineInstanceFileSystem, ...]:
+def file_systems(answer: object) -> tuple[guestos.VirtualMachineInstanceFileSystem, ...]:
     """guest-get-fsinfo."""
     return tuple(
-        subresources.VirtualMachineInstanceFileSystem(
+        guestos.VirtualMachineInstanceFileSystem(
             disk_name=_text(each.name), mount_point=_text(each.mountpoint), file_system_type=_text(each.type),
             used_bytes=each.used_bytes, total_bytes=each.total_bytes,
             disk=tuple(_disk(disk) for disk in _items(each.disk, _Disk)),
@@ -163,5 +163,5 @@ def file_systems(answer: object) -> tuple[subresources.VirtualMachineInstanceFil
     )
 
 
-def _disk(disk: _Disk) -> subresources.VirtualMachineInstanceFileSystemDisk:
-    return subresources.VirtualMachineInstanceFileSystemDisk(serial=_text(disk.serial), bus_type=_text(disk.bus_type))
+def _disk(disk: _Disk) -> guestos.VirtualMachineInstanceFileSystemDisk:
+    return guestos.VirtualMachineInstanceFileSystemDisk(serial=_text(disk.serial), bus_type=_text(disk.bus_type))

@@ -290,7 +290,8 @@ async def test_second_run_changes_nothing_while_the_guest_runs(
 
 
 @pytest.mark.parametrize("nic", [MASQUERADE, BRIDGE], ids=["masquerade", "bridge"])
-@pytest.mark.parametrize("step", ["_ensure_bridge", "_attach_card", "make_tap", "switch", "dhcp_socket", "run"])
+@pytest.mark.parametrize(
+    "step", ["_ensure_bridge", "_attach_card", "make_tap", "set_sysctl", "dhcp_socket", "load_rules"])
 async def test_run_after_a_crash_gives_the_same_result(
     nic: GuestNic, step: str, networks: PodNetworks, pod: Netns, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,6 @@ from tests.fakes.kube import FakeKube
 from tests.virt.handler.net.test_attachment import BRIDGE, definition
 from tests.waits import HANG_S
 from virt.api.kinds import NETWORK_ATTACHMENT
-from virt.base.exec import Result
 from virt.handler.net import links, network, secondary
 from virt.handler.net.attachment import AttachmentError, Card
 from virt.handler.net.model import Binding, GuestNic, PodLink
@@ -57,11 +56,10 @@ async def test_a_definition_becomes_a_card_of_the_pod() -> None:
 async def test_foreign_macs_are_kept_out_before_the_pod_has_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
     node = FakeNode()
 
-    async def run(argv: list[str], *, input: str, deadline_s: float) -> Result:  # noqa: A002
-        node.done.append(input.splitlines()[-1])
-        return Result(tuple(argv), 0, "", "", 0)
+    async def load_rules(_: int, rules: str) -> None:
+        node.done.append(rules.splitlines()[-1])
 
-    monkeypatch.setattr(secondary, "run", run)
+    monkeypatch.setattr(secondary, "load_rules", load_rules)
     kube = FakeKube((NETWORK_ATTACHMENT, definition({**BRIDGE, "macspoofchk": True})))
     await SecondaryNetworks(kube, node).attach("uid-1", 7, [NIC])
     assert node.done == [
