@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from functests.libs import patience, pods, runs
+from functests.libs import namespaces, patience, pods, runs
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
@@ -29,7 +29,7 @@ def test_what_a_killed_run_left_is_removed(
     monkeypatch.setenv(runs.VARIABLE, "")           # what this test is of comes back behind it
     name = known.begin()
     space = Space(admin, f"ft-killed-{secrets.token_hex(3)}")
-    admin.post(NAMESPACES, {"metadata": {"name": space.name, "labels": runs.marked()}}).ok()
+    namespaces.create(admin, space.name)
     volume = NodeVolumes(admin, nodes).make(space, cluster.workers[0], "small", room="16m")
     pods.start(space, pods.python_pod(cluster, "busy", "import time; time.sleep(600)"))
     paths = {f"{word} {name}": f"{kind}/{name}" for word, kind, name in

@@ -17,6 +17,8 @@ from kubernetes import client, config
 from cluster_up import exec as host
 from virt.base import waiting
 
+WELL_S = 300.0              # components that lost their leases on a slow machine are back by then
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -49,8 +51,8 @@ def load(name: str | None = None, *, well: bool = True) -> Cluster:
     """The cluster called ``name`` (default: VIRT_CLUSTER_NAME, else the default cluster).
 
     Raises cluster_up's RunError, with its text, when there is none. One of which a part does not answer just now is
-    given a minute: all tests of a worker would pay for a machine that stood still in that moment. Without ``well`` it
-    may be as ill as it likes, so long as it is there.
+    given five minutes: all tests of a worker would pay for a machine that stood still in that moment. Without ``well``
+    it may be as ill as it likes, so long as it is there.
     """
     argv = [sys.executable, "-m", "cluster_up", "status", "-o", "json"]
     wanted = name or os.environ.get("VIRT_CLUSTER_NAME")
@@ -63,7 +65,7 @@ def load(name: str | None = None, *, well: bool = True) -> Cluster:
         return last[0].code == 0 or bool(last[0].stdout and not well)
 
     try:
-        waiting.wait_for(is_healthy, bool, stop=lambda _: not last[0].stdout, deadline_s=60, every_s=2)
+        waiting.wait_for(is_healthy, bool, stop=lambda _: not last[0].stdout, deadline_s=WELL_S, every_s=2)
     except (waiting.WaitTimeout, waiting.WaitStopped):
         raise host.RunError(last[0]) from None
     status = json.loads(last[0].stdout)

@@ -1,4 +1,7 @@
-"""Commands as a person types them, through the one door for processes: kubectl, virtctl, cluster_up."""
+"""Commands as a person types them, through the one door for processes: kubectl, virtctl, cluster_up.
+
+``deadline_s`` is for a machine where a boot takes six seconds; a slower one gives more (patience.limit).
+"""
 
 import os
 import sys
@@ -9,6 +12,7 @@ import urllib3
 
 from cluster_up import exec as host
 from cluster_up.exec import Result
+from functests.libs import patience
 from functests.libs.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +27,14 @@ def environment(cluster: Cluster) -> dict[str, str]:
 
 
 def kubectl(cluster: Cluster, *words: str, input: str | None = None, check: bool = True) -> Result:  # noqa: A002
-    return host.run(["kubectl", *words], deadline_s=60, input=input, env=environment(cluster), check=check)
+    argv, limit_s = ["kubectl", *words], patience.limit(60)
+    return host.run(argv, deadline_s=limit_s, input=input, env=environment(cluster), check=check)
 
 
 def virtctl(cluster: Cluster, *words: str, deadline_s: float = 60, input: str | None = None) -> Result:  # noqa: A002
     """Never raises for an exit status: that is what the tests look at."""
-    return host.run([VIRTCTL, *words], deadline_s=deadline_s, input=input, env=environment(cluster), check=False)
+    argv, limit_s = [VIRTCTL, *words], patience.limit(deadline_s)
+    return host.run(argv, deadline_s=limit_s, input=input, env=environment(cluster), check=False)
 
 
 def cluster_up(
@@ -37,14 +43,14 @@ def cluster_up(
     """``python -m cluster_up`` of the source tree ``root``; never raises for an exit status."""
     variables = {"PYTHONPATH": str(root), **(env or {})}
     argv = [sys.executable, "-m", "cluster_up", *words]
-    return host.run(argv, deadline_s=deadline_s, env=variables, cwd=root, check=False)
+    return host.run(argv, deadline_s=patience.limit(deadline_s), env=variables, cwd=root, check=False)
 
 
 def shell(cluster: Cluster, script: str, *, deadline_s: float = 120, env: Mapping[str, str] | None = None) -> Result:
     """A bash script that ends at its first error, with virtctl and kubectl in its PATH. Never raises for a status."""
     variables = {**environment(cluster), **(env or {})}
     argv = ["bash", "-euo", "pipefail", "-c", script]
-    return host.run(argv, deadline_s=deadline_s, env=variables, cwd=ROOT, check=False)
+    return host.run(argv, deadline_s=patience.limit(deadline_s), env=variables, cwd=ROOT, check=False)
 
 
 def fetch(url: str) -> str:

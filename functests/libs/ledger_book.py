@@ -147,7 +147,7 @@ class Page:
         started = time.monotonic()
         self.book.notes.append(self.book.beside.submit(_looked, self.book.nodes))
         for plural in ("events", "pods"):
-            for item in rest.get(core_path(plural, namespace)).ok()["items"]:
+            for item in rest.items(core_path(plural, namespace)):
                 self.claim.uids.add(str(item.get("involvedObject", item["metadata"]).get("uid", "")))
         self.claim.uids.discard("")
         self.looked_s += time.monotonic() - started

@@ -91,7 +91,7 @@ class Node:
     def filtered(self, table: str, rules: str) -> Iterator[None]:
         """nft's rules in that table (family and name) are in force inside the block."""
         gone = f"! nft list table {table} > /dev/null 2>&1 || nft delete table {table}"
-        note = undo.noted(undo.Script(node=self.name, script=gone))
+        note = undo.noted(undo.Script(node=self.name, script=gone, of=f"nft table {table}"))
         self.run(f"echo {shlex.quote(f'table {table} {{ {rules} }}')} | nft -f -")
         try:
             yield

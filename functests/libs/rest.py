@@ -11,6 +11,7 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
+from functests.libs import retries
 from functests.libs.retries import Unanswered
 
 VM = "virtualmachines"
@@ -142,6 +143,12 @@ class Rest:
 
     def get(self, path: str) -> Answer:
         return self.request("GET", path)
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        """Objects of the collection at ``path``, for the suite's own looks: asked again where the API server could not
+        answer, since what comes of it is no test's subject."""
+        found = retries.again(f"GET {path}", lambda: self.get(path).ok())
+        return list(found["items"])
 
     def put(self, path: str, body: object = None) -> Answer:
         return self.request("PUT", path, body)

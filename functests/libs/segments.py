@@ -33,7 +33,7 @@ class Segments:
         bridge = f"ft{number:06x}"
         for node in self.workers:
             gone = f"segment remove {bridge} {number}"
-            note = undo.noted(undo.Script(node=node.name, script=gone, late=True))
+            note = undo.noted(undo.Script(node=node.name, script=gone, of=f"network {bridge}", late=True))
             self.made.append((node, gone, note))
             node.run(f"segment add {bridge} {number}")
         return bridge

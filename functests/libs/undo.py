@@ -17,14 +17,16 @@ from functests.libs.rest import MERGE_PATCH
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A shell script of root on a node. ``late``: only when the guests of the run are gone, since they may use it."""
+    """A shell script of root on a node. ``of``: what it takes away, in a few words. ``late``: only when the guests of
+    the run are gone, since they may use it."""
 
     node: str
     script: str
+    of: str = ""
     late: bool = False
 
     def __str__(self) -> str:
-        return f"{self.node}: {self.script}"
+        return f"{self.of or self.script} on {self.node}"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, tag=True):

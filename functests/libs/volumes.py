@@ -63,7 +63,7 @@ class NodeVolumes:
         "" for as much as the node has."""
         name = f"ft-{claim}-{secrets.token_hex(4)}"
         path = f"{ROOT}/{name}"
-        note = undo.noted(undo.Script(node=node, script=_gone(path), late=True))
+        note = undo.noted(undo.Script(node=node, script=_gone(path), of=path, late=True))
         volume = NodeVolume(self.nodes[node], name, path, space.name, claim, note)
         self.made.append(volume)
         volume.node.run(f"mkdir -p {volume.path}")

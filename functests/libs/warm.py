@@ -66,7 +66,7 @@ def objects(space: Space) -> frozenset[str]:
     return frozenset(
         f"{path}/{item['metadata']['name']}"
         for path in collections(space.name)
-        for item in space.rest.get(path).ok()["items"]
+        for item in space.rest.items(path)
     )
 
 

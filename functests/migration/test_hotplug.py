@@ -64,7 +64,7 @@ def test_a_plugged_disk_moves_along(space: Space, cluster: Cluster, nodes: Nodes
     witness.shell = space.shell("vm")
     assert records.check(witness.shell, device) > 0
     witness.check(still_s=3)
-    witness.shell.succeed("kill $(pgrep -f /run/writer)")
+    witness.shell.succeed("for p in /proc/[0-9]*; do grep -q '/run/write[r]' $p/cmdline && kill ${p##*/}; done; true")
     _remove(space, "data")
     assert not hotplug.has_device(witness.shell, device)
     _add(space, "data")

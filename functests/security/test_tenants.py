@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from functests.libs import build, patience, roles, runs
+from functests.libs import build, namespaces, patience, roles
 from functests.libs.cluster import Cluster
 from functests.libs.console import ConsoleRefused, open_socket
 from functests.libs.kube import Space, is_running
@@ -23,8 +23,7 @@ MIGRATIONS = "virtualmachineinstancemigrations"
 def _namespace(admin: Rest) -> Iterator[Space]:
     """A second namespace; its guests are gone when it is left."""
     name = f"ft-tenant-{secrets.token_hex(4)}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    admin.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": runs.marked(labels)}}).ok()
+    namespaces.create(admin, name, namespaces.RESTRICTED)
     space = Space(admin, name)
     try:
         yield space

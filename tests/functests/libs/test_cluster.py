@@ -41,3 +41,15 @@ def test_where_there_is_none_nobody_waits(says: Callable[..., None]) -> None:
     says((1, "", "there is no cluster 't'"), (0, DOCUMENT, ""))
     with pytest.raises(host.RunError, match="there is no cluster 't'"):
         clusters.load("t")
+
+
+def test_one_that_is_ill_can_be_had_all_the_same_by_those_who_mend_it(says: Callable[..., None]) -> None:
+    says((1, DOCUMENT, "virt-api is not ready"), (0, "", "never asked"))
+    assert clusters.load("t", well=False).name == "t"
+
+
+def test_one_that_stays_ill_is_an_error(says: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "WELL_S", 0.0)
+    says((1, DOCUMENT, "virt-api is not ready"))
+    with pytest.raises(host.RunError, match="virt-api is not ready"):
+        clusters.load("t")

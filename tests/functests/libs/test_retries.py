@@ -1,11 +1,13 @@
 """What is asked again: reads that the API server could not answer, with a cause and a deadline; nothing else."""
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
+from kubernetes.client import ApiClient
 
 from functests.libs import patience, retries
-from functests.libs.rest import Answer
+from functests.libs.rest import Answer, Rest
 from functests.libs.retries import Unanswered
 
 
@@ -79,3 +81,11 @@ def test_it_is_asked_again_until_it_answers_and_no_longer_than_the_deadline() ->
         retries.again("a look", _says(Unanswered("503")), within_s=0.0)
     with pytest.raises(ValueError, match="mine"):
         retries.again("a look", _says(ValueError("mine"), 1))
+
+
+def test_the_suites_own_looks_are_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [_answer(500, "GET /api/v1/pods"), Answer(200, {"items": [{"a": 1}]}, "", {}, "GET /api/v1/pods")]
+    monkeypatch.setattr(Rest, "get", lambda self, path: answers.pop(0))
+    assert Rest(cast("ApiClient", None)).items("/api/v1/pods") == [{"a": 1}]
+    (cause,) = retries.noted()
+    assert "answered 500" in cause, cause

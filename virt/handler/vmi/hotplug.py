@@ -9,6 +9,7 @@ nothing has to be found again after a restart (decision 0093).
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -130,10 +131,10 @@ def _status(
 
 def events(
     before: tuple[v1.VolumeStatus, ...], after: tuple[v1.VolumeStatus, ...]
-) -> tuple[tuple[str, str, str], ...]:
+) -> tuple[tuple[Literal["Normal", "Warning"], str, str], ...]:
     """(type, reason, message) of what has become of volumes. Pure."""
     known = {entry.name: entry for entry in before}
-    found = []
+    found: list[tuple[Literal["Normal", "Warning"], str, str]] = []
     for entry in after:
         was = known.get(entry.name)
         if entry.hotplug_volume is None or was is None:
