@@ -70,7 +70,7 @@ def tier(case: str) -> int:
 LANES = {
     lane.name: lane
     for lane in (
-        Lane("tier1", "gates every change", least=75, tiers=(1,), must=("two-nodes",)),
+        Lane("tier1", "gates every change", least=90, tiers=(1,), must=("two-nodes",)),
         Lane("tier2", "the nightly breadth", least=0, tiers=(2,), without=("disruptive",), must=("two-nodes",)),
         Lane("migration", "guests that move", least=0, areas=("MIG", "BLK", "DRN", "UPD"), must=("two-nodes",)),
         Lane("storage", "disks, volumes, snapshots", least=20, areas=("STO", "CDI", "SNP", "V2V"), must=("two-nodes",)),
