@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from virt.api import v1
 from virt.api.clusterconfig import ClusterConfig
-from virt.api.kinds import KUBEVIRT
 from virt.base.clock import Clock
+from virt.controller import writes
 from virt.controller.migration.automatic import Automatic
 from virt.controller.migration.controller import MIGRATIONS_BY_VMI, Migration
 from virt.controller.migration.plan import FINAL
@@ -16,7 +16,7 @@ from virt.controller.updates.controller import WHY, update_of
 from virt.controller.updates.outdated import Plan, World, is_outdated, is_settled, plan
 from virt.controller.vmi.controller import PODS_BY_OWNER, Caches
 from virt.controller.vmi.plan import World as InstanceWorld
-from virt.kube.client import ApiError, Client, MergePatch, NotFoundError
+from virt.kube.client import ApiError, Client, MergePatch
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -74,14 +74,8 @@ class FleetReconciler:
         """Beside the operator's status: each of the two writes its own fields only."""
         if kubevirt.status.outdated_virtual_machine_instance_workloads == outdated:
             return
-        meta = kubevirt.metadata
         patch = MergePatch({"status": {"outdatedVirtualMachineInstanceWorkloads": outdated}})
-        try:
-            stored = await self._client.patch(
-                KUBEVIRT, meta.name, patch, namespace=meta.namespace, subresource="status")
-        except NotFoundError:
-            return
-        self._kubevirts.learn(stored)
+        await writes.patched(self._client, self._kubevirts, kubevirt, patch, subresource="status")
 
     async def _evict(self, todo: Plan, now: datetime) -> None:
         if todo.evict:

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from virt.api import hotplug, v1
+from virt.api.migrationstate import is_under_way
 from virt.api.validate import hotplug as rules
 from virt.controller.vmi.plan import is_final
 
@@ -29,7 +30,7 @@ def plug(vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance | None, *, is_liv
     template = vm.spec.template
     if template is None or vmi is None or not is_live or is_final(vmi) or vmi.metadata.deletion_timestamp is not None:
         return Plug()
-    if _is_migrating(vmi):
+    if is_under_way(vmi.status.migration_state):
         return Plug()                               # both nodes are to have the same disks
     asked, there = hotplug.parts(template.spec), hotplug.claims(vmi.spec)
     spec = hotplug.without(vmi.spec, frozenset(name for name in there if name not in asked))
@@ -68,8 +69,3 @@ def needs_restart(
 def is_plugged(now: v1.VirtualMachineInstanceSpec, live: v1.VirtualMachineInstanceSpec) -> bool:
     """Whether the guest is to have just the disks that the template asks for."""
     return hotplug.claims(now) == hotplug.claims(live)
-
-
-def _is_migrating(vmi: v1.VirtualMachineInstance) -> bool:
-    state = vmi.status.migration_state
-    return state is not None and bool(state.migration_uid) and not state.completed and not state.failed
