@@ -1,4 +1,4 @@
-"""Guests that get processors or memory while they run: how that is asked for, and what must hold when it is over."""
+"""Guests that get processors while they run: how that is asked for, and what must hold when it is over."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -13,7 +13,7 @@ from functests.libs.rest import VMI, core_path, kubevirt_path
 from functests.libs.watch import Watch
 from virt.api import quantity
 
-CPUS, MEMORY = "HotVCPUChange", "HotMemoryChange"
+CPUS = "HotVCPUChange"
 ANNOTATION = "kubevirt.io/workloadUpdateMigration"
 PREFIX = "kubevirt-workload-update-"
 
@@ -62,7 +62,7 @@ def refused(space: Space, domain: Mapping[str, Any], name: str = "vm") -> str:
     vm = space.wait_vm(
         name, lambda vm: condition(vm, "RestartRequired").get("status") == "True", "says that it takes a restart")
     vmi = space.vmi(name)
-    assert [condition(vmi, kind) for kind in (CPUS, MEMORY)] == [{}, {}], vmi["status"]["conditions"]
+    assert [condition(vmi, kind) for kind in (CPUS, "HotMemoryChange")] == [{}, {}], vmi["status"]["conditions"]
     return str(condition(vm, "RestartRequired")["message"])
 
 
@@ -103,8 +103,3 @@ def busy_ticks(shell: Console, programs: int) -> list[int]:
     count = "n=0; while [ $n -lt 60000 ]; do n=$((n+1)); done"
     shell.succeed(f"for p in $(seq {programs}); do ( {count} ) & done; wait", within_s=patience.boots(1))
     return [after - earlier for after, earlier in zip(ticks(), before, strict=True)]
-
-
-def memory_mib(shell: Console) -> float:
-    """All that the guest's kernel gives away."""
-    return int(shell.succeed("awk '/^MemTotal/ {print $2}' /proc/meminfo")) / 1024

@@ -12,7 +12,6 @@ from virt.launcher.libvirt_conn import (
     InvalidDomain,
     JobProgress,
     Lifecycle,
-    MemoryChanged,
     MigrationFailed,
     MigrationRequest,
     NoAgent,
@@ -146,20 +145,6 @@ class FakeHypervisor:
     async def attach_device(self, domain: str, xml: str) -> None:
         self._running(domain, "attach")
         self.xml[domain] = self.xml[domain].replace("</devices>", f"{xml}</devices>")
-
-    async def update_device(self, domain: str, xml: str) -> None:
-        self._running(domain, "update")
-        model = re.search(r"<memory model='[^']+'>", xml)
-        if model is None or model[0] not in self.xml[domain]:
-            raise NoDevice("no such device")
-        self.xml[domain] = re.sub(r"<memory model=.*?</memory>", lambda _: xml, self.xml[domain], flags=re.DOTALL)
-
-    def take_memory(self, domain: str, size: int) -> None:
-        """The guest takes that much of what it was offered."""
-        current = f"<current unit='KiB'>{size // 1024}</current></target>"
-        self.xml[domain] = re.sub(
-            r"(<current unit='KiB'>\d+</current>)?</target></memory>", f"{current}</memory>", self.xml[domain])
-        self.say(MemoryChanged(domain, size))
 
     async def set_vcpus(self, domain: str, count: int) -> None:
         self._running(domain, f"vcpus {count}")

@@ -28,7 +28,6 @@ from virt.rpc.messages import (
     Pause,
     Request,
     Screenshot,
-    SetMemory,
     SetVcpus,
     Shutdown,
     SyncVmi,
@@ -131,7 +130,7 @@ class FakeLauncher:
                 self.migration_ends[port] = ours
                 self.guest_ends.append(ours)
                 return Reply(Done(), (theirs.detach(),))
-            case SetVcpus() | SetMemory():
+            case SetVcpus():
                 return Reply(self.status)
             case Screenshot():
                 return Reply(Data(body=b"\x89PNG"))

@@ -19,7 +19,6 @@ from virt.launcher.libvirt_conn import (
     Hypervisor,
     HypervisorError,
     HypervisorLost,
-    MemoryChanged,
     Notice,
     Panicked,
     words,
@@ -75,8 +74,6 @@ class Guest:
                 self._agent_is(connected=connected)
             case Panicked():
                 self._outgoing.append(GuestPanicked())
-            case MemoryChanged(size=size):
-                self._spawn(self.learn_memory(size))
             case DiskFailed(alias=alias, source=source, reason=reason):
                 self._outgoing.append(DiskError(volume=name_of(alias) or source, reason=reason))
             case DeviceGone():
@@ -142,10 +139,6 @@ class Guest:
 
     async def learn_migration(self, report: MigrationReport) -> None:
         await self._become(msgspec.structs.replace(self.status, migration=report))
-
-    async def learn_memory(self, added: int | None) -> None:
-        """``added``: bytes that the guest has taken since its boot."""
-        await self._become(msgspec.structs.replace(self.status, memory_added=added))
 
     async def learn_missing(self, functions: Mapping[str, str]) -> None:
         await self._become(msgspec.structs.replace(self.status, functions_missing=dict(functions)))

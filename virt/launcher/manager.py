@@ -16,7 +16,7 @@ import msgspec
 from virt.api import codec, names
 from virt.base import log
 from virt.base.exec import RunError
-from virt.launcher import growth, seriallog
+from virt.launcher import seriallog
 from virt.launcher.dhcp import Servers
 from virt.launcher.disks.errors import DiskError as UnusableVolume
 from virt.launcher.disks.held import HeldClaims
@@ -164,7 +164,6 @@ class Manager:
             state=DomainState.NONE, domain_name=name, machine=machine, accelerator=accelerator, given=self._held.names,
             disks=tuple(msgspec.structs.replace(disk, target=targets.get(disk.volume, disk.target))
                         for disk in draft.disks),
-            memory_added=words.memory_added(xml),
         )  # fmt: skip
         self.guest = Guest(hypervisor, status, self._tell)
         self._functions = Functions(hypervisor, name, draft.functions, self.guest.learn_missing)
@@ -297,9 +296,8 @@ class Manager:
             case messages.Migrate():
                 return await self._migrate(guest, request)
             case messages.SetVcpus():
-                return Reply(await growth.plug_vcpus(guest, request))
-            case messages.SetMemory():
-                return Reply(await growth.offer_memory(guest, request))
+                await hypervisor.set_vcpus(name, request.count)
+                return Reply(await guest.refresh())
             case messages.Screenshot():
                 return Reply(Data(body=as_png(await hypervisor.screenshot(name))))
             case _:

@@ -151,15 +151,6 @@ class SetVcpus(Message, frozen=True, kw_only=True):
     count: int
 
 
-class SetMemory(Message, frozen=True, kw_only=True):
-    """Offer the guest that much memory, ``at_boot`` of which it was started with and ``ceiling`` the most it may ever
-    have; bytes. What it has taken of it is told as :attr:`DomainStatus.memory_added`. Answer: DomainStatus."""
-
-    size: int
-    at_boot: int
-    ceiling: int
-
-
 class GiveVolumes(Message, frozen=True, kw_only=True):
     """Folders of hot-plugged claims, which the launcher keeps for its guest. File descriptors: one for each of
     ``volumes``, in order; one that it has already changes nothing. Answer: Done."""
@@ -237,7 +228,7 @@ class CancelMigration(Message, frozen=True, kw_only=True):
 
 Request = (
     SyncVmi | Shutdown | Destroy | Pause | Unpause | Reset | SoftReboot | OpenSerial | OpenVnc | Screenshot | GuestInfo
-    | Freeze | Unfreeze | SetVcpus | SetMemory | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
+    | Freeze | Unfreeze | SetVcpus | PrepareTarget | OpenMigrationPort | Migrate | CancelMigration
     | GiveVolumes | SyncVolumes
 )
 
@@ -320,7 +311,6 @@ class DomainStatus(Message, frozen=True, kw_only=True):
     frozen: bool = False
     migration: MigrationReport | None = None
     functions_missing: dict[str, str] = msgspec.field(default_factory=dict)      # SR-IOV interface: why it has no card
-    memory_added: int | None = None               # bytes, taken since the boot; None: nothing was ever offered
     given: tuple[str, ...] = ()                   # hot-plugged volumes whose claims the launcher has
     volumes_troubled: dict[str, str] = msgspec.field(default_factory=dict)       # of them: why it does not come, or go
 

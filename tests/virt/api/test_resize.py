@@ -1,77 +1,41 @@
-"""What a VMI says of processors and memory that its guest is to be given."""
-
-from typing import Any
+"""What a VMI says of processors that its guest is to be given."""
 
 import pytest
 from msgspec.structs import replace
 
-from virt.api import codec, conditions, resize, v1
-from virt.api.resize import CPUS, MEMORY, Sizes
+from virt.api import conditions, resize, v1
+from virt.api.resize import CPUS
 
 NOW = "2026-01-01T12:00:00Z"
 
 
-def vmi(*pending: str, **domain: Any) -> v1.VirtualMachineInstance:
-    asked = codec.from_json({
-        "cpu": {"sockets": 2, "cores": 2, "threads": 1, "maxSockets": 8},
-        "memory": {"guest": "2Gi", "maxGuest": "4Gi"}, **domain}, v1.DomainSpec)
+def vmi(status: str = "") -> v1.VirtualMachineInstance:
+    """``status``: of the condition, "" for none."""
+    told = (v1.Condition(type=CPUS, status=status),) if status else ()
+    cpu = v1.CPU(sockets=2, cores=2, threads=1, max_sockets=8)
     return v1.VirtualMachineInstance(
-        spec=v1.VirtualMachineInstanceSpec(architecture="amd64", domain=asked),
+        spec=v1.VirtualMachineInstanceSpec(domain=v1.DomainSpec(cpu=cpu)),
         status=v1.VirtualMachineInstanceStatus(
-            current_cpu_topology=v1.CPUTopology(cores=2, sockets=1, threads=1),
-            memory=v1.MemoryStatus(guest_at_boot="1Gi", guest_current="1Gi", guest_requested="1Gi"),
-            conditions=tuple(v1.Condition(type=kind, status="True") for kind in pending)))
+            current_cpu_topology=v1.CPUTopology(cores=2, sockets=1, threads=1), conditions=told))
 
 
 def test_nothing_is_given_that_was_not_asked_for() -> None:
-    assert resize.wanted(vmi()) is None
-    assert resize.wanted(vmi(CPUS)) == Sizes(4)
-    assert resize.wanted(vmi(CPUS, MEMORY)) == Sizes(4, 2 << 30, 1 << 30, 4 << 30)
-    failed = v1.Condition(type=CPUS, status="False")
-    assert resize.wanted(replace(vmi(), status=replace(vmi().status, conditions=(failed,)))) is None
+    assert [resize.is_pending(vmi(status)) for status in ("", "True", "False")] == [False, True, False]
 
 
 def test_what_was_given_is_the_new_size() -> None:
-    status = resize.settled(vmi(CPUS, MEMORY), NOW)
+    status = resize.settled(vmi("True"), NOW)
     assert status.current_cpu_topology == v1.CPUTopology(cores=2, sockets=2, threads=1)
-    assert status.memory == v1.MemoryStatus(guest_at_boot="1Gi", guest_current="1Gi", guest_requested="2Gi")
     assert status.conditions == ()
-    assert resize.settled(vmi(), NOW) == vmi().status
 
 
 def test_what_could_not_be_given_is_said() -> None:
-    status = resize.settled(vmi(CPUS, MEMORY), NOW, cpus_fault="no slot", memory_fault="no port")
-    assert status.current_cpu_topology == v1.CPUTopology(cores=2, sockets=1, threads=1)
-    assert status.memory == vmi().status.memory
-    found = {each.type: (each.status, each.reason, each.message) for each in status.conditions}
-    assert found == {
-        CPUS: ("False", "CPU Hotplug Failed", "no slot"), MEMORY: ("False", "Memory Hotplug Failed", "no port")}
-    half = resize.settled(vmi(CPUS, MEMORY), NOW, memory_fault="no port")
-    assert conditions.find(half.conditions, CPUS) is None
-
-
-@pytest.mark.parametrize(("domain", "ceiling", "words"), [
-    ({}, "4Gi", ""),
-    ({"memory": {"guest": "1Gi"}}, "1Gi", ""),
-    ({"memory": None}, "4Gi", "must be configured"),
-    ({}, None, "Max guest memory must be configured"),
-    ({}, "1Gi", "greater than the configured maxGuest"),
-    ({"memory": {"guest": "1025Mi"}}, "4Gi", "Guest memory must be 2Mi aligned"),
-    ({}, "4097Mi", "MaxGuest must be 2Mi aligned"),
-    ({"memory": {"guest": "1022Mi"}}, "4Gi", "at least 1Gi"),
-    ({"memory": {"guest": "1026Mi", "hugepages": {"pageSize": "1Gi"}}}, "4Gi", "1Gi aligned"),
-    ({"launchSecurity": {"sev": {}}}, "4Gi", "encrypted"),
-    ({"cpu": {"realtime": {}}}, "4Gi", "realtime"),
-    ({"cpu": {"numa": {"guestMappingPassthrough": {}}}}, "4Gi", "passthrough"),
-])
-def test_which_guests_can_be_given_memory(domain: dict[str, Any], ceiling: str | None, words: str) -> None:
-    said = resize.memory_refusal(vmi(**domain).spec, ceiling)
-    assert words in said
-    assert bool(said) == bool(words)
-
-
-def test_memory_is_for_one_architecture() -> None:
-    assert "x86_64" in resize.memory_refusal(replace(vmi().spec, architecture="arm64"), "4Gi")
+    status = resize.settled(vmi("True"), NOW, fault="no slot")
+    assert status.current_cpu_topology == vmi().status.current_cpu_topology
+    failed = conditions.find(status.conditions, CPUS)
+    assert failed is not None
+    assert (failed.status, failed.reason, failed.message) == ("False", "CPU Hotplug Failed", "no slot")
+    assert replace(status, conditions=()) == vmi().status
 
 
 @pytest.mark.parametrize(("cpu", "now", "most"), [

@@ -193,6 +193,15 @@ async def test_pause_stops_the_processors_and_not_only_the_word(
     assert (await hypervisor.state(NAME))[0] == DomainState.RUNNING
 
 
+async def test_processors_are_plugged(manager: Manager, hypervisor: FakeHypervisor) -> None:
+    await status_of(manager)
+    for _ in range(2):
+        answer = (await manager.serve(messages.SetVcpus(count=3), ())).answer
+        assert isinstance(answer, DomainStatus)
+        assert answer.state == DomainState.RUNNING
+    assert hypervisor.vcpus == {NAME: 3}
+
+
 @pytest.mark.parametrize(
     "request_", [messages.Pause(), messages.Reset(), messages.OpenSerial(), messages.GuestInfo(), messages.Screenshot()]
 )

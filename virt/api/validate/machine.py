@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from virt.api import defaults, resize, unbuilt, v1
-from virt.api.clusterconfig import LIVE_UPDATE, ClusterConfig
+from virt.api import defaults, unbuilt, v1
+from virt.api.clusterconfig import ClusterConfig
 from virt.api.status import StatusCause
-from virt.api.validate.causes import Causes, amount, invalid, not_supported, required
+from virt.api.validate.causes import Causes, invalid, not_supported, required
 from virt.api.validate.instance import reserved_labels, spec_causes
 
 RUN_STRATEGIES = ("Always", "Halted", "Manual", "RerunOnFailure", "Once")
@@ -67,21 +67,7 @@ def _contents(vm: v1.VirtualMachine, config: ClusterConfig) -> Causes:
     if spec.template is None:
         yield required("spec.template", "missing virtual machine template.")
     else:
-        asked = defaults.instance_spec(spec.template.spec, config)
-        yield from spec_causes("spec.template.spec", asked, config)
-        yield from _memory_ceiling("spec.template.spec.domain.memory", asked, config)
-
-
-def _memory_ceiling(path: str, spec: v1.VirtualMachineInstanceSpec, config: ClusterConfig) -> Causes:
-    """A ceiling that somebody wrote; one that is worked out is left out where it could not be kept."""
-    memory = spec.domain.memory
-    if config.rollout_strategy != LIVE_UPDATE or memory is None or memory.max_guest is None:
-        return
-    guest, most = (amount(path, value, []) for value in (memory.guest, memory.max_guest))
-    if guest is None or most is None or guest > most:
-        return                          # refused by the rules of a VMI
-    if why := resize.memory_refusal(spec, memory.max_guest):
-        yield invalid(f"{path}.guest", f"{path}.guest: {why}")
+        yield from spec_causes("spec.template.spec", defaults.instance_spec(spec.template.spec, config), config)
 
 
 def _locks(old: v1.VirtualMachine, new: v1.VirtualMachine) -> Causes:

@@ -1,6 +1,6 @@
 """What is done about a VMI that has to move so that a change of its VM comes into force. Pure.
 
-Other volumes are asked for by the VM's own strategy; for more processors or memory the KubeVirt object has to list
+Other volumes are asked for by the VM's own strategy; for more processors the KubeVirt object has to list
 LiveMigrate among its ``workloadUpdateMethods``. KubeVirt: pkg/virt-controller/watch/workload-updater.
 """
 
@@ -63,8 +63,8 @@ def changes_volumes(vmi: v1.VirtualMachineInstance) -> bool:
 def _since(vmi: v1.VirtualMachineInstance, methods: Collection[str]) -> str:
     """When the change was begun for which the guest has to move, "" for none; of several the first."""
     kinds = [CONDITION] if changes_volumes(vmi) else []
-    if LIVE_MIGRATE in methods:
-        kinds += [kind for kind in (resize.CPUS, resize.MEMORY) if conditions.is_true(vmi.status.conditions, kind)]
+    if LIVE_MIGRATE in methods and resize.is_pending(vmi):
+        kinds.append(resize.CPUS)
     found = [conditions.find(vmi.status.conditions, kind) for kind in kinds]
     return min((each.last_transition_time or "0" for each in found if each is not None), default="")
 

@@ -13,10 +13,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from virt.api import defaults, quantity, v1
+from virt.api import defaults, v1
 from virt.api.clusterconfig import LIVE_UPDATE, ClusterConfig
 from virt.api.volumechange import claims, with_claims
-from virt.controller.vm import claimchange, hotplug, sizechange
+from virt.controller.vm import claimchange, hotplug, socketchange
 from virt.controller.vm.claimchange import NOT_LIVE, Claims, Moved
 
 Spec = v1.VirtualMachineInstanceSpec
@@ -48,27 +48,27 @@ def update(
 ) -> Update:
     """``restart``: why other fields of the template need one, "" when they do not; ``now``: RFC 3339."""
     is_live = not restart and config.rollout_strategy == LIVE_UPDATE
-    sizes = _sizes(vm, vmi, config, is_live=is_live, now=now)
-    known = sizes.vmi or vmi
-    moved = claimchange.change(vm, known, found, is_live=is_live and not sizes.restart, now=now)
+    sockets = _sockets(vm, vmi, config, is_live=is_live, now=now)
+    known = sockets.vmi or vmi
+    moved = claimchange.change(vm, known, found, is_live=is_live and not sockets.restart, now=now)
     # Disks come and go whatever else takes a restart.
     plugged = hotplug.plug(vm, moved.vmi or known, is_live=config.rollout_strategy == LIVE_UPDATE)
     return Update(
-        moved.moved, plugged.vmi or moved.vmi or sizes.vmi, restart or sizes.restart or moved.restart,
-        moved.fault or plugged.fault or sizes.fault)
+        moved.moved, plugged.vmi or moved.vmi or sockets.vmi, restart or sockets.restart or moved.restart,
+        moved.fault or plugged.fault or sockets.fault)
 
 
-def _sizes(
+def _sockets(
     vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance | None, config: ClusterConfig, *, is_live: bool, now: str
-) -> sizechange.Change:
+) -> socketchange.Change:
     if vmi is None or vm.spec.template is None or vmi.status.phase != "Running":
-        return sizechange.Change()
+        return socketchange.Change()
     if vmi.metadata.deletion_timestamp is not None:
-        return sizechange.Change()
+        return socketchange.Change()
     if is_live:
-        return sizechange.change(as_admitted(vm.spec.template.spec), vmi, config, now)
-    holds = SIZES.holds(vm.spec.template.spec, vmi.spec)
-    return sizechange.Change(restart="" if holds else NOT_LIVE)
+        return socketchange.change(as_admitted(vm.spec.template.spec), vmi, config, now)
+    holds = SOCKETS.holds(vm.spec.template.spec, vmi.spec)
+    return socketchange.Change(restart="" if holds else NOT_LIVE)
 
 
 def needs_restart(
@@ -98,7 +98,7 @@ def same_template(
 
 
 def as_admitted(spec: Spec) -> Spec:
-    """A template's spec as that of its VMI would be, as far as processors and memory go."""
+    """A template's spec as that of its VMI would be, as far as processors go."""
     return defaults.instance_spec(spec, ClusterConfig())
 
 
@@ -106,30 +106,22 @@ def _followed(then: Spec, now: Spec) -> Spec:
     return reduce(lambda spec, each: each.over(spec, now), FOLLOWED, then)
 
 
-def _with_sizes(then: Spec, now: Spec) -> Spec:
-    """Sockets and the guest's memory. An object that is only there to hold nothing else is no difference."""
-    cpu, memory = then.domain.cpu, then.domain.memory
-    wanted_cpu, wanted_memory = now.domain.cpu, now.domain.memory
-    if cpu is not None or wanted_cpu is not None:
-        cpu = replace(cpu or v1.CPU(), sockets=(wanted_cpu or v1.CPU()).sockets)
-        cpu = None if cpu == v1.CPU() and wanted_cpu is None else cpu
-    if memory is not None or wanted_memory is not None:
-        memory = replace(memory or v1.Memory(), guest=(wanted_memory or v1.Memory()).guest)
-        memory = None if memory == v1.Memory() and wanted_memory is None else memory
-    return replace(then, domain=replace(then.domain, cpu=cpu, memory=memory))
+def _with_sockets(then: Spec, now: Spec) -> Spec:
+    """An object that is only there to hold nothing else is no difference."""
+    cpu, wanted = then.domain.cpu, now.domain.cpu
+    if cpu is None and wanted is None:
+        return then
+    cpu = replace(cpu or v1.CPU(), sockets=(wanted or v1.CPU()).sockets)
+    if cpu == v1.CPU() and wanted is None:
+        cpu = None
+    return replace(then, domain=replace(then.domain, cpu=cpu))
 
 
-def _has_sizes(asked: Spec, live: Spec) -> bool:
-    wanted = as_admitted(asked).domain
-    sockets = (wanted.cpu or v1.CPU()).sockets == (live.domain.cpu or v1.CPU()).sockets
-    return sockets and _bytes(wanted.memory) == _bytes(live.domain.memory)
-
-
-def _bytes(memory: v1.Memory | None) -> int | None:
-    return quantity.integer(memory.guest) if memory is not None and memory.guest is not None else None
+def _has_sockets(asked: Spec, live: Spec) -> bool:
+    return (as_admitted(asked).domain.cpu or v1.CPU()).sockets == (live.domain.cpu or v1.CPU()).sockets
 
 
 CLAIMS: Final = Followed(
     over=lambda then, now: with_claims(then, claims(now)), holds=lambda asked, live: claims(asked) == claims(live))
-SIZES: Final = Followed(over=_with_sizes, holds=_has_sizes)
-FOLLOWED: Final = (CLAIMS, SIZES)
+SOCKETS: Final = Followed(over=_with_sockets, holds=_has_sockets)
+FOLLOWED: Final = (CLAIMS, SOCKETS)

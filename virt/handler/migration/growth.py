@@ -9,11 +9,10 @@ from virt.base import log
 from virt.handler.launchers.launcher import LIVE_STATES, Launcher
 from virt.kube.events import EventRecorder
 from virt.rpc.errors import ConnectionLost, RpcError
-from virt.rpc.messages import Request, SetMemory, SetVcpus
+from virt.rpc.messages import SetVcpus
 
 DEADLINE_S = 20.0
 LEAST_VERSION = 4               # of the launcher's protocol
-MEMORY_FAULT = "memory hotplug failed, the VM configuration is not supported"
 CPUS_FAULT = "CPU hotplug failed, the VM configuration is not supported"
 
 _logger = log.get("virt.handler.migration")
@@ -26,34 +25,25 @@ async def grown(
 
     A guest that has ended meanwhile needs nothing any more. Raises ConnectionLost.
     """
-    wanted = resize.wanted(vmi)
-    if wanted is None or launcher is None or launcher.status is None or launcher.status.state not in LIVE_STATES:
+    if not resize.is_pending(vmi):
         return vmi.status
-    faults = {
-        "cpus_fault": await _given(vmi, launcher, recorder, SetVcpus(count=wanted.vcpus)),
-        "memory_fault": await _given(vmi, launcher, recorder, SetMemory(
-            size=wanted.memory, at_boot=wanted.at_boot, ceiling=wanted.ceiling)) if wanted.memory else "",
-    }
-    return resize.settled(
-        vmi, now, cpus_fault=faults["cpus_fault"] and CPUS_FAULT,
-        memory_fault=faults["memory_fault"] and MEMORY_FAULT)
-
-
-async def _given(
-    vmi: v1.VirtualMachineInstance, launcher: Launcher, recorder: EventRecorder, request: Request
-) -> str:
-    """Why the guest could not be given it, "" when it was."""
-    why = ""
-    if launcher.version < LEAST_VERSION:
-        why = "the launcher is too old for it"
-    else:
-        try:
-            await launcher.call(request, deadline_s=DEADLINE_S)
-        except ConnectionLost:
-            raise
-        except RpcError as error:
-            why = str(error)
+    if launcher is None or launcher.status is None or launcher.status.state not in LIVE_STATES:
+        return vmi.status
+    why = await _given(launcher, resize.vcpus(vmi.spec.domain.cpu))
     if why:
-        _logger.warning("not given to the guest", key=launcher.key, request=str(request), why=why)
+        _logger.warning("processors not given to the guest", key=launcher.key, why=why)
         recorder.event(vmi, "Warning", "SyncFailed", f"the guest could not be given what it was to have: {why}")
-    return why
+    return resize.settled(vmi, now, fault=CPUS_FAULT if why else "")
+
+
+async def _given(launcher: Launcher, count: int) -> str:
+    """Why the guest could not be given so many processors, "" when it was."""
+    if launcher.version < LEAST_VERSION:
+        return "the launcher is too old for it"
+    try:
+        await launcher.call(SetVcpus(count=count), deadline_s=DEADLINE_S)
+    except ConnectionLost:
+        raise
+    except RpcError as error:
+        return str(error)
+    return ""

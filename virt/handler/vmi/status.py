@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from virt.api import conditions, phases, quantity, v1
+from virt.api import conditions, phases, v1
 from virt.api.migrationstate import is_under_way
 from virt.base.clock import rfc3339
 from virt.handler.net.plan import pod_link_name
@@ -61,7 +61,6 @@ def running(
         volume_status=hotplug.statuses(vmi, _volumes(status.volume_status, domain.disks), domain),
         machine=v1.Machine(type=domain.machine) if domain.machine else status.machine,
         migration_method=migratable.method(vmi),
-        memory=_memory(status.memory, domain),
         fs_freeze_status="frozen" if domain.frozen else "",
     )
 
@@ -199,16 +198,6 @@ def _interfaces(
             info_source="guest-agent",
         ))
     return tuple(found)
-
-
-def _memory(known: v1.MemoryStatus | None, domain: DomainStatus) -> v1.MemoryStatus | None:
-    """With what the guest has now. One that nothing was ever offered has what it was started with."""
-    if known is None or known.guest_at_boot is None or domain.memory_added is None:
-        return known
-    now = quantity.integer(known.guest_at_boot) + domain.memory_added
-    if known.guest_current is not None and quantity.integer(known.guest_current) == now:
-        return known
-    return replace(known, guest_current=quantity.of_bytes(now))
 
 
 def _by_mac(told: Sequence[GuestInterface]) -> dict[str, GuestInterface]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from virt.api import names, quantity, resize, v1
 from virt.launcher.design.errors import DesignError
 from virt.launcher.design.request import Request
-from virt.launcher.domain import Cpu, CpuFeature, Domain, NumaCell
+from virt.launcher.domain import Cpu, CpuFeature, Domain
 
 HOST_MODEL, HOST_PASSTHROUGH = "host-model", "host-passthrough"
 
@@ -26,11 +26,6 @@ def memory(request: Request) -> Domain:
             raise DesignError(path, str(error)) from error
         if count <= 0:
             raise DesignError(path, f"a guest cannot have {amount} of memory")
-        ceiling = _ceiling(request)
-        if ceiling:
-            # One slot, for the one device that grows and shrinks.
-            return Domain(
-                memory=count, memory_unit="b", max_memory=ceiling, max_memory_unit="b", max_memory_slots=1)
         return Domain(memory=count, memory_unit="b")
     raise DesignError("spec.domain.memory.guest", "no memory is asked for")
 
@@ -59,24 +54,6 @@ def _domain(request: Request, cpu: Cpu) -> Domain:
     asked = request.asked.cpu or v1.CPU()
     most = resize.most_vcpus(asked)
     sockets = max(asked.max_sockets, asked.sockets, 1)
-    cpu = replace(
-        cpu, sockets=sockets, cores=asked.cores or 1, threads=asked.threads or 1, numa=_cells(request, most))
+    cpu = replace(cpu, sockets=sockets, cores=asked.cores or 1, threads=asked.threads or 1)
     return Domain(
         vcpu_placement="static", vcpus=most, vcpus_now=request.vcpus if request.vcpus < most else None, cpu=cpu)
-
-
-def _cells(request: Request, vcpus: int) -> tuple[NumaCell, ...]:
-    """Memory that is plugged belongs to a cell, so that there has to be one."""
-    if not _ceiling(request):
-        return ()
-    count = memory(request).memory
-    return (NumaCell(id=0, cpus=f"0-{vcpus - 1}" if vcpus > 1 else "0", memory=count, unit="b"),)
-
-
-def _ceiling(request: Request) -> int:
-    """Bytes that the guest may come to have while it runs, 0 where its memory stays as it is."""
-    asked = request.asked.memory or v1.Memory()
-    if asked.guest is None or asked.max_guest is None or resize.memory_refusal(request.spec, asked.max_guest):
-        return 0
-    most = quantity.integer(asked.max_guest)
-    return most if most > quantity.integer(asked.guest) else 0

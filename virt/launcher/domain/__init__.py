@@ -12,7 +12,6 @@ from virt.launcher.domain.machine import (
     Cpu,
     CpuFeature,
     Features,
-    NumaCell,
     Os,
     SmbiosEntry,
     Sysinfo,
@@ -23,6 +22,6 @@ from virt.launcher.domain.peripheral import Balloon, Controller, Graphics, Input
 __all__ = [
     "Address", "Apic", "Balloon", "Channel", "Clock", "Controller", "Cpu", "CpuFeature", "Devices", "Disk", "Domain",
     "DomainXmlError", "Element", "Features", "Graphics", "HostDevice", "Input", "Interface", "Listen", "Metadata",
-    "NumaCell", "Os", "Panic", "Rng", "Serial", "SmbiosEntry", "Sysinfo", "Timer", "Video", "Watchdog", "disk_xml",
+    "Os", "Panic", "Rng", "Serial", "SmbiosEntry", "Sysinfo", "Timer", "Video", "Watchdog", "disk_xml",
     "from_xml", "host_device_xml", "to_xml",
 ]

@@ -41,16 +41,13 @@ class Devices(Element):
 
 @dataclass(frozen=True, kw_only=True)
 class Domain(Element):
-    """``type``: kvm or qemu (TCG). ``memory`` counts in ``memory_unit`` ("b": bytes), ``max_memory`` in its own.
+    """``type``: kvm or qemu (TCG). ``memory`` counts in ``memory_unit`` ("b": bytes).
     ``vcpus``: at most; ``vcpus_now``: with how many it starts, where it may be given more."""
 
     type: str = at("@type", "")
     name: str = at("name", "")
     uuid: str = at("uuid", "")
     metadata: Metadata | None = at("metadata/kubevirt:kubevirt", None)
-    max_memory_slots: int | None = at("maxMemory/@slots", None)
-    max_memory_unit: str = at("maxMemory/@unit", "")
-    max_memory: int | None = at("maxMemory", None)
     memory_unit: str = at("memory/@unit", "")
     memory: int | None = at("memory", None)
     vcpu_placement: str = at("vcpu/@placement", "")

@@ -34,16 +34,6 @@ class CpuFeature(Element):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NumaCell(Element):
-    """``memory`` counts in ``unit`` ("b": bytes); ``cpus``: their numbers ("0-3")."""
-
-    id: int | None = at("@id", None)
-    cpus: str = at("@cpus", "")
-    memory: int | None = at("@memory", None)
-    unit: str = at("@unit", "")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Cpu(Element):
     mode: str = at("@mode", "")
     match: str = at("@match", "")
@@ -54,7 +44,6 @@ class Cpu(Element):
     cores: int | None = at("topology/@cores", None)
     threads: int | None = at("topology/@threads", None)
     features: tuple[CpuFeature, ...] = at("feature", ())
-    numa: tuple[NumaCell, ...] = at("numa/cell", ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,14 +55,6 @@ class DeviceGone:
 
 
 @dataclass(frozen=True)
-class MemoryChanged:
-    """The guest has taken, or given back, what it was offered beyond its memory at boot. ``size``: bytes of that."""
-
-    domain: str
-    size: int
-
-
-@dataclass(frozen=True)
 class MigrationRequest:
     """``libvirt``, ``memory`` and ``disks``: paths of unix sockets that lead to the target; QEMU listens at the last
     two there. ``copied``: names of disks ("vda") whose content goes along. ``bandwidth_mib_s`` 0: no limit.
@@ -91,7 +83,7 @@ class JobProgress:
     passes: int = 0
 
 
-Notice = Lifecycle | Rebooted | AgentChanged | Panicked | DiskFailed | DeviceGone | MemoryChanged
+Notice = Lifecycle | Rebooted | AgentChanged | Panicked | DiskFailed | DeviceGone
 
 
 class Hypervisor(Protocol):
@@ -152,10 +144,6 @@ class Hypervisor(Protocol):
     async def detach_device(self, domain: str, alias: str) -> None:
         """Ask the guest to let go of a device: :class:`DeviceGone` tells that it has, which may never be. Raises
         NoDevice for one that it has not."""
-        ...
-
-    async def update_device(self, domain: str, xml: str) -> None:
-        """Change what a device of the guest that runs is asked for. Raises NoDevice."""
         ...
 
     async def set_vcpus(self, domain: str, count: int) -> None:

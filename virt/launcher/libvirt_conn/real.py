@@ -24,7 +24,6 @@ from virt.launcher.libvirt_conn.api import (
     DiskFailed,
     JobProgress,
     Lifecycle,
-    MemoryChanged,
     MigrationRequest,
     Notice,
     Panicked,
@@ -108,9 +107,6 @@ class Libvirt:
         def device_gone(_conn: Any, domain: Any, alias: str, _data: Any) -> None:
             hand_over(DeviceGone(domain.name(), alias or ""))
 
-        def memory_changed(_conn: Any, domain: Any, _alias: str, size_kib: int, _data: Any) -> None:
-            hand_over(MemoryChanged(domain.name(), size_kib * 1024))
-
         def closed(_conn: Any, _reason: int, _data: Any) -> None:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self.lost.set)
@@ -121,7 +117,6 @@ class Libvirt:
             (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, agent),
             (libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, disk_failed),
             (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, device_gone),
-            (libvirt.VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE, memory_changed),
         ):
             try:
                 self._registered.append(connection.domainEventRegisterAny(None, event, callback, None))
@@ -260,10 +255,6 @@ class Libvirt:
     async def detach_device(self, domain: str, alias: str) -> None:
         await self._call(
             lambda: self._find(domain).detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE), errors.NoDevice)
-
-    async def update_device(self, domain: str, xml: str) -> None:
-        await self._call(
-            lambda: self._find(domain).updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE), errors.NoDevice)
 
     async def set_vcpus(self, domain: str, count: int) -> None:
         def work() -> None:

@@ -82,19 +82,6 @@ def device_names(xml: str) -> frozenset[str]:
     return frozenset(re.findall(rf"<alias name=['\"]{ALIAS_PREFIX}([^'\"]+)['\"]/>", xml))
 
 
-def memory_added(xml: str) -> int | None:
-    """Bytes that the guest has taken since its boot of what it was offered; None where nothing was ever offered.
-
-    >>> memory_added("<memory model='virtio-mem'><target><current unit='KiB'>2048</current></target></memory>")
-    2097152
-    """
-    device = re.search(r"<memory model=['\"]virtio-mem['\"].*?</memory>", xml, re.DOTALL)
-    if device is None:
-        return None
-    taken = re.search(r"<current unit=['\"]KiB['\"]>(\d+)</current>", device[0])
-    return int(taken[1]) * 1024 if taken else 0
-
-
 def disk_targets(xml: str) -> dict[str, str]:
     """The disks from the spec that a live domain has: their names, and those that libvirt uses.
 

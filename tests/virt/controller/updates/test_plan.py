@@ -100,7 +100,7 @@ MORE = v1.Condition(type="HotVCPUChange", status="True", last_transition_time=CH
 
 @pytest.mark.parametrize(("instance", "methods", "todo"), [
     (grown(MORE), ("LiveMigrate",), Plan(migrate=True)),
-    (grown(replace(MORE, type="HotMemoryChange")), ("LiveMigrate", "Evict"), Plan(migrate=True)),
+    (grown(MORE), ("LiveMigrate", "Evict"), Plan(migrate=True)),
     (grown(MORE), (), Plan()),
     (grown(MORE), ("Evict",), Plan()),
     (grown(replace(MORE, status="False")), ("LiveMigrate",), Plan()),
