@@ -18,6 +18,7 @@ from virt.launcher.libvirt_conn import (
     NoAgent,
     Notice,
     NotRunning,
+    Resumed,
 )
 from virt.launcher.libvirt_conn.real import Libvirt
 from virt.rpc.messages import DomainState
@@ -87,6 +88,27 @@ async def test_a_change_is_told_on_the_event_loop(hypervisor: Hypervisor, name: 
 
     await wait_for_async(notices, lambda got: got.count(Lifecycle(name)) >= 2, deadline_s=HANG_S, every_s=0.01)
     assert {loop for _, loop in heard} == {asyncio.get_running_loop()}
+
+
+async def test_only_a_guest_that_is_let_run_again_is_said_to_be(
+    hypervisor: Hypervisor, name: str, xml: str
+) -> None:
+    heard: list[Notice] = []
+    hypervisor.subscribe(heard.append)
+
+    async def notices() -> list[Notice]:
+        return heard
+
+    await hypervisor.create(xml)
+    await hypervisor.suspend(name)
+    await wait_for_async(notices, lambda got: got.count(Lifecycle(name)) >= 2, deadline_s=HANG_S, every_s=0.01)
+    assert Resumed(name) not in heard
+    await hypervisor.resume(name)
+    await wait_for_async(notices, lambda got: got.count(Lifecycle(name)) >= 3, deadline_s=HANG_S, every_s=0.01)
+    assert heard.count(Resumed(name)) == 1
+    await hypervisor.destroy(name)
+    await wait_for_async(notices, lambda got: got.count(Lifecycle(name)) >= 4, deadline_s=HANG_S, every_s=0.01)
+    assert heard.count(Resumed(name)) == 1
 
 
 async def test_destroy_ends_with_its_reason_and_may_be_repeated(hypervisor: Hypervisor, name: str, xml: str) -> None:

@@ -19,6 +19,7 @@ from virt.launcher.libvirt_conn import (
     Notice,
     NotRunning,
     Rebooted,
+    Resumed,
 )
 from virt.rpc.messages import DomainState
 
@@ -117,6 +118,7 @@ class FakeHypervisor:
     async def resume(self, domain: str) -> None:
         self._running(domain, "resume")
         self.become(domain, DomainState.RUNNING)
+        self.say(Resumed(domain))
 
     async def reset(self, domain: str) -> None:
         self._running(domain, "reset")

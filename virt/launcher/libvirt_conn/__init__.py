@@ -11,6 +11,7 @@ from virt.launcher.libvirt_conn.api import (
     Notice,
     Panicked,
     Rebooted,
+    Resumed,
 )
 from virt.launcher.libvirt_conn.errors import (
     AgentError,
@@ -42,4 +43,5 @@ __all__ = [
     "Notice",
     "Panicked",
     "Rebooted",
+    "Resumed",
 ]

@@ -19,6 +19,13 @@ class Lifecycle:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """The guest's processors were let run: after a pause, or here for the first time after a migration."""
+
+    domain: str
+
+
+@dataclass(frozen=True)
 class Rebooted:
     """The guest was reset, by itself or from outside; it stays the same domain."""
 
@@ -83,7 +90,7 @@ class JobProgress:
     passes: int = 0
 
 
-Notice = Lifecycle | Rebooted | AgentChanged | Panicked | DiskFailed | DeviceGone
+Notice = Lifecycle | Resumed | Rebooted | AgentChanged | Panicked | DiskFailed | DeviceGone
 
 
 class Hypervisor(Protocol):

@@ -28,6 +28,7 @@ from virt.launcher.libvirt_conn.api import (
     Notice,
     Panicked,
     Rebooted,
+    Resumed,
 )
 from virt.launcher.libvirt_conn.translation import translated
 from virt.rpc.messages import DomainState
@@ -90,6 +91,8 @@ class Libvirt:
         def lifecycle(_conn: Any, domain: Any, event: int, _detail: int, _data: Any) -> None:
             if event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
                 hand_over(Panicked(domain.name()))
+            if event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
+                hand_over(Resumed(domain.name()))
             hand_over(Lifecycle(domain.name()))
 
         def rebooted(_conn: Any, domain: Any, _data: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from virt.api import names
 from virt.base import log
-from virt.launcher.libvirt_conn import Hypervisor, HypervisorLost, Notice
+from virt.launcher.libvirt_conn import Hypervisor, HypervisorLost, Notice, Resumed
 from virt.rpc.messages import LIBVIRT_PORT, DomainState
 
 LOOK_S = 1.0                    # events are lost when libvirt's daemon is replaced
@@ -16,18 +16,21 @@ _BY_HALVES = ("Postcopy", "PostcopyFailed")
 _logger = log.get("virt.launcher.migration")
 
 
-def has_arrived(state: DomainState, reason: str) -> bool:
-    """It may be so quick that it has shut down already: only a guest that ran can do so.
+def has_arrived(state: DomainState, reason: str, *, has_run: bool) -> bool:
+    """``has_run``: its processors were let run here. A guest may be so quick that it has shut down already; but QEMU
+    calls it a shutdown too when libvirt ends it, because the migration was aborted.
 
-    >>> has_arrived(DomainState.PAUSED, "Migration"), has_arrived(DomainState.PAUSED, "User")
+    >>> has_arrived(DomainState.PAUSED, "Migration", has_run=False), has_arrived(DomainState.SHUTDOWN, "", has_run=True)
     (False, True)
     """
     match state:
-        case DomainState.RUNNING | DomainState.SHUTDOWN:
+        case DomainState.RUNNING:
             return reason not in _BY_HALVES
         case DomainState.PAUSED:
             return reason not in (*_ON_ITS_WAY, *_BY_HALVES)
-    return state is DomainState.SHUTOFF and reason == "Shutdown"
+        case DomainState.SHUTDOWN:
+            return has_run
+    return state is DomainState.SHUTOFF and reason == "Shutdown" and has_run
 
 
 class Incoming:
@@ -35,10 +38,12 @@ class Incoming:
         self._hypervisor = hypervisor
         self._domain = domain
         self._look = asyncio.Event()
+        self._has_run = False
         hypervisor.subscribe(self._hear)
 
     def _hear(self, notice: Notice) -> None:
         if notice.domain == self._domain:
+            self._has_run |= isinstance(notice, Resumed)
             self._look.set()
 
     async def arrival(self) -> None:
@@ -53,7 +58,7 @@ class Incoming:
             if (now := f"{state} {reason}") != said:
                 said = now
                 _logger.info("incoming domain", state=state.value, reason=reason)
-            if has_arrived(state, reason):
+            if has_arrived(state, reason, has_run=self._has_run):
                 return
             try:
                 async with asyncio.timeout(LOOK_S):

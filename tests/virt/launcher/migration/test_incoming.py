@@ -4,6 +4,7 @@ import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.waits import HANG_S
+from virt.launcher.libvirt_conn import Resumed
 from virt.launcher.migration.incoming import Incoming, has_arrived, target_socket
 from virt.rpc.messages import DomainState
 
@@ -17,26 +18,47 @@ NAME = "ns_vm"
     (DomainState.SHUTOFF, "Failed", False),
     (DomainState.RUNNING, "Postcopy", False),
     (DomainState.PAUSED, "PostcopyFailed", False),
-    (DomainState.SHUTDOWN, "", True),
-    (DomainState.SHUTOFF, "Shutdown", True),
     (DomainState.RUNNING, "", True),
     (DomainState.PAUSED, "User", True),
     (DomainState.PAUSED, "IOError", True),
 ])
-def test_a_guest_has_arrived_when_it_may_run(state: DomainState, reason: str, expected: bool) -> None:
-    assert has_arrived(state, reason) is expected
+@pytest.mark.parametrize("has_run", [False, True])
+def test_a_guest_has_arrived_when_it_may_run(
+    state: DomainState, reason: str, expected: bool, has_run: bool
+) -> None:
+    assert has_arrived(state, reason, has_run=has_run) is expected
 
 
-async def test_arrival_is_waited_for_over_a_failed_attempt() -> None:
+@pytest.mark.parametrize(("state", "reason"), [(DomainState.SHUTDOWN, ""), (DomainState.SHUTOFF, "Shutdown")])
+@pytest.mark.parametrize("has_run", [False, True])
+def test_a_guest_that_has_shut_down_had_arrived_if_it_ran_here(state: DomainState, reason: str, has_run: bool) -> None:
+    assert has_arrived(state, reason, has_run=has_run) is has_run
+
+
+async def test_arrival_is_waited_for_over_attempts_that_failed() -> None:
     hypervisor = FakeHypervisor()
     waiting = asyncio.create_task(Incoming(hypervisor, NAME).arrival())
     for state, reason in (
         (DomainState.PAUSED, "Migration"), (DomainState.SHUTOFF, "Failed"), (DomainState.PAUSED, "Migration"),
+        # An abort: libvirt ends QEMU, which says that it shuts down.
+        (DomainState.SHUTDOWN, ""), (DomainState.SHUTOFF, "Shutdown"), (DomainState.PAUSED, "Migration"),
     ):
         hypervisor.become(NAME, state, reason)
         await asyncio.sleep(0.01)
         assert not waiting.done(), (state, reason)
     hypervisor.become(NAME, DomainState.RUNNING)
+    await asyncio.wait_for(waiting, HANG_S)
+
+
+async def test_a_guest_that_shut_down_at_once_has_arrived() -> None:
+    hypervisor = FakeHypervisor()
+    waiting = asyncio.create_task(Incoming(hypervisor, NAME).arrival())
+    hypervisor.become(NAME, DomainState.PAUSED, "Migration")
+    await asyncio.sleep(0.01)
+    hypervisor.become(NAME, DomainState.SHUTDOWN)
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    hypervisor.say(Resumed(NAME))               # told late: the state is of now, events are of before
     await asyncio.wait_for(waiting, HANG_S)
 
 
