@@ -16,6 +16,7 @@ from virt.api import quantity
 CPUS = "HotVCPUChange"
 ANNOTATION = "kubevirt.io/workloadUpdateMigration"
 PREFIX = "kubevirt-workload-update-"
+OUTDATED = "kubevirt.io/outdatedLauncherImage"         # a label of VMIs
 
 
 def ask(space: Space, domain: Mapping[str, Any], name: str = "vm") -> None:

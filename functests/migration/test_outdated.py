@@ -11,7 +11,6 @@ from functests.libs.watch import Watch
 from functests.libs.witness import Witness
 
 TAG = "functest-other"
-OUTDATED = "kubevirt.io/outdatedLauncherImage"
 
 
 @pytest.mark.needs("two-nodes")
@@ -49,11 +48,11 @@ def test_a_guest_in_an_outdated_launcher_is_moved_to_a_new_one(space: Space, clu
         after = moves.check_moved(space, nodes, "vm", away, made[0])
         vmi = space.wait_vmi(
             "vm", lambda vmi: vmi["status"]["launcherContainerImageVersion"] == image, "has the launcher of new guests")
-        marks = [OUTDATED in seen["metadata"]["labels"] for _, seen in watch.seen("vm")]
+        marks = [growth.OUTDATED in seen["metadata"]["labels"] for _, seen in watch.seen("vm")]
         counted = [seen["status"].get("outdatedVirtualMachineInstanceWorkloads") for _, seen in counts.seen("kubevirt")]
     assert after.pod != away.pod
     assert True in marks
-    assert OUTDATED not in vmi["metadata"]["labels"], vmi["metadata"]["labels"]
+    assert growth.OUTDATED not in vmi["metadata"]["labels"], vmi["metadata"]["labels"]
     assert any(counted), counted
     assert made[0].startswith(growth.PREFIX)
     assert len(made) == 1, made

@@ -17,7 +17,6 @@ from functests.libs.witness import Witness
 pytestmark = [pytest.mark.serial, pytest.mark.disruptive, pytest.mark.needs("two-nodes"), pytest.mark.timeout(900)]
 
 TAG = "functest-next"
-OUTDATED = "kubevirt.io/outdatedLauncherImage"
 IN_PROGRESS = {"Available": "True", "Progressing": "True", "Degraded": "True"}
 
 
@@ -39,12 +38,12 @@ def _image(space: Space, name: str) -> tuple[str, bool]:
     """The tag of the launcher's image, and whether the VMI is marked as outdated."""
     vmi = space.vmi(name)
     image = str(vmi["status"].get("launcherContainerImageVersion", ""))
-    return image.rpartition(":")[2], OUTDATED in vmi["metadata"].get("labels", {})
+    return image.rpartition(":")[2], growth.OUTDATED in vmi["metadata"].get("labels", {})
 
 
 def _wait_marked(space: Space, stack: Stack, names: Iterable[str], count: int) -> None:
     for name in names:
-        space.wait_vmi(name, lambda vmi: OUTDATED in vmi["metadata"].get("labels", {}), "is marked as outdated")
+        space.wait_vmi(name, lambda vmi: growth.OUTDATED in vmi["metadata"].get("labels", {}), "is marked as outdated")
     _wait_count(stack, count)
 
 

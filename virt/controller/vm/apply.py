@@ -72,13 +72,8 @@ class InstanceWriter:
     async def change(self, vmi: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> None:
         """Spec and status in one write. Raises ConflictError for a lost race."""
         patch = writes.between(vmi, new, "spec", "status")
-        if patch is None:
-            return
-        try:
-            stored = await self._client.patch(VMI, vmi.metadata.name, patch, namespace=vmi.metadata.namespace)
-        except NotFoundError:
-            return                      # it went meanwhile; the watch will say so
-        self._vmis.learn(stored)
+        if patch is not None:
+            await writes.patched(self._client, self._vmis, vmi, patch)
 
     async def note_generation(
         self, vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance

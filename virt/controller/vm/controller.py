@@ -123,13 +123,8 @@ class MachineReconciler:
 
     async def _store(self, old: v1.VirtualMachine, new: v1.VirtualMachine) -> None:
         patch = writes.between(old, new, "status")
-        if patch is None:
-            return
-        try:
-            self._caches.vms.learn(await self._client.patch(
-                VM, old.metadata.name, patch, namespace=old.metadata.namespace, subresource="status"))
-        except NotFoundError:
-            return
+        if patch is not None:
+            await writes.patched(self._client, self._caches.vms, old, patch, subresource="status")
 
 
 def _after_change(outcome: Outcome) -> Result:

@@ -12,7 +12,7 @@ from virt.controller.vmi.hotplug import places
 from virt.controller.vmi.plan import Action, CreatePod, DeletePod, World, is_over
 from virt.controller.vmi.pod import hostdevices
 from virt.controller.vmi.pod.template import Context, launcher_pod
-from virt.kube.client import ApiError, Client, ConflictError, JsonPatch, NotFoundError
+from virt.kube.client import ApiError, Client, ConflictError, JsonPatch
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 
@@ -57,15 +57,8 @@ class PodWriter:
         if pod is None or is_over(pod) or world.vmi.status.phase not in ("Scheduled", "Running"):
             return
         patch = gate_patch(pod, paused=conditions.is_true(world.vmi.status.conditions, PAUSED))
-        if patch is None:
-            return
-        meta = pod.metadata
-        try:
-            self._pods.learn(
-                await self._client.patch(POD, meta.name, patch, namespace=meta.namespace, subresource="status")
-            )
-        except NotFoundError:
-            return
+        if patch is not None:
+            await writes.patched(self._client, self._pods, pod, patch, subresource="status")
 
     async def _create(self, vmi: v1.VirtualMachineInstance, context: Context) -> core.Pod:
         try:
