@@ -42,7 +42,12 @@ def collect(state: State, provider: Provider, kube: Kube, folder: Path) -> Path:
         item("components.txt", lambda: "the API server does not answer\n")
         return folder
     for namespace in _NAMESPACES:
-        for pod in kube.pods(namespace):
+        try:
+            pods = kube.pods(namespace)
+        except ClusterError as error:
+            item(f"{namespace}/pods.txt", partial("could not be listed: {}\n".format, error))
+            continue
+        for pod in pods:
             name = pod["metadata"]["name"]
             path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
             for container in pod["spec"]["containers"]:

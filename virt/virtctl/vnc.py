@@ -20,6 +20,7 @@ from virt.virtctl.streams import Socket, ended_badly, stream
 LISTEN_S: Final = 60.0
 VIEWING_S: Final = 30 * 86400.0
 CHUNK: Final = 32 * 1024
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 # Program and the form of its argument.
 VIEWERS: Final = (
     ("remote-viewer", "vnc://127.0.0.1:{port}"), ("vncviewer", "127.0.0.1::{port}"), ("vinagre", "127.0.0.1:{port}"),
@@ -62,8 +63,7 @@ def viewer(port: int) -> tuple[str, ...]:
 async def proxied(server: Server, name: str, given: Namespace) -> int:
     # The guest first: a viewer without a screen helps nobody.
     async with stream(server.access, server.subresource(VMI, name, "vnc")) as socket:
-        arrived: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
-            asyncio.get_running_loop().create_future())
+        arrived: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if arrived.done():
@@ -82,12 +82,8 @@ async def proxied(server: Server, name: str, given: Namespace) -> int:
                 print(json.dumps({"port": port}, separators=(",", ":")), flush=True)
             else:
                 shown = asyncio.create_task(
-                    processes.run(viewer(port), deadline_s=VIEWING_S, env=dict(os.environ), check=False))
-            try:
-                async with asyncio.timeout(LISTEN_S):
-                    reader, writer = await arrived
-            except TimeoutError:
-                raise CommandError(f"no viewer connected within {LISTEN_S:.0f} s") from None
+                    processes.run(viewer(port), deadline_s=VIEWING_S, env=dict(os.environ)))
+            reader, writer = await _first(arrived, shown)
             listener.close()
             await _joined(socket, reader, writer)
             viewer_left = not socket.closed     # the server need not answer our close: what follows says nothing
@@ -97,6 +93,23 @@ async def proxied(server: Server, name: str, given: Namespace) -> int:
                 shown.cancel()
                 await asyncio.gather(shown, return_exceptions=True)
     return 1 if not viewer_left and ended_badly(socket) else 0
+
+
+async def _first(arrived: asyncio.Future[Connection], shown: asyncio.Task[processes.Result] | None) -> Connection:
+    """The viewer's connection. Raises CommandError when none comes in time, and at once for a viewer that failed; one
+    that ended well may have handed the address to a window that was open already."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + LISTEN_S
+    waited = {arrived} | ({shown} if shown is not None else set())
+    while not arrived.done():
+        done, _ = await asyncio.wait(
+            waited, timeout=until - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            raise CommandError(f"no viewer connected within {LISTEN_S:.0f} s")
+        if shown in done and not arrived.done():
+            await shown                     # a failure is told
+            waited.remove(shown)
+    return arrived.result()
 
 
 async def _joined(socket: Socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.virt.apiserver.stand import Stand, handler_pod, running_vmi, stand
 from tests.waits import HANG_S
 from virt.base import exec as processes
+from virt.base.errors import VirtError
 from virt.virtctl import console, kubeconfig, main, vnc
 from virt.virtctl.console import Ends
 from virt.virtctl.errors import CommandError
@@ -144,6 +145,23 @@ async def test_vnc_proxy_says_its_port_and_carries_bytes(api: Stand) -> None:
     assert await reader.readexactly(3) == b"bye"
     assert await serving == 0
     writer.close()
+
+
+@pytest.mark.parametrize(("ends", "expected"), [
+    ("exit 3", "ended with 3: no display"), ("exit 0", "no viewer connected within 1 s"),
+])
+async def test_a_viewer_that_fails_is_told_at_once(
+    api: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str, expected: str
+) -> None:
+    server = Server(kubeconfig.load(Flags(kubeconfig=kubeconfig_of(api)), {}))
+    program = tmp_path / "remote-viewer"
+    program.write_text(f"#!/bin/sh\necho no display >&2\n{ends}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(vnc, "LISTEN_S", 60.0 if "3" in ends else 1.0)
+    given = argparse.Namespace(address="127.0.0.1", port=0, proxy_only=False)
+    with pytest.raises(VirtError, match=expected):
+        await asyncio.wait_for(vnc.proxied(server, "vm1", given), HANG_S)
 
 
 def free_port() -> int:

@@ -7,6 +7,7 @@ connection waits and not a byte of it is read; after a deadline it is closed, an
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,9 @@ from virt.rpc.peer import Peer
 
 UNKNOWN_DEADLINE_S = 30.0
 LAST_WORDS_S = 2.0
+ACCEPT_AGAIN_S = 1.0
+# Of this moment: descriptors or memory are used up, or who dialled has hung up. Who waits in the queue is not lost.
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
 MAX_WAITING = 512
 POD_INDEX = "pod"
 
@@ -107,7 +111,14 @@ class Launchers:
             fresh.rename(self._path)        # who dials never meets a socket that is not ready
             try:
                 while True:
-                    sock, _ = await asyncio.get_running_loop().sock_accept(listener)
+                    try:
+                        sock, _ = await asyncio.get_running_loop().sock_accept(listener)
+                    except OSError as error:
+                        if error.errno not in _PASSING:
+                            raise
+                        _logger.error("no connection accepted", error=str(error))
+                        await asyncio.sleep(ACCEPT_AGAIN_S)
+                        continue
                     task = asyncio.create_task(self._met(sock))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)

@@ -18,10 +18,10 @@ class Server:
     """Serves from :meth:`start` until :meth:`stop`, which closes the socket. ``fd`` becomes its own."""
 
     def __init__(self, fd: int, lease: DhcpLease, mac: str) -> None:
-        self._socket = socket.socket(fileno=fd)
-        self._socket.setblocking(False)
         self._lease = lease
         self._mac = bytes.fromhex(mac.replace(":", "").replace("-", ""))
+        self._socket = socket.socket(fileno=fd)     # last: who fails leaves ``fd`` to the caller
+        self._socket.setblocking(False)
 
     def start(self) -> None:
         asyncio.get_running_loop().add_reader(self._socket, self._read)

@@ -25,10 +25,16 @@ class Servers:
                 _logger.warning("no DHCP", sockets=len(fds), leases=len(leased))
             close_all(fds)
             return
-        for (lease, mac), fd in zip(leased, fds, strict=True):
-            server = Server(fd, with_names(lease, RESOLV_CONF.read_text()), mac)
-            server.start()
-            self._running.append(server)
+        free = list(fds)
+        try:
+            resolver = RESOLV_CONF.read_text()
+            for lease, mac in leased:
+                server = Server(free[0], with_names(lease, resolver), mac)
+                free.pop(0)
+                self._running.append(server)
+                server.start()
+        finally:
+            close_all(free)
 
     def stop(self) -> None:
         for server in self._running:

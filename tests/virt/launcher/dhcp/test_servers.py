@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from virt.launcher.dhcp import Servers, servers
@@ -61,3 +62,11 @@ async def test_sockets_that_do_not_fit_the_leases_are_closed_and_the_next_ones_s
     found.begin((LEASED,), (second.fd,))
     assert second.is_open
     found.stop()
+
+
+async def test_an_interface_that_cannot_be_served_keeps_no_socket_open(sent: tuple[Sent, Sent]) -> None:
+    first, second = sent
+    broken = msgspec.structs.replace(LEASED, name="other", tap="tap1", mac="02:00:00:00:00:zz")
+    with pytest.raises(ValueError, match="fromhex"):
+        Servers().begin((broken, LEASED), (first.fd, second.fd))
+    assert (first.is_open, second.is_open) == (False, False)
