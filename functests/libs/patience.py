@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from functests.libs import activity, retries
 from functests.libs.retries import Unanswered
+from functests.libs.showing import shown
 from virt.base import waiting
 
 T = TypeVar("T")
@@ -84,7 +85,7 @@ def eventually(
     with activity.doing(what):
         seen = waiting.wait_for(
             lambda: _looked(what, observe), _if_seen(ready), stop=_if_seen(stop) if stop is not None else None,
-            deadline_s=deadline_s, every_s=every_s, what=what,
+            deadline_s=deadline_s, every_s=every_s, what=what, shown=shown,
         )  # fmt: skip
     assert not isinstance(seen, Unanswered)
     return seen

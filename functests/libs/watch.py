@@ -13,6 +13,7 @@ from typing import Any
 import urllib3
 
 from functests.libs.rest import Rest
+from functests.libs.showing import shown
 
 Object = Mapping[str, Any]
 AGAIN_S = 0.1
@@ -109,6 +110,9 @@ class Watch:
                 assert not self._lost, self._lost
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    last = json.dumps(self._history[-1], indent=1)[:3000] if self._history else "nothing"
+                    last = "nothing"
+                    if self._history:
+                        kind, changed = self._history[-1]
+                        last = f"{kind} {shown(changed)[:3000]}"
                     raise AssertionError(f"watch: {what}: not seen in {within_s:.0f} s; the last of {checked}: {last}")
                 self._news.wait(left)

@@ -178,7 +178,7 @@ def test_a_node_is_drained_of_a_guest_with_a_plugged_disk(space: Space, cluster:
         space.rest.patch(f"/api/v1/nodes/{before.node}", {"spec": {"unschedulable": None}}).ok()
     (migration,) = moves.migrations(space)
     moves.reach(space, migration["metadata"]["name"], "Succeeded")
-    moves.check_moved(space, nodes, "vm", before, migration["metadata"]["name"])
+    moves.check_moved(space, nodes, "vm", before, migration["metadata"]["name"], is_drained=True)
     witness.shell = space.shell("vm")
     assert records.check(witness.shell, device) > 0
     assert witness.shell.run("dmesg | grep -i 'i/o error'").code == 1

@@ -61,11 +61,11 @@ def test_a_guest_is_paused_so_that_it_can_leave(
     space: Space, cluster: Cluster, nodes: Nodes, policy: Policy
 ) -> None:
     """
-    Preconditions: a busy guest; a slow policy with 10 s for each GB that allows disruption.
+    Preconditions: a busy guest; a slow policy with 20 s for each GB that allows disruption.
     Steps: migrate; look at the VMI all the time.
     Expected: mode PreCopy, then Paused, and the condition says who paused it; it moved, runs and misses nothing.
     """
-    policy(bandwidthPerMigration=moves.SLOW, completionTimeoutPerGiB=10, allowWorkloadDisruption=True)
+    policy(bandwidthPerMigration=moves.SLOW, completionTimeoutPerGiB=20, allowWorkloadDisruption=True)
     witness = _busy(space, cluster)
     before = moves.home(space, nodes, "vm")
     with Watch(space.rest, kubevirt_path(VMI, space.name)) as watch:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from functests.libs import build, moves, patience
+from functests.libs import build, moves, patience, pods
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Object, Space, phases
 from functests.libs.nodes import Nodes
@@ -18,13 +18,14 @@ from functests.libs.witness import Witness
 Policy = Callable[..., str]
 
 pytestmark = [pytest.mark.needs("two-nodes"), pytest.mark.demand(memory_mib=900, nodes=2, seconds=75)]
-# So much random memory that its transfer takes seconds when nothing holds it back any more.
+# So much random memory that most of it is missing when post-copy begins.
 FILL = "head -c 157286400 /dev/urandom > /run/much"         # less than half of it: a tmpfs has no more
+BY_HALVES = '"reason": "Postcopy"'                          # what the target's launcher says of the domain then
 
 
-def _live(space: Space, nodes: Nodes, pods: list[Object]) -> list[int]:
+def _live(space: Space, nodes: Nodes, found: list[Object]) -> list[int]:
     """QEMUs of the pods."""
-    return [process.pid for pod in pods for process in nodes[pod["spec"]["nodeName"]].processes(pod["metadata"]["uid"])
+    return [process.pid for pod in found for process in nodes[pod["spec"]["nodeName"]].processes(pod["metadata"]["uid"])
             if process.is_qemu]
 
 
@@ -39,7 +40,7 @@ def test_a_guest_whose_memory_is_lost_on_the_way_has_failed(
     """
     Preconditions: a VM RerunOnFailure with 150 MiB of random memory; a slow policy with 5 s for each GB that allows
         post-copy; a watch.
-    Steps: migrate; SIGKILL the source's handler as soon as the mode is PostCopy.
+    Steps: migrate; SIGKILL the source's handler as soon as the guest runs at the target while memory is missing.
     Expected: the migration has failed; the VMI is Failed, never Succeeded; no QEMU of it is left on either node; the VM
         starts another VMI, which moves.
     """
@@ -54,9 +55,10 @@ def test_a_guest_whose_memory_is_lost_on_the_way_has_failed(
         moves.migrate(space, "vm")
         watch.wait_for(
             "mode PostCopy", lambda _, seen: moves.state(seen).get("mode") == "PostCopy", within_s=patience.boots(3))
+        pods.wait_log(space, moves.state(space.vmi("vm"))["targetPod"], BY_HALVES, "compute")
         node.run(f"kill -{int(signal.SIGKILL)} {process.pid}")
-        pods = space.pods(vmi)
-        assert len(pods) == 2, [pod["metadata"]["name"] for pod in pods]
+        both = space.pods(vmi)
+        assert len(both) == 2, [pod["metadata"]["name"] for pod in both]
         watch.wait_for(
             "the VMI has failed",
             lambda _, seen: seen["metadata"]["uid"] == before.uid and seen.get("status", {}).get("phase") == "Failed",
@@ -64,7 +66,7 @@ def test_a_guest_whose_memory_is_lost_on_the_way_has_failed(
         seen = [each for _, each in watch.seen("vm") if each["metadata"]["uid"] == before.uid]
     assert "Succeeded" not in phases(seen[-1]), phases(seen[-1])
     patience.eventually(
-        "neither QEMU is left", lambda: _live(space, nodes, pods), lambda left: not left,
+        "neither QEMU is left", lambda: _live(space, nodes, both), lambda left: not left,
         within_s=patience.promised(60))
     patience.eventually(
         "the migration has failed, or is gone with its VMI", lambda: moves.get(space, "move"),

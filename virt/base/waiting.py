@@ -47,6 +47,7 @@ class _Watch(Generic[T]):
     ready: Callable[[T], Any]
     stop: Callable[[T], Any] | None
     deadline_s: float
+    shown: Callable[[T], str] = repr
     started: float = field(default_factory=time.monotonic)
     history: list[tuple[float, str]] = field(default_factory=list)
     looks: int = 0
@@ -55,7 +56,7 @@ class _Watch(Generic[T]):
         """True when ready; raises when it can no longer be, or when the time is up."""
         passed = time.monotonic() - self.started
         self.looks += 1
-        text = repr(state)[:STATE_CHARS]
+        text = self.shown(state)[:STATE_CHARS]
         if not self.history or self.history[-1][1] != text:
             self.history.append((passed, text))
             del self.history[1:-KEPT_STATES]
@@ -87,18 +88,19 @@ def wait_for(
     deadline_s: float,
     every_s: float = 0.25,
     what: str = "",
+    shown: Callable[[T], str] = repr,
 ) -> T:
     """Observe every ``every_s`` seconds until ``ready(state)`` is true, and return that state.
 
     ``stop(state)`` true means that ``ready`` can never come true: raises :class:`WaitStopped` at once. After
-    ``deadline_s`` raises :class:`WaitTimeout`. Both carry the states seen. Errors of ``observe`` pass through; an
-    observer that may fail while things settle returns None or the error as its state.
+    ``deadline_s`` raises :class:`WaitTimeout`. Both carry the states seen, as ``shown`` says them. Errors of
+    ``observe`` pass through; an observer that may fail while things settle returns None or the error as its state.
 
     >>> counts = iter(range(10))
     >>> wait_for(lambda: next(counts), lambda count: count == 3, deadline_s=5, every_s=0)
     3
     """
-    watch = _Watch(what, ready, stop, deadline_s)
+    watch = _Watch(what, ready, stop, deadline_s, shown)
     while not watch.is_over(state := observe()):
         time.sleep(watch.pause_s(every_s))
     return state
