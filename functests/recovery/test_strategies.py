@@ -167,6 +167,8 @@ def test_a_guest_that_reboots_after_a_panic_is_the_same_machine(space: Space, cl
     qemu = node.qemu(uid)
     with Watch(space.rest, kubevirt_path(VMI, space.name)) as watch:
         shell.send("echo c > /proc/sysrq-trigger\n")
+        # A console that sees a panic waits for no shell: the next one comes after it.
+        shell.wait_for("Kernel panic - ", within_s=patience.promised(10))
         second = patience.eventually(
             "another boot",
             lambda: space.shell("vm", boots=2).succeed("cat /proc/sys/kernel/random/boot_id"),
