@@ -6,8 +6,9 @@ from typing import Any
 from virt.api import jsonpatch
 from virt.api.jsonpatch import Operation
 from virt.operator import customize
-from virt.operator.resources import SERVICE, Json, Wanted
+from virt.operator.resources import DAEMON_SET, DEPLOYMENT, SERVICE, Json, Wanted
 
+RESTARTED = "kubectl.kubernetes.io/restartedAt"         # a pod template's, by `kubectl rollout restart`
 _EMPTY: tuple[Any, ...] = (None, {}, [], (), "", False, 0)
 _IDENTITY = ("apiVersion", "kind", "metadata", "status")
 
@@ -48,7 +49,8 @@ def is_current(existing: Json, wanted: Wanted, recorded_generation: int) -> bool
 
 
 def repair(existing: Json, wanted: Wanted) -> list[Operation]:
-    """A JSON patch: our labels and annotations beside those of others, every other part as a whole."""
+    """A JSON patch: our labels and annotations beside those of others, every other part as a whole. The restart of a
+    roll-out goes on: only its mark is not ours in a pod template."""
     operations: list[Operation] = []
     for part, key in sorted(_outdated(existing, wanted)):
         operations.append(jsonpatch.remove(jsonpatch.pointer("metadata", part, key)))
@@ -63,12 +65,24 @@ def repair(existing: Json, wanted: Wanted) -> list[Operation]:
                 for key, value in ours.items() if theirs.get(key) != value
             ]
     for part, value in wanted.document.items():
+        if part == "spec" and wanted.kind in (DEPLOYMENT, DAEMON_SET):
+            value = _with_restart(value, existing)
         if part in _IDENTITY or (part in existing and existing[part] == value):
             continue
         if wanted.kind is SERVICE and part == "spec":
             value = {**existing.get("spec", {}), **value}         # the cluster IP stays
         operations.append(jsonpatch.add(f"/{part}", value))
     return operations
+
+
+def _with_restart(spec: Json, existing: Json) -> Json:
+    template = spec["template"]
+    there = existing.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations") or {}
+    if RESTARTED not in there:
+        return spec
+    meta = template["metadata"]
+    annotations = {**meta.get("annotations", {}), RESTARTED: there[RESTARTED]}
+    return {**spec, "template": {**template, "metadata": {**meta, "annotations": annotations}}}
 
 
 def _outdated(existing: Json, wanted: Wanted) -> set[tuple[str, str]]:

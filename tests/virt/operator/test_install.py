@@ -9,9 +9,9 @@ import pytest
 
 from tests.virt.operator.cluster import NAMESPACE, Cluster, environment, kubevirt
 from virt.api import conditions, core, names, v1
-from virt.api.kinds import DISRUPTION_BUDGET, KUBEVIRT, NODE
+from virt.api.kinds import DISRUPTION_BUDGET, KUBEVIRT, NODE, Kind
 from virt.kube.client import ApiError, MergePatch
-from virt.operator import stamps, status
+from virt.operator import drift, stamps, status
 from virt.operator.readiness import FailedUpdateError
 from virt.operator.resources import (
     API_SERVICE,
@@ -24,6 +24,7 @@ from virt.operator.resources import (
     SECRET,
     SERVICE,
     VALIDATING_WEBHOOK,
+    Json,
 )
 
 
@@ -231,6 +232,27 @@ async def test_deleted_and_changed_objects_come_back(cluster: Cluster, deployed:
     assert again is not None
     assert again["spec"] == api["spec"]
     assert values(cluster.cr)["Available"] == "True AllComponentsReady"
+
+
+@pytest.mark.parametrize(("kind", "name"), [(DAEMON_SET, "virt-handler"), (DEPLOYMENT, "virt-api")])
+async def test_a_restarted_rollout_goes_on_and_what_else_was_changed_does_not(
+    cluster: Cluster, deployed: None, kind: Kind[Json], name: str
+) -> None:
+    kube = cluster.kube
+    before = kube.peek(kind, name, NAMESPACE)
+    assert before is not None
+    restarted = {drift.RESTARTED: "2026-11-28T03:26:57Z"}
+    meta = {"annotations": {**restarted, "someone.else/mark": "x"}}
+    await kube.patch(kind, name, MergePatch({"spec": {"template": {"metadata": meta}}}), namespace=NAMESPACE)
+    operator = await cluster.operator()
+    await operator.run(cluster)
+    after = kube.peek(kind, name, NAMESPACE)
+    assert after is not None
+    ours = before["spec"]["template"]["metadata"]["annotations"]
+    assert after["spec"]["template"]["metadata"]["annotations"] == {**ours, **restarted}
+    kube.writes.clear()
+    await operator.step()
+    assert kube.writes == []
 
 
 async def test_an_object_without_our_labels_is_adopted(cluster: Cluster, deployed: None) -> None:
