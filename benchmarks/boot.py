@@ -29,7 +29,7 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
-from benchmarks import vmis
+from benchmarks import progress, vmis
 from cluster_up import exec as host
 from functests.libs import build, patience
 from functests.libs import cluster as clusters
@@ -158,7 +158,7 @@ def main() -> None:
             Watch(space.rest, core_path("pods", space.name)) as pod_watch, \
             Watch(space.rest, kubevirt_path(VMI, space.name)) as vmi_watch:
         seen = Times(pod_watch, "vm.kubevirt.io/name"), Times(vmi_watch, "none")
-        for number in range(chosen.count):
+        for number in progress.each("boots", chosen.count):
             name = f"vm{number}"
             manifest = (build.disk_boot_vmi if chosen.disk else build.kernel_boot_vmi)(cluster, name)
             phases, guest = one_vmi(space, nodes, manifest, seen)

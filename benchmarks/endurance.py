@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median, quantiles
 from typing import Any
 
-from benchmarks import vmis
+from benchmarks import progress, vmis
 from functests.libs import build, guestnet, ledger_nodes, moves, patience, pods, records
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
@@ -76,7 +76,7 @@ def endured(cluster: Cluster, nodes: Nodes, count: int) -> dict[str, Any]:
         with vmis.space(cluster, _NAME) as space:
             witness = Witness(guest(space, cluster))
             uid = space.vmi("vm")["metadata"]["uid"]
-            for number in range(count):
+            for number in progress.each("moves", count):
                 took.append(one_move(space, number))
                 if space.vmi("vm")["metadata"]["uid"] != uid:
                     lost += 1

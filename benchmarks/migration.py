@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import bare, endurance, vmis
+from benchmarks import bare, endurance, progress, vmis
 from benchmarks.boot import guest_files
 from functests.libs import build, launcher, moves, patience, records
 from functests.libs import cluster as clusters
@@ -145,7 +145,7 @@ def compared(cluster: Cluster, nodes: Nodes, chosen: argparse.Namespace) -> dict
         witness = Witness(shell) if chosen.writes else None
         homes = [vmis.on_node(space, nodes, space.vmi("vm"))]
         cpu_s = 0.0
-        for number in range(chosen.count):
+        for number in progress.each("moves", chosen.count):
             before = handlers_cpu_s(stack)
             job, there = one_move(space, nodes, number)
             ours.append(job)
