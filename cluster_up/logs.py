@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cluster_up import docker, paths
 from cluster_up.errors import ClusterError
@@ -42,11 +43,8 @@ def collect(state: State, provider: Provider, kube: Kube, folder: Path) -> Path:
         item("components.txt", lambda: "the API server does not answer\n")
         return folder
     for namespace in _NAMESPACES:
-        try:
-            pods = kube.pods(namespace)
-        except ClusterError as error:
-            item(f"{namespace}/pods.txt", partial("could not be listed: {}\n".format, error))
-            continue
+        pods: list[dict[str, Any]] = []
+        item(f"{namespace}/pods.txt", partial(_listed, kube, namespace, pods))
         for pod in pods:
             name = pod["metadata"]["name"]
             path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
@@ -54,3 +52,10 @@ def collect(state: State, provider: Provider, kube: Kube, folder: Path) -> Path:
                 read = partial(kube.text, path, container=container["name"], limitBytes="4000000")
                 item(f"{namespace}/{name}-{container['name']}.log", read)
     return folder
+
+
+def _listed(kube: Kube, namespace: str, found: list[dict[str, Any]]) -> str:
+    """A line for each pod; ``found`` gets them."""
+    found += kube.pods(namespace)
+    return "".join(
+        f"{pod['metadata']['name']} {pod['status'].get('phase')} {pod['spec'].get('nodeName', '-')}\n" for pod in found)

@@ -111,4 +111,4 @@ def quiet(what: str, observe: Callable[[], T], noise: Callable[[T], bool], *, fo
                 lambda: _looked(what, observe), _if_seen(noise), deadline_s=for_s, every_s=every_s, what=what)
     except waiting.WaitTimeout:
         return
-    raise AssertionError(f"{what}: {seen!r}")
+    raise AssertionError(f"{what}: {shown(seen)}")
