@@ -69,8 +69,8 @@ VERBS: Final = (
     Verb("unpause", "lifecycle:unpause", "Unpause a virtual machine.", "unpause vm myvm", (_KIND, _NAME, _DRY_RUN)),
     Verb("migrate", "migration:migrate", "Migrate a virtual machine to another node.", "migrate myvm", (
         _NAME, _DRY_RUN,
-        _flag("--addedNodeSelector", dest="node_selector", action="append", default=[], metavar="KEY=VALUE",
-              help="a label that the other node has to have; may be repeated"))),
+        _flag("--addedNodeSelector", dest="node_selector", action="append", default=[], metavar="KEY=VALUE,...",
+              help="labels that the other node has to have; may be repeated"))),
     Verb("migrate-cancel", "migration:cancel", "Cancel the migration of a virtual machine.", "migrate-cancel myvm", (
         _NAME,)),
     Verb("addvolume", "volumes:add", "Add a claim to a running virtual machine as a disk.",
