@@ -120,8 +120,10 @@ async def _admit(request: web.Request, guard: Guard) -> None:
 def _add_subresources(app: web.Application, root: str, built: Subresources) -> None:
     vm, vmi = f"{root}/virtualmachines/{{name}}", f"{root}/virtualmachineinstances/{{name}}"
     tables: Mapping[str, Mapping[str, Handler]] = {
+        root: {"expand-vm-spec": built.expand_sent},
         vm: {
             "start": built.start, "stop": built.stop, "restart": built.restart, "migrate": built.migrate,
+            "expand-spec": built.expand_machine,
             "addvolume": built.add_volume_to_machine, "removevolume": built.remove_volume_from_machine,
             "portforward": built.forward_to_machine, "evacuate/cancel": built.cancel_evacuation_of_machine,
         },
