@@ -139,10 +139,9 @@ def _add_subresources(app: web.Application, root: str, built: Subresources) -> N
     for resource in discovery.RESOURCES:
         parent = {"virtualmachines": vm, "virtualmachineinstances": vmi}.get(resource.parent, root)
         endpoint = tables.get(parent, {}).get(resource.name, built.unbuilt)
-        tails = ("/{port}", "/{port}/{protocol}") if resource.name == "portforward" else ("",)
         method = "GET" if resource.verb == "get" else "PUT"
-        for tail in tails:
-            app.router.add_route(method, f"{parent}/{resource.name}{tail}", endpoint)
+        for path in resource.paths:
+            app.router.add_route(method, f"{root}/{path}", endpoint)
 
 
 def _add_discovery(app: web.Application, backend: Backend) -> None:

@@ -112,6 +112,23 @@ async def test_openapi_has_the_paths_of_both_versions(api: Stand) -> None:
         assert (await api.send("GET", place["serverRelativeURL"]))[0] == 200
 
 
+async def test_a_client_made_from_the_documents_can_send_options_and_name_a_port(api: Stand) -> None:
+    _, second = await api.send("GET", "/openapi/v2")
+    _, third = await api.send("GET", f"/openapi/v3{ROOT}")
+    start = f"{ROOT}/namespaces/{{namespace}}/virtualmachines/{{name}}/start"
+    forward = f"{ROOT}/namespaces/{{namespace}}/virtualmachineinstances/{{name}}/portforward"
+    for document in (second, third):
+        paths = document["paths"]
+        assert forward not in paths
+        asked = [parameter["name"] for parameter in paths[f"{forward}/{{port}}/{{protocol}}"]["get"]["parameters"]]
+        assert asked == ["namespace", "name", "port", "protocol"]
+        assert f"{forward}/{{port}}" in paths
+    bodies = [each for each in second["paths"][start]["put"]["parameters"] if each["in"] == "body"]
+    assert bodies == [{"name": "body", "in": "body", "schema": {"type": "object"}}]
+    assert third["paths"][start]["put"]["requestBody"] == {"content": {"*/*": {"schema": {"type": "object"}}}}
+    assert "requestBody" not in third["paths"][f"{forward}/{{port}}"]["get"]
+
+
 # --- actions ---
 
 
