@@ -61,6 +61,12 @@ VERBS: Final = (
              _flag("--port", type=int, default=0, help="local port; 0 for any"),
              _flag("--address", default="127.0.0.1", help="local address"),
              _flag("-f", "--file", default="", help="where a screenshot goes; - is standard output"))),
+    Verb("port-forward", "forward:forward", "Forward local ports to a virtual machine, until Ctrl-C.",
+         "port-forward vm/myvm 2222:22", (
+             _flag("target", metavar="KIND/NAME[/NAMESPACE]", help="vm/NAME or vmi/NAME"),
+             _flag("ports", nargs="+", metavar="[tcp/]LOCAL[:REMOTE]", help="REMOTE is LOCAL if it is not given"),
+             _flag("--address", default="127.0.0.1", help="local address"),
+             _flag("--stdio", action="store_true", help="one port on standard input and output, as ssh wants it"))),
     Verb("start", "lifecycle:start", "Start a virtual machine.", "start myvm", (
         _NAME, _flag("--paused", action="store_true", help="create the guest without running it"), _DRY_RUN)),
     Verb("stop", "lifecycle:stop", "Stop a virtual machine.", "stop myvm", (_NAME, *_FORCE, _DRY_RUN)),

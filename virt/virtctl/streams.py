@@ -1,7 +1,8 @@
 """WebSockets to subresources. aiohttp is loaded with this module, so import it only where a stream is needed."""
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -40,6 +41,28 @@ async def stream(access: Access, path: str) -> AsyncIterator[Socket]:
             yield socket
         finally:
             await socket.close()
+
+
+async def joined(
+    socket: Socket, read: Callable[[], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]]
+) -> None:
+    """Carry bytes both ways until one side ends: ``read`` gives b"" then."""
+    async def up() -> None:
+        while data := await read():
+            await socket.send_bytes(data)
+
+    async def down() -> None:
+        async for message in socket:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                await write(message.data)
+
+    tasks = [asyncio.create_task(up()), asyncio.create_task(down())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def ended_badly(socket: Socket) -> bool:

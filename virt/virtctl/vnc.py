@@ -9,13 +9,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Final
 
-import aiohttp
-
 from virt.base import exec as processes
 from virt.virtctl.errors import CommandError
 from virt.virtctl.lifecycle import VMI
 from virt.virtctl.server import Server
-from virt.virtctl.streams import Socket, ended_badly, stream
+from virt.virtctl.streams import Socket, ended_badly, joined, stream
 
 LISTEN_S: Final = 60.0
 VIEWING_S: Final = 30 * 86400.0
@@ -113,21 +111,11 @@ async def _first(arrived: asyncio.Future[Connection], shown: asyncio.Task[proces
 
 
 async def _joined(socket: Socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    async def up() -> None:
-        while data := await reader.read(CHUNK):
-            await socket.send_bytes(data)
+    async def write(data: bytes) -> None:
+        writer.write(data)
+        await writer.drain()
 
-    async def down() -> None:
-        async for message in socket:
-            if message.type is aiohttp.WSMsgType.BINARY:
-                writer.write(message.data)
-                await writer.drain()
-
-    tasks = [asyncio.create_task(up()), asyncio.create_task(down())]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await joined(socket, lambda: reader.read(CHUNK), write)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         writer.close()
