@@ -194,6 +194,48 @@ async def test_a_quota_makes_it_wait() -> None:
         assert (await reasons(rig, "VirtualMachineInstanceMigration")).count("FailedCreate") == 1
 
 
+async def test_one_that_a_quota_refuses_keeps_nobody_else_waiting() -> None:
+    async with running() as rig:
+        rig.kube.put(KUBEVIRT, v1.KubeVirt(
+            metadata=core.ObjectMeta(name="kubevirt", namespace="kubevirt"),
+            spec=v1.KubeVirtSpec(configuration=v1.KubeVirtConfiguration(
+                migrations=v1.MigrationConfiguration(parallel_outbound_migrations_per_node=1)))))
+        for name in ("one", "two", "three"):
+            await guest(rig, name)
+        await migrate(rig, "first", "three")
+        await reaches(rig, "Scheduling", "first")
+        rejected = v1.Condition(type="migrationRejectedByResourceQuota", status="True")
+        await migrate(rig, "refused", "one")
+        await reaches(rig, "Pending", "refused")
+        waiting = job(rig, "refused")
+        rig.kube.put(VMIM, replace(waiting, status=replace(waiting.status, conditions=(rejected,))))
+        rig.clock.passed_s += 1
+        await migrate(rig, "other", "two")
+        await reaches(rig, "Pending", "other")
+        await rig.settle()
+        await rig.kube.delete(VMIM, "first", NAMESPACE)
+        await reaches(rig, "Scheduling", "other")
+        await rig.settle()
+        assert job(rig, "refused").status.phase == "Pending"
+        assert [each.type for each in job(rig, "refused").status.conditions] == [rejected.type]
+
+
+async def test_one_whose_guest_does_not_run_yet_keeps_nobody_else_waiting() -> None:
+    async with running() as rig:
+        rig.kube.put(KUBEVIRT, v1.KubeVirt(
+            metadata=core.ObjectMeta(name="kubevirt", namespace="kubevirt"),
+            spec=v1.KubeVirtSpec(configuration=v1.KubeVirtConfiguration(
+                migrations=v1.MigrationConfiguration(parallel_migrations_per_cluster=1)))))
+        await guest(rig, "two")
+        await rig.kube.create(VMI, instance("one"), NAMESPACE)
+        await migrate(rig, "early", "one")
+        await reaches(rig, "Pending", "early")
+        rig.clock.passed_s += 1
+        await migrate(rig, "other", "two")
+        await reaches(rig, "Scheduling", "other")
+        assert job(rig, "early").status.phase == "Pending"
+
+
 async def test_a_target_has_limits_where_a_quota_counts_them() -> None:
     async with running() as rig:
         await guest(rig)
