@@ -136,6 +136,24 @@ async def test_a_failure_leaves_the_guest_where_it_is() -> None:
         assert "FailedMigration" in await reasons(rig, "VirtualMachineInstanceMigration")
 
 
+async def test_a_guest_that_ends_on_the_way_leaves_no_open_migration() -> None:
+    async with running() as rig:
+        await guest(rig)
+        await migrate(rig)
+        await target(rig)
+        await reaches(rig, "PreparingTarget")
+        rig.guest("Succeeded", "vmi1")
+        await reaches(rig, "Failed")
+        await rig.settle()
+        vmi = rig.vmi("vmi1")
+        assert vmi is not None
+        assert vmi.status.migration_state is not None
+        told = vmi.status.migration_state
+        assert (told.failed, told.completed, bool(told.end_timestamp)) == (True, True, True)
+        assert told.failure_reason == "the VirtualMachineInstance vmi1 has Succeeded"
+        assert job(rig).status.migration_state == told
+
+
 async def test_one_that_is_deleted_before_the_hand_over_is_gone_with_its_pod() -> None:
     async with running() as rig:
         await guest(rig)
