@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from virt.api import core, names, v1
+from virt.api import conditions, core, names, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import VMIM
 from virt.api.migrationstate import ABORTED
@@ -128,19 +128,19 @@ class MigrationReconciler:
         return tuple(sorted(found, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name)))
 
     def _startable(self) -> frozenset[str]:
-        entries = [
-            queue.Entry(
-                uid=migration.metadata.uid, source=self._node_of(migration),
-                since=migration.metadata.creation_timestamp or "", priority=migration.spec.priority or "",
-                is_waiting=migration.status.phase in ("", PENDING),
-            )
-            for migration in self._migrations.store if migration.status.phase not in FINAL
-        ]
+        entries = [self._entry(migration) for migration in self._migrations.store
+                   if migration.status.phase not in FINAL]
         return queue.startable(entries, self._config().migrations)
 
-    def _node_of(self, migration: Migration) -> str:
+    def _entry(self, migration: Migration) -> queue.Entry:
         vmi = self._caches.vmis.store.find(migration.metadata.namespace, migration.spec.vmi_name)
-        return vmi.status.node_name if vmi is not None else ""
+        return queue.Entry(
+            uid=migration.metadata.uid, source=vmi.status.node_name if vmi is not None else "",
+            since=migration.metadata.creation_timestamp or "", priority=migration.spec.priority or "",
+            is_waiting=migration.status.phase in ("", PENDING),
+            is_blocked=vmi is None or vmi.status.phase != "Running"
+            or conditions.is_true(migration.status.conditions, plan.REJECTED),
+        )
 
     def _context(self, vmi: v1.VirtualMachineInstance) -> Context:
         namespace = vmi.metadata.namespace
