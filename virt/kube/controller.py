@@ -84,8 +84,9 @@ class Controller:
         try:
             result = await self._reconcile(key)
         except ConflictError as error:
-            # A lost race: the cache is behind. Nothing is wrong, so no warning.
-            self._logger.info("conflict", key=key, error=error.message, again_s=self.queue.add_rate_limited(key))
+            # A lost race: the cache is behind, and news will mend that. Nothing is wrong, so no warning.
+            again_s = self.queue.add_rate_limited(key, waits_for_news=True)
+            self._logger.info("conflict", key=key, error=error.message, again_s=again_s)
         except TerminalError as error:
             self.queue.forget(key)
             self._logger.error("given up until it changes", key=key, error=str(error))

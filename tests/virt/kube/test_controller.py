@@ -12,6 +12,7 @@ from virt.kube.controller import Controller, Result, TerminalError
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 from virt.kube.objects import key_of
+from virt.kube.workqueue import WorkQueue
 
 
 @pytest.mark.parametrize(("error", "failures"), [
@@ -40,6 +41,28 @@ async def test_success_forgets_failures_and_keeps_the_wish() -> None:
     await controller.process("a")
     assert controller.queue.failures("a") == 0
     assert await asyncio.wait_for(controller.queue.get(), HANG_S) == "a"
+
+
+@pytest.mark.parametrize(("error", "tries"), [
+    (ValueError("another text"), 1),
+    (ConflictError(409, "Conflict", "lost"), 3),        # news is what it waits for
+])
+async def test_who_writes_down_why_it_failed_does_not_wake_itself(error: Exception, tries: int) -> None:
+    tried: list[str] = []
+
+    async def reconcile(key: str) -> Result:
+        tried.append(key)
+        if len(tried) < 3:
+            controller.queue.add(key)               # what the watch makes of its write
+        raise error
+
+    controller = Controller("x", reconcile, queue=WorkQueue(base_s=600, max_s=600))
+    controller.queue.add("a")
+    task = asyncio.create_task(controller.run())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    task.cancel()
+    assert len(tried) == tries
 
 
 async def test_work_begins_when_all_informers_know_everything() -> None:
