@@ -4,7 +4,7 @@ import pytest
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
-from tests.waits import HANG_S
+from tests.waits import HANG_S, until
 from virt.api import core
 from virt.api.kinds import CONFIG_MAP, EVENT
 from virt.kube.client import ApiError, ConflictError
@@ -85,6 +85,26 @@ async def test_work_begins_when_all_informers_know_everything() -> None:
     for task in tasks:
         task.cancel()
     assert sorted(known) == [("n/a", 3), ("n/b", 3), ("n/c", 3)]
+
+
+async def test_a_standby_keeps_nothing_of_what_came_and_went() -> None:
+    kube = FakeKube()
+    informer = Informer(kube, CONFIG_MAP, clock=FakeClock())
+    controller = Controller("x", never, workers=2)
+    controller.watches(informer, lambda item: [key_of(item)])
+    task = asyncio.create_task(informer.run())
+    await informer.synced.wait()
+    for name in "abc":
+        await kube.create(CONFIG_MAP, core.ConfigMap(metadata=core.ObjectMeta(name=name, namespace="n")), "n")
+        await until(lambda: len(informer.store) == 1)
+        await kube.delete(CONFIG_MAP, name, "n")
+        await until(lambda: len(informer.store) == 0)
+    task.cancel()
+    assert len(controller.queue) == 0
+
+
+async def never(key: str) -> Result:
+    raise AssertionError(f"{key} was not to be reconciled")
 
 
 async def test_the_same_event_again_is_counted() -> None:
