@@ -27,7 +27,7 @@ from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 from virt.kube.objects import key_for
 
-PODS_BY_OWNER = "owner"           # index of pods: namespace/uid of the controlling VMI
+PODS_BY_OWNER = "owner"           # index of pods: uid of the VMI that they say controls them
 PODS_BY_GUEST = "guest"           # index of attachment pods: namespace/name of the VMI
 VMIS_BY_NODE = "node"             # index of VMIs: the node they run on
 QUOTAS_BY_NAMESPACE = "namespace"
@@ -44,6 +44,17 @@ class Caches:
     claims: Informer[core.PersistentVolumeClaim]
     nodes: Informer[core.Node]
     quotas: Informer[core.ResourceQuota]
+
+    def launchers(self, vmi: v1.VirtualMachineInstance) -> tuple[core.Pod, ...]:
+        """Oldest first."""
+        found = self.pods.store.by_index(PODS_BY_OWNER, vmi.metadata.uid)
+        return tuple(sorted((pod for pod in found
+                             if pod.metadata.namespace == vmi.metadata.namespace and is_pod_of(pod, vmi)),
+                            key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name)))
+
+    def pod(self, vmi: v1.VirtualMachineInstance) -> core.Pod | None:
+        """Of its launchers the one that :attr:`virt.controller.vmi.plan.World.pod` names."""
+        return World(vmi=vmi, pods=self.launchers(vmi)).pod
 
     def attachments(self, vmi: v1.VirtualMachineInstance) -> tuple[core.Pod, ...]:
         """Of whichever of its launchers, in the order of their names."""
@@ -139,13 +150,11 @@ class InstanceReconciler:
 
     def _world(self, vmi: v1.VirtualMachineInstance) -> World:
         namespace = vmi.metadata.namespace
-        pods = self._caches.pods.store.by_index(PODS_BY_OWNER, vmi.metadata.uid)
         owner = owners.controller_of(vmi.metadata)
         vm = self._caches.vms.store.find(namespace, owner.name) if owner and owner.kind == "VirtualMachine" else None
         return World(
             vmi=vmi,
-            pods=tuple(sorted((pod for pod in pods if pod.metadata.namespace == namespace and is_pod_of(pod, vmi)),
-                              key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))),
+            pods=self._caches.launchers(vmi),
             claims={name: self._caches.claims.store.find(namespace, name)
                     for name in volumes.claim_names(vmi.spec)},
             attachments=self._caches.attachments(vmi),
