@@ -137,15 +137,7 @@ class MigrationReconciler:
         return vmi.status.node_name if vmi is not None else ""
 
     def _context(self, vmi: v1.VirtualMachineInstance) -> Context:
-        namespace = vmi.metadata.namespace
-        claims = {name: self._caches.claims.store.find(namespace, name) for name in volumes.claim_names(vmi.spec)}
-        return Context(
-            config=self._config(),
-            launcher_image=self._launcher_image,
-            claims={name: claim for name, claim in claims.items() if claim is not None},
-            node_labels=frozenset(label for node in self._caches.nodes.store for label in node.metadata.labels),
-            limited=self._caches.limited(namespace or ""),
-        )
+        return self._caches.context(vmi, self._config(), self._launcher_image)
 
     # --- the outcome ---
 

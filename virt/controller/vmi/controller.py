@@ -67,6 +67,17 @@ class Caches:
                    for name in quota.spec.hard}
         return frozenset(name for name in ("cpu", "memory") if f"limits.{name}" in counted)
 
+    def context(self, vmi: v1.VirtualMachineInstance, config: ClusterConfig, launcher_image: str) -> Context:
+        namespace = vmi.metadata.namespace
+        claims = {name: self.claims.store.find(namespace, name) for name in volumes.claim_names(vmi.spec)}
+        return Context(
+            config=config,
+            launcher_image=launcher_image,
+            claims={name: claim for name, claim in claims.items() if claim is not None},
+            node_labels=frozenset(label for node in self.nodes.store for label in node.metadata.labels),
+            limited=self.limited(namespace or ""),
+        )
+
 
 def pod_owner(pod: core.Pod) -> Iterable[str]:
     owner = owners.controller_of(pod.metadata)
@@ -120,11 +131,11 @@ class InstanceReconciler:
         now = self._clock.now()
         world = self._world(vmi)
         world = dataclasses.replace(world, unheard=self._is_unheard(key, world, now))
-        outcome = await self._pods.carry_out(plan.plan(world, now), world, lambda: self._context(world))
+        outcome = await self._pods.carry_out(plan.plan(world, now), world, lambda: self._context(vmi))
         after = replace_pods(world, outcome)
         trouble = None
         if actions := hotplug.plan(after):
-            trouble = await self._attachments.carry_out(actions, vmi, self._context(world))
+            trouble = await self._attachments.carry_out(actions, vmi, self._context(vmi))
         of_disks = None if trouble is None else Fault(hotplug.FAILED_SYNC, trouble.message)
         updated = status.updated(
             after, outcome.fault or of_disks, rfc3339(now), memory_overhead=self._overhead(outcome, vmi),
@@ -182,14 +193,8 @@ class InstanceReconciler:
             return None
         return quantity.of_bytes(resources.overhead_bytes(vmi.spec, self._config()))
 
-    def _context(self, world: World) -> Context:
-        return Context(
-            config=self._config(),
-            launcher_image=self._launcher_image,
-            claims={name: claim for name, claim in world.claims.items() if claim is not None},
-            node_labels=frozenset(label for node in self._caches.nodes.store for label in node.metadata.labels),
-            limited=self._caches.limited(world.vmi.metadata.namespace or ""),
-        )
+    def _context(self, vmi: v1.VirtualMachineInstance) -> Context:
+        return self._caches.context(vmi, self._config(), self._launcher_image)
 
     async def _store(self, old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> None:
         patch = writes.between(old, new, "metadata", "status")
