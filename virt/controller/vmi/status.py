@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from virt.api import core, hotplug, links, names, v1
+from virt.api import core, hotplug, links, names, phases, v1
 from virt.api.wire import Quantity
 from virt.controller import owners
 from virt.controller.vmi import attachments, conditions
@@ -37,10 +37,8 @@ def updated(
     if phase != vmi.status.phase:
         if phase == "Failed" and world.node_lost:
             status = replace(status, reason=NODE_UNRESPONSIVE)
-        status = replace(status, phase_transition_timestamps=(
-            *status.phase_transition_timestamps,
-            v1.PhaseTransitionTimestamp(phase=phase, phase_transition_timestamp=now),
-        ))
+        status = replace(
+            status, phase_transition_timestamps=phases.entering(status.phase_transition_timestamps, phase, now))
         if phase == "Scheduled" and world.pod is not None:
             status = _scheduled(status, world.pod)
     if phase == "Scheduling" and status.memory is not None and status.memory.memory_overhead is None:
