@@ -13,7 +13,6 @@ from virt.controller import owners
 from virt.controller.vmi import attachments, conditions
 from virt.controller.vmi.conditions import Fault
 from virt.controller.vmi.plan import LIVE_PHASES, World, has_ended, is_final, is_up
-from virt.controller.vmi.pod import volumes
 
 NODE_UNRESPONSIVE = "NodeUnresponsive"
 _MULTUS = "multus-status"
@@ -152,7 +151,7 @@ def _volumes(
 
 def _volume(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim | None]) -> v1.VolumeStatus:
     """The target ("vda") is the handler's to fill in: libvirt chooses it."""
-    name = volumes.claim_of(volume)
+    name = volume.claim
     claim = claims.get(name) if name else None
     if claim is None:
         return v1.VolumeStatus(name=volume.name)
