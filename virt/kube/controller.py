@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from virt.base import log
-from virt.base.errors import VirtError
 from virt.kube.client import ApiError, ConflictError
 from virt.kube.informer import Informer
 from virt.kube.workqueue import WorkQueue
@@ -31,12 +30,6 @@ class Result:
 DONE = Result()
 
 Reconcile = Callable[[str], Awaitable[Result]]
-
-
-class TerminalError(VirtError):
-    """Retrying is pointless until the object changes: the error is logged once, and the key left alone."""
-
-    reference = "terminal-error"
 
 
 class Controller:
@@ -97,9 +90,6 @@ class Controller:
             # A lost race: the cache is behind, and news will mend that. Nothing is wrong, so no warning.
             again_s = self.queue.add_rate_limited(key, waits_for_news=True)
             self._logger.info("conflict", key=key, error=error.message, again_s=again_s)
-        except TerminalError as error:
-            self.queue.forget(key)
-            self._logger.error("given up until it changes", key=key, error=str(error))
         except ApiError as error:
             self._logger.warning(
                 "refused", key=key, error=str(error), again_s=self.queue.add_rate_limited(key)

@@ -112,6 +112,23 @@ async def test_a_guest_moves() -> None:
             "SuccessfulCreate", "SuccessfulHandOver", "SuccessfulMigration"]
 
 
+async def test_a_pod_that_a_tenant_calls_the_targets_is_not_handed_the_guest() -> None:
+    async with running() as rig:
+        await guest(rig)
+        await migrate(rig)
+        pod = await target(rig, node="")
+        claimed = replace(pod.metadata, name="stranger", uid="s", creation_timestamp="2020-01-01T00:00:00Z")
+        rig.runs(replace(pod, metadata=claimed), "c")
+        await rig.settle()
+        assert job(rig).status.phase == "Scheduling"
+        rig.runs(pod, "b")
+        await reaches(rig, "PreparingTarget")
+        vmi = rig.vmi("vmi1")
+        assert vmi is not None
+        assert vmi.status.migration_state is not None
+        assert vmi.status.migration_state.target_pod == pod.metadata.name
+
+
 async def test_a_failure_leaves_the_guest_where_it_is() -> None:
     async with running() as rig:
         await guest(rig)

@@ -8,7 +8,7 @@ from tests.waits import HANG_S, until
 from virt.api import core
 from virt.api.kinds import CONFIG_MAP, EVENT
 from virt.kube.client import ApiError, ConflictError
-from virt.kube.controller import Controller, Result, TerminalError
+from virt.kube.controller import Controller, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 from virt.kube.objects import key_of
@@ -19,7 +19,6 @@ from virt.kube.workqueue import WorkQueue
     (ConflictError(409, "Conflict", "lost"), 1),
     (ApiError(500, "InternalError", "x"), 1),
     (ValueError("bug"), 1),
-    (TerminalError("never"), 0),
 ])
 async def test_what_each_error_leads_to(error: Exception, failures: int) -> None:
     async def reconcile(_: str) -> Result:

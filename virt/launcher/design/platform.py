@@ -9,7 +9,6 @@ from virt.launcher.design.request import Request
 from virt.launcher.domain import Apic, Clock, Domain, Features, Metadata, Os, SmbiosEntry, Sysinfo, Timer
 
 DEFAULT_MACHINE = "q35"
-DEFAULT_GRACE_PERIOD_S = 30
 # How much translated code TCG keeps, MiB. QEMU's own default is 1 GiB, more than many guests have. A guest of 128 MiB
 # boots as fast with 24 as with 64 (4 flushes in all), a tenth of a second later with 20, half a second later with 16.
 TB_CACHE_LEAST, TB_CACHE_MOST = 20, 64
@@ -23,7 +22,6 @@ def identity(request: Request) -> Domain:
     """Name, uuid, our notes and what SMBIOS tells the guest."""
     metadata, facts = request.vmi.metadata, request.facts
     firmware = request.asked.firmware or v1.Firmware()
-    grace_period = request.spec.termination_grace_period_seconds
     entries = {
         "manufacturer": facts.smbios_manufacturer,
         "product": facts.smbios_product,
@@ -44,7 +42,7 @@ def identity(request: Request) -> Domain:
         uuid=firmware.uuid.lower(),
         metadata=Metadata(
             namespace=metadata.namespace, name=metadata.name, uid=metadata.uid,
-            grace_period_s=DEFAULT_GRACE_PERIOD_S if grace_period is None else grace_period,
+            grace_period_s=request.spec.grace_s,
         ),
         sysinfo=Sysinfo(type="smbios", system=_smbios(entries), chassis=_smbios(chassis)),
         os=Os(smbios="sysinfo"),
