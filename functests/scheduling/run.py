@@ -76,9 +76,12 @@ class Run:
         if test not in self.passed:
             self.passed.append(test)
 
-    def faults(self) -> list[str]:
-        """Why the run failed although its tests may have passed."""
+    def faults(self, *, stopped: bool = False) -> list[str]:
+        """Why the run failed although its tests may have passed. ``stopped``: somebody ended it, so that what it did
+        not come to is no fault."""
         found = list(self.scheduler.problems) if self.scheduler else []
+        if stopped:
+            return found + (self.dispatch.problems if self.dispatch is not None else [])
         if self.dispatch is not None and not self.config.getoption("maxfail"):
             found += self.dispatch.audit()
         name = self.config.getoption("lane")
