@@ -7,6 +7,7 @@ Called by the root conftest only: runs of pytest inside of a test have a cluster
 """
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,12 +42,15 @@ class Opening:
         self._config = config
         self._known: runs.Runs | None = None
         self._name = ""
+        self._is_over = False
         self._begin()
         self._before = signal.signal(signal.SIGTERM, self._stop)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        """When the tests are over the run ends anyway, and nothing may keep it from its verdict."""
         self._config.stash[CUT_SHORT] = True
-        raise KeyboardInterrupt("ended by SIGTERM")
+        if not self._is_over:
+            raise KeyboardInterrupt("ended by SIGTERM")
 
     def _begin(self) -> None:
         """Workers are started with this process's environment, so before them. Without a cluster there is no run."""
@@ -79,6 +83,12 @@ class Opening:
             terminal.ensure_newline()
             terminal.write_line(f"functests: {line}")
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Iterator[None]:
+        self._is_over = True
+        return (yield)
+
+    @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         signal.signal(signal.SIGTERM, self._before)
         if self._known is not None:

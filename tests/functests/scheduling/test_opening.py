@@ -111,3 +111,23 @@ def test_a_run_that_a_limit_of_time_ends_has_a_verdict(
     verdict = json.loads((inner.pytester.path / "artifacts" / "verdict.json").read_text())
     assert [test["outcome"] for test in verdict["tests"]][:1] == ["passed"], verdict["tests"]
     assert [note for note in verdict["notes"] if "stopped early" in note], verdict["notes"]
+
+
+@pytest.mark.runs_processes
+@pytest.mark.parametrize("hook", ["sessionfinish", "unconfigure"])
+def test_a_run_that_is_told_to_end_when_its_tests_are_over_ends_as_it_would(
+    inner: Inner, hook: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    inner.write(it="def test_good(): pass")
+    inner.pytester.makeconftest(f"""{CUT_SHORT}
+@pytest.hookimpl(tryfirst=True)
+def pytest_{hook}():
+    import signal
+    os.kill(os.getpid(), signal.SIGTERM)
+""")
+    argv = [sys.executable, "-m", "pytest", "functests", "-p", "no:cacheprovider"]
+    done = subprocess.run(argv, cwd=inner.pytester.path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "Traceback" in done.stderr + done.stdout) == (0, False), done.stdout + done.stderr
+    verdict = json.loads((inner.pytester.path / "artifacts" / "verdict.json").read_text())
+    assert (verdict["exit_status"], verdict["faults"]) == (0, [])
