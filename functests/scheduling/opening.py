@@ -1,4 +1,5 @@
-"""What the controller does before the first functional test: the run gets its name, leftovers of others go.
+"""What the controller does before the first functional test: the run gets its name, leftovers of others go, and with
+a run of a whole lane or of all tests the evidence of earlier ones.
 
 A run that a limit of time ends (SIGTERM) ends as by Ctrl-C, so that its verdict is written; what it has no time to take
 away the next one does.
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from functests.libs import runs
+from functests.libs import artifacts_folder, runs
+from functests.scheduling.run import is_filtered
 
 FOLDER = "functests"
 CUT_SHORT = pytest.StashKey[bool]()         # of the config: who ended the run will not wait for long
@@ -63,6 +65,8 @@ class Opening:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:
         """Workers, if any, collect meanwhile."""
+        if not is_filtered(self._config):       # whoever runs one failed test again still reads about the others
+            artifacts_folder.clear(self._config.rootpath / "artifacts")
         for line in self._lines():
             self._say(line)
 

@@ -1,7 +1,6 @@
 """pytest's side of scheduling: options, the plan of a run, its account, its view. Loaded by the root conftest."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,8 +125,7 @@ class Controller:
         return self.run.heading()
 
     def pytest_unconfigure(self) -> None:
-        """What the processes of a run told each other is of no use afterwards."""
-        shutil.rmtree(self.run.folder, ignore_errors=True)
+        self.run.close()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

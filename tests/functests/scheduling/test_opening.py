@@ -84,6 +84,21 @@ def test_a_cluster_that_does_not_answer_costs_one_line(
     result.stdout.fnmatch_lines(["functests: could not look for what gone runs have left: ConnectionError: no route*"])
 
 
+@pytest.mark.parametrize(("chosen", "stays"), [([], False), (["-k", "test_it"], True)])
+def test_a_whole_run_clears_the_evidence_of_earlier_ones_a_chosen_part_does_not(
+    inner: Inner, chosen: list[str], stays: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    old, logs = inner.pytester.path / "artifacts" / "functests-old-test", inner.pytester.path / "artifacts" / "logs"
+    for folder, file in ((old, "rerun.txt"), (logs, "virt-api.txt")):
+        folder.mkdir(parents=True)
+        (folder / file).write_text("x")
+    inner.write(it="def test_it(): pass")
+    inner.pytester.makeconftest(OPENING)
+    inner.run("functests", "-p", "no:xdist", *chosen).assert_outcomes(passed=1)
+    assert (old.exists(), logs.exists()) == (stays, True)
+
+
 CUT_SHORT = f"""{OPENING}
     from functests.verdict import plugin
     from functests.verdict.sampler import Sampler
