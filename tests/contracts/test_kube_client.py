@@ -42,7 +42,7 @@ async def client(request: pytest.FixtureRequest, namespace: str) -> AsyncIterato
         return
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("KUBECONFIG names no cluster")
-    real = lightkube_client.connect()
+    real = lightkube_client.connect("contract-tests")
     await real.create(NAMESPACE, core.Namespace(metadata=core.ObjectMeta(name=namespace)))
     try:
         yield real

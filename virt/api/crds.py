@@ -76,6 +76,7 @@ def definition(resource: Resource) -> dict[str, Any]:
     schema = root_schema(kind.type)
     if kind is kinds.VM:
         schema["properties"]["status"]["properties"]["printableStatus"]["default"] = "Stopped"
+    shown = {"categories": ["all"]} if kind.namespaced else {}      # `kubectl get all` is for those of one namespace
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -86,7 +87,7 @@ def definition(resource: Resource) -> dict[str, Any]:
             "names": {
                 "kind": kind.name, "listKind": f"{kind.name}List", "plural": kind.plural,
                 "singular": kind.name.lower(),
-                **({"shortNames": list(resource.short_names)} if resource.short_names else {}), "categories": ["all"],
+                **({"shortNames": list(resource.short_names)} if resource.short_names else {}), **shown,
             },
             "conversion": {"strategy": "None"},
             "versions": [_version(resource, version, schema) for version in versions(kind)],

@@ -24,9 +24,12 @@ class Resource:
     verb: str
 
     @property
-    def path(self) -> str:
+    def paths(self) -> tuple[str, ...]:
         """Below the namespace, as in an OpenAPI document."""
-        return f"{self.parent}/{{name}}/{self.name}" if self.parent else self.name
+        path = f"{self.parent}/{{name}}/{self.name}" if self.parent else self.name
+        if self.name == "portforward":
+            return f"{path}/{{port}}", f"{path}/{{port}}/{{protocol}}"
+        return (path,)
 
     @property
     def full_name(self) -> str:

@@ -5,6 +5,7 @@ kube-apiserver merges them into its own. Bodies are plain objects: the schemas o
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,18 +16,21 @@ Document = Mapping[str, Any]
 
 _INFO: Final = {"title": "Subresources of virtual machines", "version": "v1"}
 _METHODS: Final = {"get": "get", "update": "put"}
+_BODY: Final = {"type": "object"}
+_PLACE: Final = re.compile(r"{(\w+)}")
 
 
 def v2() -> Document:
     paths: dict[str, Any] = {}
     for version in names.SUBRESOURCE_VERSIONS:
-        for resource in RESOURCES:
-            operation = {
-                **_operation(resource, version),
-                "consumes": ["*/*"], "produces": ["application/json"],
-                "parameters": [{**parameter, "type": "string"} for parameter in _parameters(resource)],
-            }
-            paths[_path(resource, version)] = {_METHODS[resource.verb]: operation}
+        for resource, path in _paths(version):
+            parameters = [{**parameter, "type": "string"} for parameter in _parameters(path)]
+            if resource.verb == "update":
+                parameters.append({"name": "body", "in": "body", "schema": _BODY})
+            paths[path] = {_METHODS[resource.verb]: {
+                **_operation(resource, version, path),
+                "consumes": ["*/*"], "produces": ["application/json"], "parameters": parameters,
+            }}
     return {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": {}}
 
 
@@ -41,30 +45,32 @@ def v3_index() -> Document:
 
 def v3(version: str) -> Document:
     paths = {
-        _path(resource, version): {_METHODS[resource.verb]: {
-            **_operation(resource, version),
-            "parameters": [{**parameter, "schema": {"type": "string"}} for parameter in _parameters(resource)],
+        path: {_METHODS[resource.verb]: {
+            **_operation(resource, version, path),
+            "parameters": [{**parameter, "schema": {"type": "string"}} for parameter in _parameters(path)],
+            **({"requestBody": {"content": {"*/*": {"schema": _BODY}}}} if resource.verb == "update" else {}),
         }}
-        for resource in RESOURCES
+        for resource, path in _paths(version)
     }
     return {"openapi": "3.0.0", "info": _INFO, "paths": paths, "components": {}}
 
 
-def _path(resource: Resource, version: str) -> str:
-    return f"{GROUP_PATH}/{version}/namespaces/{{namespace}}/{resource.path}"
+def _paths(version: str) -> list[tuple[Resource, str]]:
+    root = f"{GROUP_PATH}/{version}/namespaces/{{namespace}}"
+    return [(resource, f"{root}/{path}") for resource in RESOURCES for path in resource.paths]
 
 
-def _operation(resource: Resource, version: str) -> dict[str, Any]:
-    words = [version, resource.parent, *resource.name.replace("/", "-").split("-")]
+def _operation(resource: Resource, version: str, path: str) -> dict[str, Any]:
+    further = [name for name in _PLACE.findall(path) if name not in ("namespace", "name")]
+    words = [version, resource.parent, *resource.name.replace("/", "-").split("-"), *further]
     return {
         "operationId": "".join(word[:1].upper() + word[1:] for word in words),
         "responses": {"default": {"description": "done, or a Status that says why not"}},
     }
 
 
-def _parameters(resource: Resource) -> list[dict[str, Any]]:
-    wanted = ("namespace", "name") if resource.parent else ("namespace",)
-    return [{"name": name, "in": "path", "required": True} for name in wanted]
+def _parameters(path: str) -> list[dict[str, Any]]:
+    return [{"name": name, "in": "path", "required": True} for name in _PLACE.findall(path)]
 
 
 def _hash(document: Document) -> str:

@@ -11,6 +11,7 @@ from virt.api import codec, names
 from virt.api.subresources import DryRun
 from virt.apiserver import relay
 from virt.apiserver.refusal import bad_request
+from virt.kube.http import RefusedError
 
 Options = TypeVar("Options", bound=DryRun)
 
@@ -39,19 +40,31 @@ async def body(request: web.Request) -> bytes:
     return data
 
 
-async def options(request: web.Request, type_: type[Options]) -> Options:
-    """The body as JSON or YAML, whatever its Content-Type says; no body means no options. Raises RefusedError."""
+async def document(request: web.Request) -> Any:
+    """The body as JSON or YAML, whatever its Content-Type says; None without one. Raises RefusedError."""
     data = await body(request)
     if not data.strip():
-        return type_()
+        return None
     try:
         try:
-            document: Any = msgspec.json.decode(data)
+            return msgspec.json.decode(data)
         except msgspec.DecodeError:
-            document = yaml.safe_load(data)
-        return codec.from_json({} if document is None else document, type_)
+            return yaml.safe_load(data)
     except (msgspec.MsgspecError, yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
-        raise bad_request(f"Can not unmarshal Request body to struct, error: {error}") from error
+        raise _broken(error) from error
+
+
+async def options(request: web.Request, type_: type[Options]) -> Options:
+    """The body; none means no options. Raises RefusedError."""
+    found = await document(request)
+    try:
+        return codec.from_json({} if found is None else found, type_)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _broken(error) from error
+
+
+def _broken(error: Exception) -> RefusedError:
+    return bad_request(f"Can not unmarshal Request body to struct, error: {error}")
 
 
 def port(request: web.Request) -> tuple[int, str]:

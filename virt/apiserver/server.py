@@ -120,8 +120,10 @@ async def _admit(request: web.Request, guard: Guard) -> None:
 def _add_subresources(app: web.Application, root: str, built: Subresources) -> None:
     vm, vmi = f"{root}/virtualmachines/{{name}}", f"{root}/virtualmachineinstances/{{name}}"
     tables: Mapping[str, Mapping[str, Handler]] = {
+        root: {"expand-vm-spec": built.expand_sent},
         vm: {
             "start": built.start, "stop": built.stop, "restart": built.restart, "migrate": built.migrate,
+            "expand-spec": built.expand_machine,
             "addvolume": built.add_volume_to_machine, "removevolume": built.remove_volume_from_machine,
             "portforward": built.forward_to_machine, "evacuate/cancel": built.cancel_evacuation_of_machine,
         },
@@ -137,10 +139,9 @@ def _add_subresources(app: web.Application, root: str, built: Subresources) -> N
     for resource in discovery.RESOURCES:
         parent = {"virtualmachines": vm, "virtualmachineinstances": vmi}.get(resource.parent, root)
         endpoint = tables.get(parent, {}).get(resource.name, built.unbuilt)
-        tails = ("/{port}", "/{port}/{protocol}") if resource.name == "portforward" else ("",)
         method = "GET" if resource.verb == "get" else "PUT"
-        for tail in tails:
-            app.router.add_route(method, f"{parent}/{resource.name}{tail}", endpoint)
+        for path in resource.paths:
+            app.router.add_route(method, f"{root}/{path}", endpoint)
 
 
 def _add_discovery(app: web.Application, backend: Backend) -> None:

@@ -25,11 +25,11 @@ from virt.api.subresources import (
     StopOptions,
     UnpauseOptions,
 )
-from virt.apiserver import parsing, preconditions, relay, runstate, volumes
+from virt.apiserver import expansion, parsing, preconditions, relay, runstate, volumes
 from virt.apiserver.nodes import DIAL_S, Nodes
 from virt.apiserver.refusal import LostRaceError, conflict, internal, not_implemented, of_api_error
 from virt.kube.client import ApiError, Client, JsonPatch
-from virt.kube.http import RefusedError
+from virt.kube.http import RefusedError, json_response
 
 T = TypeVar("T")
 
@@ -71,6 +71,14 @@ class Subresources:
     async def remove_volume_from_machine(self, request: web.Request) -> web.StreamResponse:
         options = await parsing.options(request, RemoveVolumeOptions)
         return await self._changed(request, lambda vm, _: volumes.remove_from_machine(vm, options), options)
+
+    async def expand_machine(self, request: web.Request) -> web.StreamResponse:
+        namespace, name = parsing.place(request)
+        return json_response(await self._found(expansion.STORED, namespace, name))
+
+    async def expand_sent(self, request: web.Request) -> web.StreamResponse:
+        sent = await parsing.document(request)
+        return json_response(expansion.expanded(sent, request.match_info["namespace"]))
 
     async def migrate(self, request: web.Request) -> web.StreamResponse:
         options = await parsing.options(request, MigrateOptions)

@@ -62,7 +62,7 @@ def current(informer: Informer[v1.KubeVirt]) -> v1.KubeVirt | None:
 
 
 async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
-    client = lightkube_client.connect()
+    client = lightkube_client.connect(names.API_SERVICE)
     namespace, certs = install_namespace(os.environ), Path(names.CERTS_DIR)
     kubevirts: Informer[v1.KubeVirt] = Informer(client, kinds.KUBEVIRT)
     proxies: Informer[Any] = Informer(

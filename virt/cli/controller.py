@@ -54,7 +54,7 @@ def main() -> int:
 
     async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
         chosen = settings(os.environ)
-        client = lightkube_client.connect()
+        client = lightkube_client.connect("virt-controller")
         times = phase_times()
         controllers = Controllers(
             client, namespace=chosen["namespace"], launcher_image=chosen["image"],

@@ -160,7 +160,7 @@ def once_known(task: service.Task, *informers: Informer[Any]) -> service.Task:
 
 async def tasks(chosen: Settings) -> dict[str, service.Task]:
     """Everything that the handler does at the same time."""
-    client = lightkube_client.connect()
+    client = lightkube_client.connect(names.HANDLER)
     clock = RealClock()
     recorder = EventRecorder(client, "virt-handler", host=chosen.node)
     configuration = Configuration()

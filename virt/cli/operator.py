@@ -25,7 +25,7 @@ async def tasks(_: asyncio.Event) -> Mapping[str, service.Task]:
     variables = os.environ
     namespace = variables.get("POD_NAMESPACE", names.INSTALL_NAMESPACE)
     identity = variables.get("POD_NAME", f"virt-operator-{os.getpid()}")
-    client = lightkube_client.connect()
+    client = lightkube_client.connect(OPERATOR)
     certificate = ServingCertificate(client, namespace)
     events = EventRecorder(client, OPERATOR, host=variables.get("NODE_NAME", ""))
     elector = Elector(client, namespace=namespace, name=OPERATOR, identity=identity)

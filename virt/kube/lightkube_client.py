@@ -53,12 +53,17 @@ class KubeConfigError(VirtError):
 
 
 class LightkubeClient:
-    """One HTTP session to one API server. Close it with :meth:`close`."""
+    """One HTTP session to one API server. Close it with :meth:`close`.
 
-    def __init__(self, config: SingleConfig) -> None:
+    ``program`` is how the API server calls us: in its audit log, and as the manager of the fields that we write.
+    Server-side appliers are told of conflicts with it, and are configured to leave its fields alone.
+    """
+
+    def __init__(self, config: SingleConfig, program: str) -> None:
         self._http = AsyncClient(
             config, ConnectionParams(timeout=httpx2.Timeout(REQUEST_TIMEOUT_S), trust_env=False)
         )
+        self._http.headers["User-Agent"] = program
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -171,7 +176,7 @@ class LightkubeClient:
         return response.content
 
 
-def connect(kubeconfig: str | os.PathLike[str] | None = None) -> LightkubeClient:
+def connect(program: str, kubeconfig: str | os.PathLike[str] | None = None) -> LightkubeClient:
     """A client for the given kubeconfig file, else the pod's service account, else $KUBECONFIG or ~/.kube/config.
 
     Raises :class:`KubeConfigError` when there is none of them.
@@ -183,7 +188,7 @@ def connect(kubeconfig: str | os.PathLike[str] | None = None) -> LightkubeClient
         raise KubeConfigError(f"no cluster to talk to: {error}") from error
     if single is None:
         raise KubeConfigError("the kubeconfig has no current context")
-    return LightkubeClient(single)
+    return LightkubeClient(single, program)
 
 
 def _path(kind: Kind[Any], namespace: str | None, name: str = "", subresource: str = "") -> str:

@@ -42,8 +42,7 @@ _NAME: Final = _flag("name", metavar="NAME")
 _KIND: Final = _flag("kind", metavar="vm|vmi", choices=("vm", "vmi", "virtualmachine", "virtualmachineinstance"))
 _DRY_RUN: Final = _flag("--dry-run", action="store_true", help="only check whether it could be done")
 _FORCE: Final = (
-    _flag("--force", type=lambda text: text != "false", nargs="?", const=True, default=False,
-          help="with --grace-period: do not wait for the guest longer than that"),
+    _flag("--force", action="store_true", help="with --grace-period: do not wait for the guest longer than that"),
     _flag("--grace-period", type=int, metavar="SECONDS", help="with --force: how long the guest may take to shut down"),
 )
 
@@ -70,8 +69,8 @@ VERBS: Final = (
     Verb("unpause", "lifecycle:unpause", "Unpause a virtual machine.", "unpause vm myvm", (_KIND, _NAME, _DRY_RUN)),
     Verb("migrate", "migration:migrate", "Migrate a virtual machine to another node.", "migrate myvm", (
         _NAME, _DRY_RUN,
-        _flag("--addedNodeSelector", dest="node_selector", action="append", default=[], metavar="KEY=VALUE",
-              help="a label that the other node has to have; may be repeated"))),
+        _flag("--addedNodeSelector", dest="node_selector", action="append", default=[], metavar="KEY=VALUE,...",
+              help="labels that the other node has to have; may be repeated"))),
     Verb("migrate-cancel", "migration:cancel", "Cancel the migration of a virtual machine.", "migrate-cancel myvm", (
         _NAME,)),
     Verb("addvolume", "volumes:add", "Add a claim to a running virtual machine as a disk.",
@@ -106,6 +105,14 @@ _GLOBAL: Final = (
     _flag("--as-group", action="append", metavar="GROUP", help="act as a member of this group"),
 )
 
+_SWITCHES: Final = frozenset(
+    name for names, options in (*_GLOBAL, *(argument for verb in VERBS for argument in verb.arguments))
+    if options.get("action") == "store_true" for name in names)
+_SAID: Final = {
+    **dict.fromkeys(("1", "t", "T", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "False", "FALSE"), False),
+}
+
 
 class _Parser(argparse.ArgumentParser):
     """Wrong use is one line on standard error and exit status 1, as with KubeVirt's virtctl."""
@@ -132,6 +139,20 @@ def parser(program: str) -> argparse.ArgumentParser:
     return top
 
 
+def _words(argv: Sequence[str], program: str) -> list[str]:
+    """Scripts write ``--force=true``, which all programs in Go take; argparse knows a switch by its bare name only."""
+    words = []
+    for word in argv:
+        name, equals, said = word.partition("=")
+        if not equals or name not in _SWITCHES:
+            words.append(word)
+        elif said not in _SAID:
+            raise CommandError(f"{program}: {word}: {said!r} is neither true nor false")
+        elif _SAID[said]:
+            words.append(name)
+    return words
+
+
 def flags(given: argparse.Namespace) -> Flags:
     named = {name: value for name, value in vars(given).items() if name in Flags.__dataclass_fields__ and value}
     return Flags(**{**named, "as_group": tuple(named.get("as_group", ()))})
@@ -140,7 +161,7 @@ def flags(given: argparse.Namespace) -> Flags:
 def run(argv: Sequence[str], program: str) -> int:
     """One command; its exit status. Raises VirtError."""
     top = parser(program)
-    given = top.parse_args(argv)
+    given = top.parse_args(_words(argv, program))
     if given.verb in (None, "help"):
         asked = getattr(given, "about", [])
         if asked:

@@ -31,7 +31,7 @@ def cancel(server: Server, given: Namespace) -> int:
 
 def _selector(pairs: list[str]) -> dict[str, str]:
     found = {}
-    for pair in pairs:
+    for pair in ",".join(pairs).split(",") if pairs else ():
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise CommandError(f"--addedNodeSelector {pair!r} is not KEY=VALUE")

@@ -92,6 +92,13 @@ def test_names_and_subresources() -> None:
     assert shown["KubeVirt"]["metadata"]["labels"] == {"operator.kubevirt.io": ""}
 
 
+def test_kubectl_get_all_asks_for_no_policy_which_a_user_of_one_namespace_may_not_list() -> None:
+    spec = {definition["spec"]["names"]["kind"]: definition["spec"] for definition in crds.definitions()}
+    assert spec["VirtualMachine"]["names"]["categories"] == ["all"]
+    assert [kind for kind, each in spec.items() if each["scope"] == "Cluster" and "categories" in each["names"]] == []
+    assert spec["MigrationPolicy"]["scope"] == "Cluster"
+
+
 def test_quantities_and_ports_take_numbers_and_text() -> None:
     (vmi,) = (resource for resource in crds.RESOURCES if resource.kind is kinds.VMI)
     found = dict(nodes(schema_of(vmi)))

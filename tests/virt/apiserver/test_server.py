@@ -12,7 +12,7 @@ from tests.fakes.authority import Authority
 from tests.virt.apiserver.stand import Stand, client_tls, handler_pod, running_vmi, stand
 from virt.api import core, kinds, v1
 from virt.api.v1 import Condition
-from virt.apiserver import discovery
+from virt.apiserver import discovery, expansion
 from virt.apiserver.identity import FrontProxy
 
 ROOT = "/apis/subresources.kubevirt.io/v1"
@@ -112,6 +112,23 @@ async def test_openapi_has_the_paths_of_both_versions(api: Stand) -> None:
         assert (await api.send("GET", place["serverRelativeURL"]))[0] == 200
 
 
+async def test_a_client_made_from_the_documents_can_send_options_and_name_a_port(api: Stand) -> None:
+    _, second = await api.send("GET", "/openapi/v2")
+    _, third = await api.send("GET", f"/openapi/v3{ROOT}")
+    start = f"{ROOT}/namespaces/{{namespace}}/virtualmachines/{{name}}/start"
+    forward = f"{ROOT}/namespaces/{{namespace}}/virtualmachineinstances/{{name}}/portforward"
+    for document in (second, third):
+        paths = document["paths"]
+        assert forward not in paths
+        asked = [parameter["name"] for parameter in paths[f"{forward}/{{port}}/{{protocol}}"]["get"]["parameters"]]
+        assert asked == ["namespace", "name", "port", "protocol"]
+        assert f"{forward}/{{port}}" in paths
+    bodies = [each for each in second["paths"][start]["put"]["parameters"] if each["in"] == "body"]
+    assert bodies == [{"name": "body", "in": "body", "schema": {"type": "object"}}]
+    assert third["paths"][start]["put"]["requestBody"] == {"content": {"*/*": {"schema": {"type": "object"}}}}
+    assert "requestBody" not in third["paths"][f"{forward}/{{port}}"]["get"]
+
+
 # --- actions ---
 
 
@@ -150,6 +167,37 @@ async def test_refusals_are_status_objects(api: Stand, method: str, path: str, c
     assert (answered, status["kind"], status["code"]) == (code, "Status", code)
     assert message in status["message"]
     assert api.kube.writes == []
+
+
+SENT = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": "new", "labels": {}},
+        "spec": {"runStrategy": "Halted", "template": {"spec": {"domain": {"devices": {}, "cpu": {"cores": 0}}}}}}
+
+
+async def test_a_vm_that_names_no_instance_type_is_its_own_expansion(api: Stand) -> None:
+    code, found = await api.send("GET", f"{VM}/expand-spec")
+    stored = api.kube.peek(expansion.STORED, "vm1", "ns")
+    assert (code, found) == (200, stored)
+    assert found["spec"] == {"runStrategy": "Halted"}
+    assert (await api.send("GET", VM.replace("vm1", "x") + "/expand-spec"))[0] == 404
+    path = f"{ROOT}/namespaces/ns/expand-vm-spec"
+    assert await api.send("PUT", path, json=SENT) == (200, SENT)
+    here = {**SENT, "metadata": {"name": "new", "namespace": "ns"}}
+    assert await api.send("PUT", path, json=here) == (200, here)
+    assert api.kube.writes == []
+
+
+@pytest.mark.parametrize(("sent", "named"), [
+    (None, "empty request body"), ([], "no object"), ({**SENT, "kind": "Pod"}, "Pod"),
+    ({**SENT, "apiVersion": "v1"}, "apiVersion v1"),
+    ({**SENT, "metadata": {"namespace": "other"}}, "metadata.namespace"),
+    ({**SENT, "spec": {"template": {"spec": {"domain": 1}}}}, "spec.template.spec.domain"),
+    ({**SENT, "spec": {"instancetype": {"name": "small"}}}, "spec.instancetype"),
+])
+async def test_what_is_no_vm_of_that_namespace_has_no_expansion(api: Stand, sent: object, named: str) -> None:
+    options = {} if sent is None else {"json": sent}
+    code, status = await api.send("PUT", f"{ROOT}/namespaces/ns/expand-vm-spec", **options)
+    assert (code, status["kind"], status["reason"]) == (400, "Status", "BadRequest")
+    assert named in status["message"]
 
 
 def _node(name: str, *taints: str) -> tuple[Any, core.Node]:

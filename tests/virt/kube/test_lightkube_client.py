@@ -1,4 +1,6 @@
-"""What the real client makes of names, without a server."""
+"""What the real client makes of names, and how it calls itself, without a cluster."""
+
+import asyncio
 
 import pytest
 from lightkube.config.kubeconfig import KubeConfig
@@ -23,7 +25,7 @@ async def test_a_name_that_no_object_can_have_leads_nowhere_else(name: str) -> N
     """Preconditions: nobody listens, so that a request that is sent ends as ApiError 503."""
     single = KubeConfig.from_dict(NOWHERE).get()
     assert single is not None
-    client = LightkubeClient(single)
+    client = LightkubeClient(single, "virt-test")
     try:
         with pytest.raises(NotFoundError, match="no object can have this name"):
             await client.get(VMI, name, "ns")
@@ -34,3 +36,28 @@ async def test_a_name_that_no_object_can_have_leads_nowhere_else(name: str) -> N
         await client.delete(CONFIG_MAP, name, "ns", DeleteOptions())
     finally:
         await client.close()
+
+
+async def test_fields_are_written_in_the_name_of_the_program() -> None:
+    """The API server makes the first word of User-Agent the manager of what a patch without fieldManager writes."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        address = "http://{}:{}".format(*server.sockets[0].getsockname())
+        config = {**NOWHERE, "clusters": [{"name": "c", "cluster": {"server": address}}]}
+        single = KubeConfig.from_dict(config).get()
+        assert single is not None
+        client = LightkubeClient(single, "virt-test")
+        try:
+            await client.patch(CONFIG_MAP, "a", MergePatch({}), namespace="ns")
+        finally:
+            await client.close()
+    (request,) = asked
+    sent = [line for line in request.lower().split(b"\r\n") if line.startswith(b"user-agent:")]
+    assert sent == [b"user-agent: virt-test"]

@@ -7,6 +7,7 @@ import yaml
 
 from tests.virt.operator.cluster import environment, kubevirt
 from virt.api import codec, core, names, v1, webhookpaths
+from virt.apiserver import discovery
 from virt.cli import manifests
 from virt.operator import settings, stamps, static
 from virt.operator.resources import Json
@@ -58,6 +59,15 @@ def test_subresources_of_people(resource: str, verb: str, roles: str) -> None:
     table = {"admin": userroles.ADMIN, "edit": userroles.EDIT, "view": userroles.VIEW}
     found = [name for name, rules in table.items() if allows(rules, names.SUBRESOURCE_GROUP, resource, verb)]
     assert found == roles.split()
+
+
+@pytest.mark.parametrize("rules", [userroles.ADMIN, userroles.EDIT, userroles.VIEW], ids=["admin", "edit", "view"])
+def test_of_a_path_in_two_parts_the_first_is_granted_too(rules: tuple[Json, ...]) -> None:
+    """kube-apiserver takes the first one for the subresource, and lets nobody through to virt-api without it."""
+    for resource in discovery.RESOURCES:
+        first = resource.full_name.rpartition("/")[0]
+        if first != resource.parent and allows(rules, names.SUBRESOURCE_GROUP, resource.full_name, resource.verb):
+            assert allows(rules, names.SUBRESOURCE_GROUP, first, resource.verb), resource
 
 
 def test_components_may_not_read_secrets_or_grant() -> None:

@@ -18,7 +18,7 @@ from tests.virt.apiserver.stand import Stand, handler_pod, running_vmi, stand
 from tests.waits import HANG_S
 from virt.base import exec as processes
 from virt.base.errors import VirtError
-from virt.virtctl import console, kubeconfig, main, vnc
+from virt.virtctl import console, kubeconfig, lifecycle, main, vnc
 from virt.virtctl.console import Ends
 from virt.virtctl.errors import CommandError
 from virt.virtctl.kubeconfig import Flags
@@ -73,6 +73,31 @@ def test_wrong_use_is_one_line_that_names_it(argv: list[str], named: str) -> Non
         main.run(argv, "virtctl")
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("argv", [
+    ["stop", "--grace-period", "0", "--force", "vm1"], ["stop", "vm1", "--force=true", "--grace-period=0"],
+    ["--insecure-skip-tls-verify=1", "stop", "--force", "--dry-run=False", "vm1", "--grace-period=0"],
+])
+def test_a_switch_takes_no_other_word_and_may_say_true_or_false(
+    argv: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As to every program in Go; scripts write them so."""
+    asked: list[argparse.Namespace] = []
+
+    def stop(_: object, given: argparse.Namespace) -> int:
+        asked.append(given)
+        return 0
+
+    monkeypatch.setattr(lifecycle, "stop", stop)
+    assert main.run(["-s", "http://127.0.0.1:1", *argv], "virtctl") == 0
+    (given,) = asked
+    assert (given.name, given.force, given.grace_period, given.dry_run) == ("vm1", True, 0, False)
+
+
+def test_a_switch_that_is_neither_true_nor_false_is_refused() -> None:
+    with pytest.raises(CommandError, match="--dry-run=maybe"):
+        main.run(["start", "vm1", "--dry-run=maybe"], "virtctl")
 
 
 @pytest.mark.runs_processes

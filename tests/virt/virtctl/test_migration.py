@@ -38,10 +38,10 @@ class Served:
 
 def test_a_migration_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     served = Served()
-    given = Namespace(name="vm1", node_selector=["zone=a", "disk="], dry_run=False)
+    given = Namespace(name="vm1", node_selector=["zone=a,disk=", "rack=7"], dry_run=False)
     assert migration.migrate(served, given) == 0  # type: ignore[arg-type]
     assert served.calls == [
-        ("PUT", "virtualmachines/vm1/migrate", {"addedNodeSelector": {"zone": "a", "disk": ""}})]
+        ("PUT", "virtualmachines/vm1/migrate", {"addedNodeSelector": {"zone": "a", "disk": "", "rack": "7"}})]
     assert capsys.readouterr().out == "VM vm1 was scheduled to migrate\n"
 
 

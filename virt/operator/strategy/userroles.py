@@ -38,11 +38,12 @@ _QUESTIONS = (
          "objectgraph"),
     *_on(_VMS, "objectgraph", "expand-spec"),
 )
+# kube-apiserver takes the first part of evacuate/cancel for the subresource, virt-api all of it.
 _ACTIONS = (
     *_on(_VMIS, "pause", "unpause", "addvolume", "removevolume", "freeze", "unfreeze", "softreboot", "reset",
-         "sev/setupsession", "sev/injectlaunchsecret", "evacuate/cancel"),
+         "sev/setupsession", "sev/injectlaunchsecret", "evacuate", "evacuate/cancel"),
     *_on(_VMS, "start", "stop", "restart", "addvolume", "removevolume", "memorydump", "removememorydump",
-         "evacuate/cancel"),
+         "evacuate", "evacuate/cancel"),
 )
 
 
