@@ -194,7 +194,7 @@ async def test_a_vm_that_names_no_instance_type_is_its_own_expansion(api: Stand)
     ({**SENT, "spec": {"instancetype": {"name": "small"}}}, "spec.instancetype"),
 ])
 async def test_what_is_no_vm_of_that_namespace_has_no_expansion(api: Stand, sent: object, named: str) -> None:
-    options = {} if sent is None else {"json": sent}
+    options: dict[str, Any] = {} if sent is None else {"json": sent}
     code, status = await api.send("PUT", f"{ROOT}/namespaces/ns/expand-vm-spec", **options)
     assert (code, status["kind"], status["reason"]) == (400, "Status", "BadRequest")
     assert named in status["message"]
