@@ -132,7 +132,7 @@ def main() -> None:
         app()
     except (ClusterError, VirtError) as error:
         _say(error)
-        sys.exit(error.exit_code)
+        sys.exit(error.exit_code if isinstance(error, ClusterError) else 1)
     except SystemExit as end:
         if end.code == _INTERRUPTED:      # typer made this of Ctrl-C, without a word
             print("interrupted; the same command goes on where it stopped, `down` takes it all away", file=sys.stderr)

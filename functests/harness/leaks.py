@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from functests.libs import undo
+from functests.libs.moves import POLICIES
 from functests.libs.nodes import Node
 from functests.libs.rest import VM, VMI, Rest, core_path, kubevirt_path
 
@@ -143,6 +144,10 @@ def _objects() -> list[tuple[str, str, dict[str, Any]]]:
         ("MutatingWebhookConfiguration", f"{admission}/mutatingwebhookconfigurations", {**meta, "webhooks": []}),
         ("StorageClass", "/apis/storage.k8s.io/v1/storageclasses", {**meta, "provisioner": "none.example/none"}),
         ("PriorityClass", "/apis/scheduling.k8s.io/v1/priorityclasses", {**meta, "value": 1}),
+        ("MigrationPolicy", POLICIES, {
+            **meta, "apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy",
+            "spec": {"selectors": {"namespaceSelector": {NAME: "none"}}},
+        }),
         ("Deployment", f"{apps}/deployments", {**meta, "spec": {**workload, "replicas": 0}}),
         ("DaemonSet", f"{apps}/daemonsets", {**meta, "spec": workload}),
         ("Service", core_path("services", "kubevirt"), {**meta, "spec": {"ports": [{"port": 1}]}}),

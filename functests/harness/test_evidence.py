@@ -22,6 +22,8 @@ WANTED: dict[tuple[str, str], bytes] = {
     ("pods", ".json"): b"virt-launcher",
     ("nodes", ".json"): b"allocatable",
     ("kubevirt", ".json"): b'"phase": "Deployed"',
+    ("stack-pods", ".json"): b"virt-handler",
+    ("stack-events", ".json"): b'"items"',
     ("domain-", ".xml"): b"<domain ",
     ("qemu-command-", ".txt"): b"qemu-system",
     ("qemu-log-", ".txt"): b"qemu-system",

@@ -8,6 +8,7 @@ import pytest
 from functests.libs import claims, functions, launcher, moves, patience, settings
 from functests.libs.claims import Claim
 from functests.libs.cluster import Cluster
+from functests.libs.evictions import evict
 from functests.libs.kube import Space, condition
 from functests.libs.nodes import Node, Nodes
 from functests.libs.rest import Rest
@@ -57,11 +58,11 @@ def _offered(admin: Rest, node: Node) -> dict[str, str]:
 def test_a_guest_has_devices_of_its_node(node: Node, space: Space, cluster: Cluster, admin: Rest) -> None:
     """
     Preconditions: a node with two PCI devices on vfio-pci; the gate HostDevices is on.
-    Steps: permit both; boot a guest with one under hostDevices and one under gpus; ask it to migrate; permit nothing
-        any more; delete it.
+    Steps: permit both; boot a guest with one under hostDevices and one under gpus; ask it to migrate; evict its pod,
+        which by its strategy migrates it; permit nothing any more; delete it.
     Expected: one of each is offered without a restart; pod, guest and domain have both; LiveMigratable is False,
-        HostDeviceNotLiveMigratable, and a migration is refused; without a permission none is offered, and the guest
-        keeps its devices.
+        HostDeviceNotLiveMigratable, and a migration and the eviction are refused; without a permission none is
+        offered, and the guest keeps its devices.
     """
     gates = settings.kubevirt(admin)["spec"]["configuration"].get("developerConfiguration", {}).get("featureGates", [])
     listed = [{"pciVendorSelector": ids, "resourceName": name} for name, ids in IDS.items()]
@@ -70,6 +71,7 @@ def test_a_guest_has_devices_of_its_node(node: Node, space: Space, cluster: Clus
         "permittedHostDevices": {"pciHostDevices": listed},
     }
     manifest = functions.guest(cluster, "vm")
+    manifest["spec"]["evictionStrategy"] = "LiveMigrate"
     devices = manifest["spec"]["domain"]["devices"]
     devices["hostDevices"] = [{"name": "a", "deviceName": CARD}]
     devices["gpus"] = [{"name": "b", "deviceName": GPU}]
@@ -80,8 +82,9 @@ def test_a_guest_has_devices_of_its_node(node: Node, space: Space, cluster: Clus
         patience.eventually(
             "admission knows the gate", lambda: space.try_create(manifest, dry_run=True).code, lambda code: code == 201)
         vmi, shell = functions.boot(space, manifest)
-        limits = space.pod(vmi)["spec"]["containers"][0]["resources"]["limits"]
-        domain = ET.fromstring(launcher.Launcher(node, space.pod(vmi)["metadata"]["uid"]).virsh("dumpxml"))
+        pod = space.pod(vmi)
+        limits = pod["spec"]["containers"][0]["resources"]["limits"]
+        domain = ET.fromstring(launcher.Launcher(node, pod["metadata"]["uid"]).virsh("dumpxml"))
         aliases = [each.get("name", "") for each in domain.findall("./devices/hostdev/alias")]
         movable = condition(vmi, "LiveMigratable")
         seen = {*functions.pci_ids(shell)}
@@ -93,6 +96,7 @@ def test_a_guest_has_devices_of_its_node(node: Node, space: Space, cluster: Clus
             ("LiveMigratable", movable.get("status"), "False"),
             ("why", movable.get("reason"), "HostDeviceNotLiveMigratable"),
             ("a migration", refused.code, 400),
+            ("an eviction", evict(space, pod["metadata"]["name"]).code, 429),
         ]
         assert claims.wrong(found) == ""
 

@@ -46,6 +46,8 @@ _OF_THE_CLUSTER = {
     "nodes.json": "/api/v1/nodes",
     "kubevirt.json": "/apis/kubevirt.io/v1/kubevirts",
     "volumes.json": "/api/v1/persistentvolumes",
+    "stack-pods.json": f"/api/v1/namespaces/{NAMESPACE}/pods",          # how often, and of what, each was restarted
+    "stack-events.json": f"/api/v1/namespaces/{NAMESPACE}/events",
 }
 _OF_THE_SPACE = ("pods", "events", "services", "persistentvolumeclaims")
 

@@ -4,6 +4,7 @@ What cannot be had is written down as such. Nothing here raises, so collecting c
 """
 
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,12 @@ from pathlib import Path
 
 # Many of the items wait for a docker exec; the engine takes that number at once on two cores.
 AT_ONCE = 8
+
+
+def clear(root: Path) -> None:
+    """The folders of earlier failures go, nothing else that is in ``root``."""
+    for file in root.glob("*/rerun.txt"):
+        shutil.rmtree(file.parent, ignore_errors=True)
 
 
 class Folder:

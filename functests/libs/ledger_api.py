@@ -28,6 +28,7 @@ _CLUSTER = {
     "StorageClass": "/apis/storage.k8s.io/v1/storageclasses",
     "PriorityClass": "/apis/scheduling.k8s.io/v1/priorityclasses",
     "KubeVirt": "/apis/kubevirt.io/v1/kubevirts",
+    "MigrationPolicy": "/apis/migrations.kubevirt.io/v1alpha1/migrationpolicies",
     "Deployment": "/apis/apps/v1/namespaces/kubevirt/deployments",
     "DaemonSet": "/apis/apps/v1/namespaces/kubevirt/daemonsets",
     "Service": "/api/v1/namespaces/kubevirt/services",

@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cluster_up.config import load
+
 
 def _file(what: str) -> Path:
-    name = os.environ.get("VIRT_CLUSTER_NAME") or "default"
+    name = load.load(None, {}).config.name         # as everybody finds the cluster, whether it was named or not
     return Path(tempfile.gettempdir()) / f"functests-{os.getuid()}-{name}.{what}"
 
 

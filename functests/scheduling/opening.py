@@ -1,4 +1,5 @@
-"""What the controller does before the first functional test: the run gets its name, leftovers of others go.
+"""What the controller does before the first functional test: the run gets its name, leftovers of others go, and with
+a run of a whole lane or of all tests the evidence of earlier ones.
 
 A run that a limit of time ends (SIGTERM) ends as by Ctrl-C, so that its verdict is written; what it has no time to take
 away the next one does.
@@ -7,13 +8,15 @@ Called by the root conftest only: runs of pytest inside of a test have a cluster
 """
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from functests.libs import runs
+from functests.libs import artifacts_folder, runs
+from functests.scheduling.run import is_filtered
 
 FOLDER = "functests"
 CUT_SHORT = pytest.StashKey[bool]()         # of the config: who ended the run will not wait for long
@@ -41,12 +44,15 @@ class Opening:
         self._config = config
         self._known: runs.Runs | None = None
         self._name = ""
+        self._is_over = False
         self._begin()
         self._before = signal.signal(signal.SIGTERM, self._stop)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        """When the tests are over the run ends anyway, and nothing may keep it from its verdict."""
         self._config.stash[CUT_SHORT] = True
-        raise KeyboardInterrupt("ended by SIGTERM")
+        if not self._is_over:
+            raise KeyboardInterrupt("ended by SIGTERM")
 
     def _begin(self) -> None:
         """Workers are started with this process's environment, so before them. Without a cluster there is no run."""
@@ -59,6 +65,8 @@ class Opening:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:
         """Workers, if any, collect meanwhile."""
+        if not is_filtered(self._config):       # whoever runs one failed test again still reads about the others
+            artifacts_folder.clear(self._config.rootpath / "artifacts")
         for line in self._lines():
             self._say(line)
 
@@ -79,6 +87,12 @@ class Opening:
             terminal.ensure_newline()
             terminal.write_line(f"functests: {line}")
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Iterator[None]:
+        self._is_over = True
+        return (yield)
+
+    @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         signal.signal(signal.SIGTERM, self._before)
         if self._known is not None:

@@ -1,7 +1,6 @@
 """pytest's side of scheduling: options, the plan of a run, its account, its view. Loaded by the root conftest."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from functests.verdict.plugin import hand_over
 FOLDER = "functests"
 _BOOTS = pytest.StashKey[int]()
 _BEGAN = pytest.StashKey[float]()
+STOPPED = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 
 
 def is_functional(item: pytest.Item) -> bool:
@@ -119,13 +119,13 @@ class Controller:
         self.config = config
         self.run = run.Run(config)
         self.view: view.View | None = None
+        self.faults: list[str] = []
 
     def pytest_report_header(self) -> list[str]:
         return self.run.heading()
 
     def pytest_unconfigure(self) -> None:
-        """What the processes of a run told each other is of no use afterwards."""
-        shutil.rmtree(self.run.folder, ignore_errors=True)
+        self.run.close()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -168,13 +168,14 @@ class Controller:
         if not self.config.stash.get(opening.CUT_SHORT, False):
             hand_over(self.config, leaks=swept(self.run.folder / run.POOL))
         self.run.finish()
-        if self.run.faults() and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        self.faults = self.run.faults(stopped=session.exitstatus in STOPPED)
+        hand_over(self.config, faults=self.faults)
+        if self.faults and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return (yield)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        faults = self.run.faults()
-        if faults:
+        if self.faults:
             terminalreporter.section("scheduling", red=True)
-            for fault in faults:
+            for fault in self.faults:
                 terminalreporter.write_line(fault, red=True)

@@ -41,7 +41,7 @@ def document(verdict: Verdict) -> str:
         "testsuite",
         {
             "name": "functests", "tests": str(len(verdict.tests)), "failures": str(len(verdict.of(FAILED))),
-            "errors": str(len(errors) + len(verdict.collect_errors) + len(verdict.orphans)),
+            "errors": str(len(errors) + len(verdict.collect_errors) + len(verdict.orphans) + len(verdict.faults)),
             "skipped": str(len(verdict.of(SKIPPED))), "time": f"{verdict.seconds:.1f}",
             "timestamp": datetime.fromtimestamp(verdict.started, UTC).isoformat(timespec="seconds"),
         },
@@ -51,6 +51,9 @@ def document(verdict: Verdict) -> str:
     for name, text in verdict.collect_errors.items():
         element = ElementTree.SubElement(suite, "testcase", {"classname": "collection", "name": name, "time": "0"})
         ElementTree.SubElement(element, "error", {"message": "cannot be collected"}).text = _text(text)
+    for fault in verdict.faults:
+        element = ElementTree.SubElement(suite, "testcase", {"classname": "run", "name": _text(fault), "time": "0"})
+        ElementTree.SubElement(element, "error", {"message": _text(fault)})
     for orphan in verdict.orphans:
         element = ElementTree.SubElement(suite, "testcase", {"classname": "ledger", "name": orphan.item, "time": "0"})
         ElementTree.SubElement(element, "error", {"message": "left behind"}).text = "\n".join(orphan.tests)

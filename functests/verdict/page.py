@@ -92,6 +92,7 @@ def document(verdict: Verdict) -> str:
     costs = [test.ledger_s for test in verdict.tests if test.ledger_s]
     sections = [
         "".join(_failure(test) for test in bad),
+        _section("Faults of the run", _list(escape(fault) for fault in verdict.faults)),
         _section("Not collected", "".join(
             f"<article><h3>{escape(name)}</h3><pre>{escape(text)}</pre></article>"
             for name, text in verdict.collect_errors.items())),

@@ -2,7 +2,8 @@
 
 Workers only put facts on their reports (the case's id, what fixtures know) and hand over in their output what is left
 when they end. The controller, or the only process, records. The exit status is pytest's; it becomes a failure where
-pytest would not see one: a test that nobody ran, something that a test left and that did not go away.
+pytest would not see one: a test that nobody ran, something that a test left and that did not go away, a worker that
+died and took with it what it knew of the things that its tests had left.
 """
 
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from cluster_up import exec as host
+from functests.scheduling import opening
 from functests.verdict import outcome, write
 from functests.verdict.records import FAILED, LEAKED, LOST, Verdict
 from functests.verdict.sampler import Sampler
@@ -22,7 +24,7 @@ from functests.verdict.sampler import Sampler
 FUNCTIONAL = "functests/"
 Leaks = Sequence[tuple[str, str]]                   # test, item
 Orphans = Sequence[tuple[str, float, float]]        # item, since, until
-_LEAKS, _ORPHANS = "ledger_leaks", "ledger_orphans"
+_LEAKS, _ORPHANS, _FAULTS = "ledger_leaks", "ledger_orphans", "faults"
 _ALONE = pytest.StashKey[dict[str, list[Any]]]()
 
 
@@ -33,13 +35,16 @@ def register(config: pytest.Config) -> None:
         config.pluginmanager.register(Recorder(config), "functest-verdict")
 
 
-def hand_over(config: pytest.Config, *, leaks: Leaks = (), orphans: Orphans = ()) -> None:
-    """From the end of this process's session: what its tests have left, and what shows no owner."""
+def hand_over(
+    config: pytest.Config, *, leaks: Leaks = (), orphans: Orphans = (), faults: Sequence[str] = ()
+) -> None:
+    """From the end of this process's session: what its tests have left, what shows no owner, faults of the run."""
     output: Any = getattr(config, "workeroutput", None)         # xdist's, empty at first
     if output is None:
         output = config.stash.setdefault(_ALONE, {})
     output.setdefault(_LEAKS, []).extend(leaks)
     output.setdefault(_ORPHANS, []).extend(orphans)
+    output.setdefault(_FAULTS, []).extend(faults)
 
 
 class Cases:
@@ -64,6 +69,7 @@ class Recorder:
         self._collect_errors: dict[str, str] = {}
         self._leaks: list[tuple[str, str]] = []
         self._orphans: list[tuple[str, float, float]] = []
+        self._faults: list[str] = []
         self._dead: dict[str, str] = {}
         self._workers: set[str] = set()
         self._sampler = Sampler()
@@ -88,6 +94,7 @@ class Recorder:
     def _take(self, output: Mapping[str, Any]) -> None:
         self._leaks += [(test, item) for test, item in output.get(_LEAKS, []) if (test, item) not in self._leaks]
         self._orphans += output.get(_ORPHANS, [])
+        self._faults += output.get(_FAULTS, [])
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if nodeid.startswith(FUNCTIONAL):
@@ -100,22 +107,37 @@ class Recorder:
         if report.failed:
             self._collect_errors[report.nodeid] = str(report.longrepr)
 
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self._faults.append(f"internal error: {excinfo.exconly()[:500]}")
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self._faults.append(f"stopped: {excinfo.exconly()[:500]}")
+
     # --- the end ---
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """The session's status, not the one that is handed to this hook: other plugins have corrected it since."""
         self._sampler.stop()
         alone: dict[str, list[Any]] = self._config.stash.get(_ALONE, {})
         self._take(alone)
-        if not any(name.startswith(FUNCTIONAL) for name in [*self._expected, *self._collect_errors]):
+        names = [*self._expected, *self._collect_errors]
+        if not self._is_empty() and not any(name.startswith(FUNCTIONAL) for name in names):
             return
         there = still_there([item for item, _, _ in self._orphans])     # now that no test runs any more
         self._orphans = [orphan for orphan in self._orphans if orphan[0] in there]
-        verdict = self._verdict(int(exitstatus))
-        if verdict.exit_status == 0 and (verdict.orphans or verdict.of(LOST, LEAKED) or self._strays()):
+        verdict = self._verdict(int(session.exitstatus))
+        is_bad = verdict.orphans or verdict.of(LOST, LEAKED) or self._strays() or self._dead
+        if verdict.exit_status == 0 and is_bad:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             verdict = self._verdict(int(session.exitstatus))
         self._written = write.all_of(verdict, self._config.rootpath / "artifacts")
+
+    def _is_empty(self) -> bool:
+        """Functional tests were asked for and none was found: else the last run's verdict would pass for this one's."""
+        config = self._config
+        wanted = opening.is_wanted(config.args, config.rootpath, config.invocation_params.dir)
+        return wanted and not self._expected and not self._collect_errors
 
     def _strays(self) -> list[str]:
         """What was left and is no test's of this run."""
@@ -151,6 +173,7 @@ class Recorder:
             guests=tuple(self._sampler.guests.values()),
             memory=tuple(self._sampler.memory),
             sampling=self._sampler.trouble,
+            faults=tuple(dict.fromkeys(self._faults)),
             notes=tuple(notes),
         )
 

@@ -92,6 +92,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     guests: tuple[Guest, ...] = ()
     memory: tuple[Memory, ...] = ()
     sampling: str = ""              # why nothing was sampled
+    faults: tuple[str, ...] = ()    # of the run itself: why it is not good although its tests may be
     flakes: tuple[Flake, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -57,6 +57,7 @@ def document(verdict: Verdict) -> str:
             for test in bad
         ]
     for title, entries in {
+        "Faults of the run": [_cell(fault) for fault in verdict.faults],
         "Not collected": [f"`{name}`" for name in verdict.collect_errors],
         "Left behind": [f"{orphan.item}: by one of {', '.join(orphan.tests) or '?'}" for orphan in verdict.orphans],
         "Retried": [f"`{test.id}`: {'; '.join(test.retries)}" for test in verdict.tests if test.retries],

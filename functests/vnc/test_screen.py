@@ -15,7 +15,7 @@ from functests.libs.vnc import Screen, Vnc
 TEXT_MODE = (720, 400)
 CLEAR = "printf '\\033[2J\\033[H\\033[?25l' > /dev/tty1"       # and no blinking cursor: a still screen
 FILLED = "printf '\\033[44m\\033[2J\\033[H' > /dev/tty1"            # a blue background in all cells
-MOST, LEFT, RIGHT = 0x7FFF, 1, 4
+MOST, LEFT = 0x7FFF, 1
 EV_KEY, EV_ABS, BTN_LEFT = 1, 3, 0x110
 
 

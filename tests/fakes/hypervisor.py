@@ -18,7 +18,6 @@ from virt.launcher.libvirt_conn import (
     NoDevice,
     Notice,
     NotRunning,
-    Rebooted,
     Resumed,
 )
 from virt.rpc.messages import DomainState
@@ -122,11 +121,9 @@ class FakeHypervisor:
 
     async def reset(self, domain: str) -> None:
         self._running(domain, "reset")
-        self.say(Rebooted(domain))
 
     async def reboot(self, domain: str, *, by_agent: bool) -> None:
         self._running(domain, "reboot by agent" if by_agent else "reboot")
-        self.say(Rebooted(domain))
 
     async def screenshot(self, domain: str) -> bytes:
         self._running(domain, "screenshot")

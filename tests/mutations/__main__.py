@@ -1,8 +1,8 @@
 """``python -m tests.mutations [ID...]``: apply each mutation, run the tests that should catch it, report survivors.
 
-Prints a line for each and at the end one JSON object. Exit status 1 when one survived or broke. Outcomes are kept in
-artifacts/mutations.json, so that a run may be made in parts (``--left``: those not caught yet); so is what was seen of
-the tests on the product as it is, which holds as long as the source stays.
+Prints a line for each and at the end one JSON object. Exit status 1 when one survived or broke. Outcomes are kept
+beside the history of test runs, for all work trees, so that a round may be made in parts (``--left``: those not caught
+yet). What was seen of the tests on the product as it is holds as long as the source stays, and is in artifacts/.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from cluster_up.errors import ClusterError
+from cluster_up.paths import state_root
 from functests.verdict.history import History, file
 from functests.verdict.plugin import revision
 from tests.mutations import mutation as mutations
@@ -24,7 +25,7 @@ from tests.mutations.stage import ROOT, RealStage
 from tests.mutations.trial import CAUGHT, Outcome
 
 ARTIFACTS = ROOT / "artifacts"
-KEPT, BASELINE = ARTIFACTS / "mutations.json", ARTIFACTS / "mutations-baseline.json"
+KEPT, BASELINE = state_root() / "mutations.json", ARTIFACTS / "mutations-baseline.json"
 
 
 def summary(outcomes: Sequence[Outcome], left: Sequence[Mutation]) -> str:
@@ -115,8 +116,7 @@ def main(argv: Sequence[str]) -> int:
     def tell(outcome: Outcome) -> None:
         outcomes.append(outcome)
         print(line(outcome), flush=True)
-        records[outcome.id] = Record(outcome, time.time(), source)
-        rounds.keep(KEPT, records)
+        rounds.add(KEPT, Record(outcome, time.time(), source))
 
     try:
         soon = rounds.fitting(chosen, seconds, limit_s)

@@ -1,8 +1,9 @@
 """What is known before a round begins: how long it takes, and which tests need no look on the product as it is.
 
-Pure but for the two files in artifacts/: outcomes of each mutation, and what was seen of the tests without any.
+Pure but for two files: outcomes of each mutation, and what was seen of the tests without any.
 """
 
+import fcntl
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -87,6 +88,14 @@ def kept_baseline(file: Path) -> Baseline:
         return msgspec.json.decode(file.read_bytes(), type=Baseline)
     except (FileNotFoundError, msgspec.DecodeError):
         return Baseline()
+
+
+def add(file: Path, record: Record) -> None:
+    """One more outcome, beside those that rounds in other work trees have written meanwhile."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_suffix(".lock").open("a") as line:
+        fcntl.flock(line, fcntl.LOCK_EX)
+        keep(file, {**kept(file), record.outcome.id: record})
 
 
 def keep(file: Path, what: object) -> None:

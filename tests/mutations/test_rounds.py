@@ -85,6 +85,9 @@ def test_outcomes_and_looks_are_kept_between_runs(tmp_path: Path) -> None:
     rounds.keep(file, records)
     assert rounds.kept(file) == records
     assert list(file.parent.iterdir()) == [file]
+    other = _record("b", 2.0)
+    rounds.add(file, other)
+    assert rounds.kept(file) == {**records, "b": other}, "of a round in another work tree"
     file.write_text("{")
     assert rounds.kept(file) == {}
     assert rounds.kept_baseline(file) == Baseline()

@@ -74,8 +74,8 @@ class Subresources:
 
     async def expand_machine(self, request: web.Request) -> web.StreamResponse:
         namespace, name = parsing.place(request)
-        vm = await self._found(expansion.STORED, namespace, name)
-        return json_response(vm)
+        stored = await self._found(expansion.STORED, namespace, name)
+        return json_response(stored)
 
     async def expand_sent(self, request: web.Request) -> web.StreamResponse:
         sent = await parsing.document(request)

@@ -106,7 +106,7 @@ def run(name: str, tasks: Callable[[asyncio.Event], Awaitable[Mapping[str, Task]
         return asyncio.run(main())
     except VirtError as error:
         logger.error("could not start", errors=[str(error)], hint=error.hint, reference=error.reference)
-        return error.exit_code
+        return 1
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from virt.base import log
-from virt.base.errors import VirtError
 from virt.kube.client import ApiError, ConflictError
 from virt.kube.informer import Informer
 from virt.kube.workqueue import WorkQueue
@@ -33,12 +32,6 @@ DONE = Result()
 Reconcile = Callable[[str], Awaitable[Result]]
 
 
-class TerminalError(VirtError):
-    """Retrying is pointless until the object changes: the error is logged once, and the key left alone."""
-
-    reference = "terminal-error"
-
-
 class Controller:
     """``reconcile`` is level-triggered: it looks at the world under ``key``, and never runs twice at a time for one."""
 
@@ -47,29 +40,39 @@ class Controller:
         self.queue = WorkQueue() if queue is None else queue      # an empty queue is false
         self._reconcile = reconcile
         self._workers = workers
-        self._informers: list[Informer[Any]] = []
+        self._watched: list[tuple[Informer[Any], Callable[[Any], Iterable[str]]]] = []
+        self._is_working = False
         self._logger = log.get(f"virt.controller.{name}")
 
     def watches(self, informer: Informer[T], keys: Callable[[T], Iterable[str]]) -> None:
         """Queue ``keys(obj)`` of the old and of the new object whenever one changes. Call before :meth:`run`."""
 
         def changed(before: T | None, after: T | None) -> None:
+            if not self._is_working:
+                return          # what is there when the work begins is queued then; a standby would keep all that went
             for obj in (before, after):
                 if obj is not None:
-                    for key in keys(obj):
-                        self.queue.add(key)
+                    self._queue(keys(obj))
 
         informer.on_change(changed)
-        self._informers.append(informer)
+        self._watched.append((informer, keys))
 
     async def run(self) -> None:
         """Wait until all watched informers have listed, then work until cancelled."""
-        for informer in self._informers:
+        for informer, _ in self._watched:
             await informer.synced.wait()
+        self._is_working = True
+        for informer, keys in self._watched:
+            for obj in informer.store:
+                self._queue(keys(obj))
         self._logger.info("working", workers=self._workers)
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
                 group.create_task(self._work(), name=f"{self.name}-{number}")
+
+    def _queue(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.queue.add(key)
 
     async def _work(self) -> None:
         while True:
@@ -84,11 +87,9 @@ class Controller:
         try:
             result = await self._reconcile(key)
         except ConflictError as error:
-            # A lost race: the cache is behind. Nothing is wrong, so no warning.
-            self._logger.info("conflict", key=key, error=error.message, again_s=self.queue.add_rate_limited(key))
-        except TerminalError as error:
-            self.queue.forget(key)
-            self._logger.error("given up until it changes", key=key, error=str(error))
+            # A lost race: the cache is behind, and news will mend that. Nothing is wrong, so no warning.
+            again_s = self.queue.add_rate_limited(key, waits_for_news=True)
+            self._logger.info("conflict", key=key, error=error.message, again_s=again_s)
         except ApiError as error:
             self._logger.warning(
                 "refused", key=key, error=str(error), again_s=self.queue.add_rate_limited(key)

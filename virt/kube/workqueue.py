@@ -4,11 +4,15 @@
 - a key is never handed to two workers at a time; added while it is being worked on, it is handed out again after
   ``done``;
 - order of first addition is kept;
-- ``add_rate_limited`` waits longer with each failure of that key until ``forget``.
+- ``add_rate_limited`` waits longer with each failure of that key until ``forget``;
+- news of a key that fails does not wait for the whole pause, but for :data:`NEWS_S` of it: a reconciler that writes
+  down why it failed makes such news itself, and would go round and round without a pause.
 """
 
 import asyncio
 from collections import deque
+
+NEWS_S = 1.0
 
 
 class WorkQueue:
@@ -21,6 +25,7 @@ class WorkQueue:
         self._dirty: set[str] = set()           # waiting, or to be queued again after done()
         self._processing: set[str] = set()
         self._failures: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}         # the loop's time until which news of a failing key waits
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._wakers: set[asyncio.Future[None]] = set()
 
@@ -31,8 +36,12 @@ class WorkQueue:
     def add(self, key: str) -> None:
         if key in self._dirty:
             return
-        self._dirty.add(key)
-        if key not in self._processing:
+        if key in self._processing:
+            self._dirty.add(key)
+        elif (pause_s := self._pause_s(key)) > 0:
+            self.add_after(key, pause_s)
+        else:
+            self._dirty.add(key)
             self._waiting.append(key)
             self._wake()
 
@@ -49,11 +58,16 @@ class WorkQueue:
             timer.cancel()
         self._timers[key] = loop.call_later(delay_s, self._due, key)
 
-    def add_rate_limited(self, key: str) -> float:
-        """Add after the pause that this key's failures have earned; returns it in seconds."""
+    def add_rate_limited(self, key: str, *, waits_for_news: bool = False) -> float:
+        """Add after the pause that this key's failures have earned; returns it in seconds.
+
+        ``waits_for_news``: of a failure that news is to mend, so they end the pause at once.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay = min(self._base_s * 2.0 ** min(failures, 32), self._max_s)
+        if not waits_for_news:
+            self._not_before[key] = asyncio.get_running_loop().time() + min(delay, NEWS_S)
         self.add_after(key, delay)
         return delay
 
@@ -62,6 +76,7 @@ class WorkQueue:
 
     def forget(self, key: str) -> None:
         self._failures.pop(key, None)
+        self._not_before.pop(key, None)
 
     async def get(self) -> str:
         """The next key; call :meth:`done` with it afterwards."""
@@ -84,8 +99,13 @@ class WorkQueue:
     def done(self, key: str) -> None:
         self._processing.discard(key)
         if key in self._dirty:
-            self._waiting.append(key)
-            self._wake()
+            self._dirty.discard(key)
+            self.add(key)
+
+    def _pause_s(self, key: str) -> float:
+        """How long news of the key has to wait."""
+        due = self._not_before.get(key)
+        return 0.0 if due is None else due - asyncio.get_running_loop().time()
 
     def _due(self, key: str) -> None:
         del self._timers[key]

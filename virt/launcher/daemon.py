@@ -16,7 +16,7 @@ from pathlib import Path
 from virt.api import names
 from virt.base import exec as process
 from virt.base import log
-from virt.base.waiting import wait_for_async
+from virt.base.waiting import WaitStopped, WaitTimeout, wait_for_async
 from virt.launcher.libvirt_conn import HypervisorError
 from virt.launcher.libvirt_conn.real import Libvirt
 
@@ -154,8 +154,19 @@ class Daemon:
             if libvirt.lost.is_set():
                 await asyncio.sleep(_REAP_S)
                 if self._ended() is None:
-                    await self._connect(libvirt)
-                    _logger.info("connected to libvirt again")
+                    await self._reconnect(libvirt)
+
+    async def _reconnect(self, libvirt: Libvirt) -> None:
+        """Where that fails the daemon has ended, or is made to: it is started anew then, and the guest goes on."""
+        try:
+            await self._connect(libvirt)
+        except WaitStopped as error:
+            _logger.warning("libvirtd has ended again", error=str(error))
+        except WaitTimeout as error:
+            _logger.error("libvirtd does not answer", error=str(error))
+            await self.stop()
+        else:
+            _logger.info("connected to libvirt again")
 
     def _count_restart(self, ended: process.RunError) -> None:
         now = time.monotonic()

@@ -52,6 +52,7 @@ class Guest:
         self.agent = GuestAgent(hypervisor, self.name)
         self.status = status
         self.ended = asyncio.Event()
+        self.agent_came = asyncio.Event()
         self.over_was_heard = False
         self.tell = tell
         self.kept_paused = False            # by a person, while it migrates
@@ -166,7 +167,10 @@ class Guest:
         self.status = msgspec.structs.replace(_without_agent(self.status), agent_connected=connected)
         self._spawn(self._say_again())
         if connected:
+            self.agent_came.set()
             self._start_poll()
+        else:
+            self.agent_came.clear()
 
     def _start_poll(self) -> None:
         self._stop_poll()

@@ -11,7 +11,6 @@ import os
 import random
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from virt.api import names
@@ -27,26 +26,9 @@ from virt.launcher.manager import Manager
 from virt.launcher.probes import Probes
 from virt.rpc.messages import Event
 
+_START_S = 240.0                # until the handler asks for a guest
 _NEWS_S = 60.0                  # how long the news of the guest's end waits for a handler that is away
 _logger = log.get("virt.launcher.main")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """``pod_uid``: libvirt's host uuid, "" for a random one. ``start_timeout_s``: until the first SyncVmi."""
-
-    pod_uid: str = ""
-    start_timeout_s: float = 300.0
-    handler_socket: str = names.LAUNCHER_HANDLER_SOCKET
-
-    @classmethod
-    def from_environment(cls) -> "Settings":
-        return cls(
-            pod_uid=os.environ.get("POD_UID", ""),
-            # Partly random, so that the launchers of a node without a handler do not all end at once.
-            start_timeout_s=float(os.environ.get("VIRT_LAUNCHER_START_TIMEOUT_S", 240 + random.uniform(0, 120))),
-            handler_socket=os.environ.get("VIRT_LAUNCHER_HANDLER_SOCKET", names.LAUNCHER_HANDLER_SOCKET),
-        )
 
 
 def main() -> int:
@@ -55,7 +37,7 @@ def main() -> int:
         with _alive():
             if os.environ.get(names.FAIL_FAST_VARIABLE):
                 raise FailsFast("this launcher is to end at once")
-            return asyncio.run(_live(Settings.from_environment()))
+            return asyncio.run(_live(os.environ.get("POD_UID", "")))
     except VirtError as error:
         _logger.error("ended", error=str(error), hint=error.hint)
         return 1
@@ -71,7 +53,8 @@ def _alive() -> Iterator[None]:
         yield
 
 
-async def _live(settings: Settings) -> int:
+async def _live(pod_uid: str) -> int:
+    """``pod_uid``: libvirt's host uuid, "" for a random one."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,11 +69,11 @@ async def _live(settings: Settings) -> int:
 
     drafts = DraftingProcess(ContainerFiles(Path(names.EPHEMERAL_DISKS_DIR) / "links"))
     manager = Manager(hypervisor, drafts, tell)
-    link = HandlerLink(manager.serve, lambda: manager.status, pid=os.getpid(), path=settings.handler_socket)
+    link = HandlerLink(manager.serve, lambda: manager.status, pid=os.getpid())
     tasks = {
         asyncio.create_task(link.run(), name="link"),
-        asyncio.create_task(_libvirt(daemon, drafts, settings.pod_uid, hypervisor), name="libvirt"),
-        asyncio.create_task(_start_deadline(manager, settings.start_timeout_s), name="start deadline"),
+        asyncio.create_task(_libvirt(daemon, drafts, pod_uid, hypervisor), name="libvirt"),
+        asyncio.create_task(_start_deadline(manager), name="start deadline"),
     }
     over = asyncio.create_task(manager.over.wait(), name="over")
     stopping = asyncio.create_task(_terminate(stop, manager, link), name="stop")
@@ -121,7 +104,9 @@ async def _libvirt(
     await daemon.supervise(libvirt)
 
 
-async def _start_deadline(manager: Manager, timeout_s: float) -> None:
+async def _start_deadline(manager: Manager) -> None:
+    # Partly random, so that the launchers of a node without a handler do not all end at once.
+    timeout_s = _START_S + random.uniform(0, _START_S / 2)
     try:
         async with asyncio.timeout(timeout_s):
             await manager.synced.wait()

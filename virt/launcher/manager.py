@@ -147,7 +147,7 @@ class Manager:
         except InvalidDomain:
             _logger.error("libvirt refused the domain", xml=draft.xml)
             raise
-        return await self._adopt(hypervisor, name, vmi, draft)
+        return self._adopt(hypervisor, name, vmi, draft, xml=await hypervisor.describe(name))
 
     async def _with_places(self, hypervisor: Hypervisor, draft: Draft, request: SyncVmi, vmi: Outline) -> Draft:
         """The draft for a guest that is told where its devices are, which libvirt decides."""
@@ -155,9 +155,8 @@ class Manager:
             return draft
         return await self._drafts.draft(request, vmi, placed=await hypervisor.placed(draft.xml))
 
-    async def _adopt(self, hypervisor: Hypervisor, name: str, vmi: Outline, draft: Draft) -> Guest:
-        """Follow a domain that runs."""
-        xml = await hypervisor.describe(name)
+    def _adopt(self, hypervisor: Hypervisor, name: str, vmi: Outline, draft: Draft, *, xml: str) -> Guest:
+        """Follow a domain that runs. ``xml``: libvirt's description of it."""
         machine, accelerator = words.machine_and_accelerator(xml)
         targets = words.disk_targets(xml)        # a guest that came may have other ones than a new one would
         status = DomainStatus(
@@ -211,8 +210,8 @@ class Manager:
 
     async def _receive(self, hypervisor: Hypervisor, incoming: Incoming, name: str, draft: Draft) -> None:
         assert self._vmi is not None
-        await incoming.arrival()
-        guest = await self._adopt(hypervisor, name, self._vmi, draft)
+        xml = await incoming.arrival()
+        guest = self._adopt(hypervisor, name, self._vmi, draft, xml=xml)
         if self._functions is not None:
             self._functions.take_all()
         await set_clock(guest)

@@ -6,20 +6,21 @@ is an exit status on a line and a text. Everything in the pod may dial: whoever 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from virt.base import log
 from virt.launcher.guest import Guest
-from virt.launcher.libvirt_conn import HypervisorError
+from virt.launcher.libvirt_conn import HypervisorError, NoAgent
 from virt.rpc.messages import DomainState, GuestAgentSilent
 
 LONGEST_S = 300
 MOST_BYTES = 64 << 10
 READ_S = 5.0
 _FAILED = 1
+T = TypeVar("T")
 _logger = log.get("virt.launcher.probes")
 
 
@@ -92,21 +93,37 @@ class Probes:
         if not asked.argv:
             return await self._ping(guest, asked.timeout_s)
         try:
-            done = await guest.agent.execute(asked.argv, asked.timeout_s)
+            done = await _answered(guest, asked.timeout_s, lambda: guest.agent.execute(asked.argv, asked.timeout_s))
         except HypervisorError as error:
             return _FAILED, f"{error}\n"
         return int(done["exitCode"]) & 255, f"{done['out']}{done['err']}"
 
     async def _ping(self, guest: Guest, timeout_s: int) -> tuple[int, str]:
-        # A paused guest cannot answer, and nobody paused it in order to have it killed.
-        if guest.status.state is DomainState.PAUSED or await guest.agent.ping(timeout_s):
-            self._is_silent = False
-            return 0, ""
-        if not self._is_silent:
-            self._is_silent = True
-            _logger.warning("guest agent does not answer its probe")
-            await guest.tell(GuestAgentSilent(seconds=timeout_s))
-        return _FAILED, f"the guest agent did not answer within {timeout_s} s\n"
+        try:
+            # A paused guest cannot answer, and nobody paused it in order to have it killed.
+            if guest.status.state is not DomainState.PAUSED:
+                await _answered(guest, timeout_s, lambda: guest.agent.ping(timeout_s))
+        except HypervisorError as error:
+            if not self._is_silent:
+                self._is_silent = True
+                _logger.warning("guest agent does not answer its probe", error=str(error))
+                await guest.tell(GuestAgentSilent(seconds=timeout_s))
+            return _FAILED, f"the guest agent did not answer within {timeout_s} s\n"
+        self._is_silent = False
+        return 0, ""
+
+
+async def _answered(guest: Guest, timeout_s: int, ask: Callable[[], Awaitable[T]]) -> T:
+    """An agent that is not connected has the probe's time to come: that of a guest which has just moved here comes a
+    moment after it. Raises HypervisorError."""
+    try:
+        return await ask()
+    except NoAgent:
+        if guest.agent_came.is_set():
+            raise
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(guest.agent_came.wait(), timeout_s)
+        return await ask()
 
 
 async def _all(reader: asyncio.StreamReader) -> bytes:

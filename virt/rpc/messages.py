@@ -349,8 +349,6 @@ class DomainEvent(Message, frozen=True, kw_only=True):
 class GuestPanicked(Message, frozen=True, kw_only=True):
     """Once per panic, from the panic device."""
 
-    detail: str = ""
-
 
 class GuestAgentSilent(Message, frozen=True, kw_only=True):
     """A probe pinged the guest's agent and got no answer in ``seconds``; once until it answers again."""
@@ -367,5 +365,5 @@ class DiskError(Message, frozen=True, kw_only=True):
 
 Event = Hello | DomainEvent | GuestPanicked | GuestAgentSilent | DiskError
 Answer = DomainStatus | Done | Data | Failed
-# 2: migration; 3: of guests with virtual functions too; 4: hot-plugged volumes, processors and memory added
+# 2: migration; 3: of guests with virtual functions too; 4: hot-plugged volumes, processors added
 PROTOCOL_VERSION = 4

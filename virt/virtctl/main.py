@@ -190,7 +190,7 @@ def main() -> int:
         return run(sys.argv[1:], program)
     except VirtError as error:
         print(error, file=sys.stderr)
-        return error.exit_code
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

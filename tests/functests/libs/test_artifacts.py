@@ -40,7 +40,7 @@ def test_what_cannot_be_had_is_written_down(tmp_path: Path, monkeypatch: pytest.
     assert (folder / "failure.txt").read_text() == "boom"
     assert "a/b.py::test_c[x]" in (folder / "rerun.txt").read_text()
     missing = (folder / "not-collected.txt").read_text()
-    assert {"events.txt", "pods.json", "component logs", "launcher pods"} <= {
+    assert {"events.txt", "pods.json", "stack-pods.json", "stack-events.json", "component logs", "launcher pods"} <= {
         line.split(":")[0] for line in missing.splitlines()
     }
 

@@ -42,6 +42,11 @@ def test_objects_belong_to_the_client_that_wrote_them() -> None:
     assert left.unclear == {Item("ClusterRole", "api", "a-tool")}
 
 
+def test_a_policy_that_would_slow_everybodys_migrations_is_seen() -> None:
+    left = judge(seen(), seen(migrationpolicies=[made("slow", ME)]), Claim(agent=ME))
+    assert left.mine == {Item("MigrationPolicy", "api", "slow")}
+
+
 def test_a_machine_belongs_to_its_namespace_and_does_not_follow_it() -> None:
     ending = made("ft-mine", ME, deletionTimestamp="2026-01-01T00:00:00Z")
     after = seen(

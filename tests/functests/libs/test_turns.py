@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster_up.config.types import Config
 from functests.libs import turns
 from tests.waits import HANG_S
 
@@ -13,6 +14,17 @@ from tests.waits import HANG_S
 @pytest.fixture(autouse=True)
 def own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def test_runs_that_name_the_cluster_and_runs_that_do_not_take_turns_at_the_same(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VIRT_CLUSTER_NAME", raising=False)
+    plain = turns._file("lock")
+    monkeypatch.setenv("VIRT_CLUSTER_NAME", Config().name)
+    assert turns._file("lock") == plain
+    monkeypatch.setenv("VIRT_CLUSTER_NAME", "other")
+    assert turns._file("lock") != plain
 
 
 def test_two_share_and_one_alone_waits_for_both() -> None:

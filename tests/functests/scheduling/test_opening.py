@@ -84,6 +84,21 @@ def test_a_cluster_that_does_not_answer_costs_one_line(
     result.stdout.fnmatch_lines(["functests: could not look for what gone runs have left: ConnectionError: no route*"])
 
 
+@pytest.mark.parametrize(("chosen", "stays"), [([], False), (["-k", "test_it"], True)])
+def test_a_whole_run_clears_the_evidence_of_earlier_ones_a_chosen_part_does_not(
+    inner: Inner, chosen: list[str], stays: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    old, logs = inner.pytester.path / "artifacts" / "functests-old-test", inner.pytester.path / "artifacts" / "logs"
+    for folder, file in ((old, "rerun.txt"), (logs, "virt-api.txt")):
+        folder.mkdir(parents=True)
+        (folder / file).write_text("x")
+    inner.write(it="def test_it(): pass")
+    inner.pytester.makeconftest(OPENING)
+    inner.run("functests", "-p", "no:xdist", *chosen).assert_outcomes(passed=1)
+    assert (old.exists(), logs.exists()) == (stays, True)
+
+
 CUT_SHORT = f"""{OPENING}
     from functests.verdict import plugin
     from functests.verdict.sampler import Sampler
@@ -111,3 +126,23 @@ def test_a_run_that_a_limit_of_time_ends_has_a_verdict(
     verdict = json.loads((inner.pytester.path / "artifacts" / "verdict.json").read_text())
     assert [test["outcome"] for test in verdict["tests"]][:1] == ["passed"], verdict["tests"]
     assert [note for note in verdict["notes"] if "stopped early" in note], verdict["notes"]
+
+
+@pytest.mark.runs_processes
+@pytest.mark.parametrize("hook", ["sessionfinish", "unconfigure"])
+def test_a_run_that_is_told_to_end_when_its_tests_are_over_ends_as_it_would(
+    inner: Inner, hook: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    inner.write(it="def test_good(): pass")
+    inner.pytester.makeconftest(f"""{CUT_SHORT}
+@pytest.hookimpl(tryfirst=True)
+def pytest_{hook}():
+    import signal
+    os.kill(os.getpid(), signal.SIGTERM)
+""")
+    argv = [sys.executable, "-m", "pytest", "functests", "-p", "no:cacheprovider"]
+    done = subprocess.run(argv, cwd=inner.pytester.path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "Traceback" in done.stderr + done.stdout) == (0, False), done.stdout + done.stderr
+    verdict = json.loads((inner.pytester.path / "artifacts" / "verdict.json").read_text())
+    assert (verdict["exit_status"], verdict["faults"]) == (0, [])

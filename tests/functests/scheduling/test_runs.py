@@ -1,8 +1,13 @@
 """The scheduler in whole runs of pytest: what overlaps, what does not, and what becomes of a worker that dies."""
 
+import json
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 
-from tests.functests.scheduling.conftest import Inner
+from tests.functests.scheduling.conftest import CONFTEST, Inner
 
 pytestmark = [pytest.mark.runs_processes, pytest.mark.timeout(300)]
 
@@ -142,3 +147,82 @@ def test_repeat_and_random_order(inner: Inner) -> None:
     result = inner.run("-n1", "--repeat", "5", "--shuffle", "7")
     result.assert_outcomes(passed=10)
     assert len(inner.spans()) == 10
+
+
+JUDGED = CONFTEST + """
+def pytest_configure(config):
+    from functests.verdict import plugin
+    from functests.verdict.sampler import Sampler
+    Sampler.start = lambda self: None          # no cluster here
+    plugin.register(config)
+"""
+
+
+def judged(inner: Inner) -> dict[str, Any]:
+    return dict(json.loads((inner.pytester.path / "artifacts" / "verdict.json").read_text()))
+
+
+@pytest.fixture
+def verdicts(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> Inner:
+    """Runs of it have a verdict, and a history of their own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(inner.pytester.path / "state"))
+    inner.pytester.makeconftest(JUDGED)
+    return inner
+
+
+def test_a_run_that_failed_for_its_own_sake_has_no_good_verdict_and_says_why(verdicts: Inner) -> None:
+    verdicts.write(lane="import pytest\n@pytest.mark.case('STO-001')\ndef test_disk(): pass\n")
+    result = verdicts.run("-n1", "--lane", "storage")
+    result.assert_outcomes(passed=1)
+    verdict = judged(verdicts)
+    assert verdict["exit_status"] == result.ret == 1
+    assert "lane storage ran 1 tests, it must have 20 (functests/scheduling/lanes.py)" in verdict["faults"]
+    for name in ("summary.md", "verdict.html", "junit.xml"):
+        text = (verdicts.pytester.path / "artifacts" / name).read_text()
+        assert "lane storage ran 1 tests" in text, name
+
+
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
+def test_a_run_that_finds_no_test_is_not_judged_by_the_verdict_of_the_one_before(
+    verdicts: Inner, workers: list[str]
+) -> None:
+    verdicts.write(it="def test_it(): pass\n")
+    verdicts.run("functests", *workers)
+    assert judged(verdicts)["exit_status"] == 0
+    result = verdicts.run("functests", "-k", "nothing", *workers)
+    verdict = judged(verdicts)
+    assert (verdict["exit_status"], verdict["tests"]) == (result.ret, [])
+    assert result.ret != 0
+
+
+def test_a_worker_that_dies_when_its_tests_are_over_makes_the_run_fail(verdicts: Inner) -> None:
+    """What its tests had left on nodes was in its own ledger."""
+    verdicts.write(it="""
+import os, pytest
+@pytest.fixture(scope="session")
+def kept():
+    yield
+    os._exit(9)
+def test_it(kept): pass
+""")
+    result = verdicts.run("functests", "-n1")
+    result.assert_outcomes(passed=1)
+    verdict = judged(verdicts)
+    assert verdict["exit_status"] == result.ret == 1
+    assert any("died and was replaced" in note for note in verdict["notes"]), verdict["notes"]
+
+
+def test_a_run_that_is_stopped_does_not_list_what_it_did_not_come_to(verdicts: Inner) -> None:
+    verdicts.write(it="""
+import os, pytest, signal, time
+@pytest.mark.parametrize("number", range(5))
+def test_it(number):
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(60)
+""")
+    argv = [sys.executable, "-m", "pytest", "functests", "-p", "no:cacheprovider", "-p", "xdist.plugin", "-n1"]
+    done = subprocess.run(argv, cwd=verdicts.pytester.path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == pytest.ExitCode.INTERRUPTED, done.stdout
+    assert "never ran to its end" not in done.stdout
+    verdict = judged(verdicts)
+    assert verdict["faults"] == ["stopped: KeyboardInterrupt"], verdict["faults"]

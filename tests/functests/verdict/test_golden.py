@@ -76,8 +76,8 @@ def test_junit_counts_each_bad_thing_once() -> None:
     suite = ElementTree.fromstring(junit.document(VERDICT).encode())[0]
     assert suite.attrib["tests"] == "8"
     assert suite.attrib["failures"] == "1"
-    assert suite.attrib["errors"] == "5"        # leaked, crashed, lost, not collected, orphan
-    assert len(suite.findall(".//error")) == 5
+    assert suite.attrib["errors"] == "6"        # leaked, crashed, lost, not collected, fault of the run, orphan
+    assert len(suite.findall(".//error")) == 6
 
 
 def test_guests_share_a_lane_when_they_do_not_overlap() -> None:

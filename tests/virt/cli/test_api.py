@@ -44,7 +44,7 @@ async def test_it_becomes_ready_knows_the_front_proxy_and_serves_webhooks(
     monkeypatch.setattr(names, "CERTS_DIR", str(tmp_path))
     monkeypatch.setattr(names, "CA_FILE", str(tmp_path / "ca-bundle"))
     monkeypatch.setattr(names, "API_PORT", port)
-    monkeypatch.setattr(lightkube_client, "connect", lambda _: kube)
+    monkeypatch.setattr(lightkube_client, "connect", lambda program: kube)
     monkeypatch.delenv("KUBEVIRT_VERSION", raising=False)
     tasks = await api.tasks(asyncio.Event())
     running = [asyncio.ensure_future(task()) for task in tasks.values()]

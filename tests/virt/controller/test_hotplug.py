@@ -13,8 +13,6 @@ from virt.api.kinds import PERSISTENT_VOLUME, POD, PVC, VM, VMI, VMIM
 from virt.controller.vmi.hotplug import places
 from virt.controller.vmi.hotplug.pod import CONTAINER
 
-State = v1.VirtualMachineInstanceMigrationState
-
 
 async def claim(rig: Rig, name: str, *, phase: str = "Bound", mode: str | None = None) -> None:
     made = await rig.kube.create(PVC, core.PersistentVolumeClaim(

@@ -112,6 +112,23 @@ async def test_a_guest_moves() -> None:
             "SuccessfulCreate", "SuccessfulHandOver", "SuccessfulMigration"]
 
 
+async def test_a_pod_that_a_tenant_calls_the_targets_is_not_handed_the_guest() -> None:
+    async with running() as rig:
+        await guest(rig)
+        await migrate(rig)
+        pod = await target(rig, node="")
+        claimed = replace(pod.metadata, name="stranger", uid="s", creation_timestamp="2020-01-01T00:00:00Z")
+        rig.runs(replace(pod, metadata=claimed), "c")
+        await rig.settle()
+        assert job(rig).status.phase == "Scheduling"
+        rig.runs(pod, "b")
+        await reaches(rig, "PreparingTarget")
+        vmi = rig.vmi("vmi1")
+        assert vmi is not None
+        assert vmi.status.migration_state is not None
+        assert vmi.status.migration_state.target_pod == pod.metadata.name
+
+
 async def test_a_failure_leaves_the_guest_where_it_is() -> None:
     async with running() as rig:
         await guest(rig)
@@ -134,6 +151,24 @@ async def test_a_failure_leaves_the_guest_where_it_is() -> None:
         assert (vmi.status.phase, vmi.status.node_name) == ("Running", "a")
         assert job(rig).metadata.finalizers == ()
         assert "FailedMigration" in await reasons(rig, "VirtualMachineInstanceMigration")
+
+
+async def test_a_guest_that_ends_on_the_way_leaves_no_open_migration() -> None:
+    async with running() as rig:
+        await guest(rig)
+        await migrate(rig)
+        await target(rig)
+        await reaches(rig, "PreparingTarget")
+        rig.guest("Succeeded", "vmi1")
+        await reaches(rig, "Failed")
+        await rig.settle()
+        vmi = rig.vmi("vmi1")
+        assert vmi is not None
+        assert vmi.status.migration_state is not None
+        told = vmi.status.migration_state
+        assert (told.failed, told.completed, bool(told.end_timestamp)) == (True, True, True)
+        assert told.failure_reason == "the VirtualMachineInstance vmi1 has Succeeded"
+        assert job(rig).status.migration_state == told
 
 
 async def test_one_that_is_deleted_before_the_hand_over_is_gone_with_its_pod() -> None:
@@ -192,6 +227,48 @@ async def test_a_quota_makes_it_wait() -> None:
         await reaches(rig, "Scheduling")
         assert job(rig).status.conditions == ()
         assert (await reasons(rig, "VirtualMachineInstanceMigration")).count("FailedCreate") == 1
+
+
+async def test_one_that_a_quota_refuses_keeps_nobody_else_waiting() -> None:
+    async with running() as rig:
+        rig.kube.put(KUBEVIRT, v1.KubeVirt(
+            metadata=core.ObjectMeta(name="kubevirt", namespace="kubevirt"),
+            spec=v1.KubeVirtSpec(configuration=v1.KubeVirtConfiguration(
+                migrations=v1.MigrationConfiguration(parallel_outbound_migrations_per_node=1)))))
+        for name in ("one", "two", "three"):
+            await guest(rig, name)
+        await migrate(rig, "first", "three")
+        await reaches(rig, "Scheduling", "first")
+        rejected = v1.Condition(type="migrationRejectedByResourceQuota", status="True")
+        await migrate(rig, "refused", "one")
+        await reaches(rig, "Pending", "refused")
+        waiting = job(rig, "refused")
+        rig.kube.put(VMIM, replace(waiting, status=replace(waiting.status, conditions=(rejected,))))
+        rig.clock.passed_s += 1
+        await migrate(rig, "other", "two")
+        await reaches(rig, "Pending", "other")
+        await rig.settle()
+        await rig.kube.delete(VMIM, "first", NAMESPACE)
+        await reaches(rig, "Scheduling", "other")
+        await rig.settle()
+        assert job(rig, "refused").status.phase == "Pending"
+        assert [each.type for each in job(rig, "refused").status.conditions] == [rejected.type]
+
+
+async def test_one_whose_guest_does_not_run_yet_keeps_nobody_else_waiting() -> None:
+    async with running() as rig:
+        rig.kube.put(KUBEVIRT, v1.KubeVirt(
+            metadata=core.ObjectMeta(name="kubevirt", namespace="kubevirt"),
+            spec=v1.KubeVirtSpec(configuration=v1.KubeVirtConfiguration(
+                migrations=v1.MigrationConfiguration(parallel_migrations_per_cluster=1)))))
+        await guest(rig, "two")
+        await rig.kube.create(VMI, instance("one"), NAMESPACE)
+        await migrate(rig, "early", "one")
+        await reaches(rig, "Pending", "early")
+        rig.clock.passed_s += 1
+        await migrate(rig, "other", "two")
+        await reaches(rig, "Scheduling", "other")
+        assert job(rig, "early").status.phase == "Pending"
 
 
 async def test_a_target_has_limits_where_a_quota_counts_them() -> None:

@@ -6,7 +6,6 @@ from tests.virt.controller.rig import NAMESPACE, Rig, running, virtual_machine
 from virt.api import conditions, core, names, v1, volumechange
 from virt.api.kinds import CONTROLLER_REVISION, POD, PVC, VM, VMI, VMIM
 
-State = v1.VirtualMachineInstanceMigrationState
 Migration = v1.VirtualMachineInstanceMigration
 
 

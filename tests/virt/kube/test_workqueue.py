@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hypothesis.strategies import sampled_from
 
 from tests.waits import HANG_S
+from virt.kube import workqueue
 from virt.kube.workqueue import WorkQueue
 
 
@@ -66,6 +67,43 @@ async def test_of_two_delays_the_shorter_counts() -> None:
     queue.add_after("a", 0.001)
     queue.add_after("a", 60)
     assert await asyncio.wait_for(queue.get(), HANG_S) == "a"
+
+
+async def test_news_of_a_key_that_fails_waits_a_moment() -> None:
+    queue = WorkQueue(base_s=600, max_s=600)
+    queue.add_rate_limited("a")
+    queue.add("a")
+    queue.add("b")
+    assert await queue.get() == "b"
+    assert len(queue) == 0
+    queue.forget("a")
+    queue.add("a")
+    assert await queue.get() == "a"
+
+
+async def test_news_that_came_during_a_try_that_failed_waits_as_well() -> None:
+    queue = WorkQueue(base_s=600, max_s=600)
+    queue.add("a")
+    assert await queue.get() == "a"
+    queue.add("a")
+    queue.add_rate_limited("a")
+    queue.done("a")
+    assert len(queue) == 0
+
+
+async def test_news_does_not_wait_for_the_whole_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workqueue, "NEWS_S", 0.01)
+    queue = WorkQueue(base_s=600, max_s=600)
+    queue.add_rate_limited("a")
+    queue.add("a")
+    assert await asyncio.wait_for(queue.get(), HANG_S) == "a"
+
+
+async def test_news_ends_the_pause_after_a_failure_that_it_is_to_mend() -> None:
+    queue = WorkQueue(base_s=600, max_s=600)
+    queue.add_rate_limited("a", waits_for_news=True)
+    queue.add("a")
+    assert len(queue) == 1
 
 
 class QueueMachine(RuleBasedStateMachine):

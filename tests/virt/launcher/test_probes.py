@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
-from tests.waits import HANG_S
+from tests.waits import HANG_S, until
 from virt.launcher.guest import Guest
 from virt.launcher.probes import LONGEST_S, Probes, Question, question
 from virt.rpc.messages import DomainState, DomainStatus, Event, GuestAgentSilent
@@ -68,13 +68,30 @@ async def test_a_pod_that_waits_for_its_guest_is_well() -> None:
 
 async def test_a_silent_agent_is_told_of_once_until_it_answers(owner: Owner, told: list[Event]) -> None:
     probes = Probes(owner)
-    assert [(await probes.answer(Question(2)))[0] for _ in range(2)] == [1, 1]
-    assert told == [GuestAgentSilent(seconds=2)]
+    assert [(await probes.answer(Question(1)))[0] for _ in range(2)] == [1, 1]
+    assert told == [GuestAgentSilent(seconds=1)]
     _hypervisor(owner).agent = {}
-    assert await probes.answer(Question(2)) == (0, "")
+    assert await probes.answer(Question(1)) == (0, "")
     _hypervisor(owner).agent = None
-    assert (await probes.answer(Question(2)))[0] == 1
+    assert (await probes.answer(Question(1)))[0] == 1
     assert len(told) == 2
+
+
+@pytest.mark.parametrize("asked", [Question(LONGEST_S), Question(LONGEST_S, ("true",))])
+async def test_an_agent_that_is_about_to_come_is_waited_for(owner: Owner, told: list[Event], asked: Question) -> None:
+    """A guest that has just moved here runs before its agent's channel is open."""
+    answer = asyncio.create_task(Probes(owner).answer(asked))
+    await until(lambda: {"guest-ping", "guest-exec"} & set(_hypervisor(owner).calls))
+    _hypervisor(owner).connect_agent(
+        NAME, {"guest-exec": {"pid": 7}, "guest-exec-status": {"exited": True, "exitcode": 0}})
+    assert await asyncio.wait_for(answer, HANG_S) == (0, "")
+    assert GuestAgentSilent(seconds=LONGEST_S) not in told
+
+
+async def test_an_agent_that_is_there_and_silent_is_not_waited_for(owner: Owner) -> None:
+    assert owner.guest is not None
+    owner.guest.agent_is_there()
+    assert (await asyncio.wait_for(Probes(owner).answer(Question(LONGEST_S)), HANG_S))[0] == 1
 
 
 async def test_a_paused_guest_counts_as_alive(owner: Owner) -> None:

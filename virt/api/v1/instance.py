@@ -87,6 +87,12 @@ class VirtualMachineInstanceSpec(Wire):
     resource_claims: tuple[JsonObject, ...] = ()
     utility_volumes: tuple[JsonObject, ...] = ()
 
+    @property
+    def grace_s(self) -> int:
+        """How long the guest may take to shut down."""
+        asked = self.termination_grace_period_seconds
+        return 30 if asked is None else asked
+
 
 class VirtualMachineInstance(Wire):
     api_version: str = always("kubevirt.io/v1")

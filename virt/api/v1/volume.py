@@ -115,3 +115,19 @@ class Volume(Wire):
     downward_metrics: DownwardMetricsVolumeSource | None = None
     memory_dump: MemoryDumpVolumeSource | None = None
     container_path: JsonObject | None = None
+
+    @property
+    def claim(self) -> str:
+        """The PVC behind it, "" where there is none. That of an ephemeral volume is only read."""
+        source = self.ephemeral.persistent_volume_claim if self.ephemeral is not None else self.persistent_volume_claim
+        if source is not None:
+            return source.claim_name
+        return self.data_volume.name if self.data_volume is not None else ""
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the launcher makes its image, for this guest alone: then it does no harm when the guest writes."""
+        return any((
+            self.cloud_init_no_cloud, self.cloud_init_config_drive, self.config_map, self.secret, self.downward_api,
+            self.service_account,
+        ))  # fmt: skip

@@ -11,8 +11,7 @@ from virt.controller import writes
 from virt.controller.evacuation.plan import EVICTION_REQUESTED, Plan, World, plan
 from virt.controller.migration.automatic import Automatic
 from virt.controller.migration.controller import MIGRATIONS_BY_VMI, Migration
-from virt.controller.vmi.controller import PODS_BY_OWNER, VMIS_BY_NODE, Caches
-from virt.controller.vmi.plan import World as InstanceWorld
+from virt.controller.vmi.controller import VMIS_BY_NODE, Caches
 from virt.kube.client import Client, MergePatch
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
@@ -75,8 +74,7 @@ class EvacuationReconciler:
 
     async def _show(self, vmi: v1.VirtualMachineInstance, todo: Plan) -> None:
         """The condition on the VMI, and a word for the descheduler on the pod that is to go."""
-        pod = InstanceWorld(
-            vmi=vmi, pods=tuple(self._caches.pods.store.by_index(PODS_BY_OWNER, vmi.metadata.uid))).pod
+        pod = self._caches.pod(vmi)
         if todo.is_requested:
             asked = v1.Condition(type=EVICTION_REQUESTED, status="True", message="eviction of its pod was asked for")
             found = conditions.with_condition(vmi.status.conditions, asked, rfc3339(self._clock.now()))

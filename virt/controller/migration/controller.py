@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from virt.api import core, names, v1
+from virt.api import conditions, core, names, v1
 from virt.api.clusterconfig import ClusterConfig, Migrations
 from virt.api.kinds import VMIM
 from virt.api.migrationstate import ABORTED
@@ -16,8 +16,7 @@ from virt.controller.migration.metrics import age_at
 from virt.controller.migration.plan import FAILED, FINAL, PENDING, SCHEDULED, SUCCEEDED, Plan, World
 from virt.controller.migration.pod import lacks
 from virt.controller.vmi import hotplug
-from virt.controller.vmi.controller import PODS_BY_OWNER, Caches
-from virt.controller.vmi.plan import World as InstanceWorld
+from virt.controller.vmi.controller import Caches
 from virt.controller.vmi.pod import volumes
 from virt.controller.vmi.pod.template import Context
 from virt.kube.client import Client, NotFoundError
@@ -102,16 +101,17 @@ class MigrationReconciler:
     def _world(self, migration: Migration) -> World:
         meta = migration.metadata
         vmi = self._caches.vmis.store.find(meta.namespace, migration.spec.vmi_name)
-        pods = self._pods(vmi)
-        pod = next((pod for pod in pods if pod.metadata.labels.get(names.MIGRATION_JOB_UID_LABEL) == meta.uid), None)
-        source = InstanceWorld(vmi=vmi, pods=pods).pod if vmi is not None else None
+        pod = None if vmi is None else next(
+            (pod for pod in self._caches.launchers(vmi)
+             if pod.metadata.labels.get(names.MIGRATION_JOB_UID_LABEL) == meta.uid), None)
         of_vmi = self._migrations.store.by_index(
             MIGRATIONS_BY_VMI, key_for(meta.namespace, migration.spec.vmi_name))
         too_little = ""
         if vmi is not None and pod is not None and migration.status.phase == SCHEDULED and is_pending(vmi):
             too_little = lacks(pod, vmi, self._context(vmi))
         return World(
-            migration=migration, vmi=vmi, pod=pod, source=source, lacks=too_little,
+            migration=migration, vmi=vmi, pod=pod, lacks=too_little,
+            source=None if vmi is None else self._caches.pod(vmi),
             attachment=None if vmi is None or pod is None else hotplug.attachment_for(
                 vmi, pod, self._caches.attachments(vmi)),
             others=tuple(other for other in of_vmi if other.metadata.uid != meta.uid),
@@ -121,37 +121,23 @@ class MigrationReconciler:
                 if self._caches.claims.store.find(meta.namespace, name) is None),
         )
 
-    def _pods(self, vmi: v1.VirtualMachineInstance | None) -> tuple[core.Pod, ...]:
-        if vmi is None:
-            return ()
-        found = self._caches.pods.store.by_index(PODS_BY_OWNER, vmi.metadata.uid)
-        return tuple(sorted(found, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name)))
-
     def _startable(self) -> frozenset[str]:
-        entries = [
-            queue.Entry(
-                uid=migration.metadata.uid, source=self._node_of(migration),
-                since=migration.metadata.creation_timestamp or "", priority=migration.spec.priority or "",
-                is_waiting=migration.status.phase in ("", PENDING),
-            )
-            for migration in self._migrations.store if migration.status.phase not in FINAL
-        ]
+        entries = [self._entry(migration) for migration in self._migrations.store
+                   if migration.status.phase not in FINAL]
         return queue.startable(entries, self._config().migrations)
 
-    def _node_of(self, migration: Migration) -> str:
+    def _entry(self, migration: Migration) -> queue.Entry:
         vmi = self._caches.vmis.store.find(migration.metadata.namespace, migration.spec.vmi_name)
-        return vmi.status.node_name if vmi is not None else ""
+        return queue.Entry(
+            uid=migration.metadata.uid, source=vmi.status.node_name if vmi is not None else "",
+            since=migration.metadata.creation_timestamp or "", priority=migration.spec.priority or "",
+            is_waiting=migration.status.phase in ("", PENDING),
+            is_blocked=vmi is None or vmi.status.phase != "Running"
+            or conditions.is_true(migration.status.conditions, plan.REJECTED),
+        )
 
     def _context(self, vmi: v1.VirtualMachineInstance) -> Context:
-        namespace = vmi.metadata.namespace
-        claims = {name: self._caches.claims.store.find(namespace, name) for name in volumes.claim_names(vmi.spec)}
-        return Context(
-            config=self._config(),
-            launcher_image=self._launcher_image,
-            claims={name: claim for name, claim in claims.items() if claim is not None},
-            node_labels=frozenset(label for node in self._caches.nodes.store for label in node.metadata.labels),
-            limited=self._caches.limited(namespace or ""),
-        )
+        return self._caches.context(vmi, self._config(), self._launcher_image)
 
     # --- the outcome ---
 

@@ -26,6 +26,7 @@ RUNNING: Final = "Running"
 SUCCEEDED: Final = "Succeeded"
 FAILED: Final = "Failed"
 FINAL: Final = phases.FINAL
+_OF_THE_NODES: Final = (PREPARING, READY, RUNNING)      # after the hand-over
 
 UNSCHEDULABLE_S: Final = 300
 PENDING_POD_S: Final = 900
@@ -131,11 +132,16 @@ def plan(world: World, now: datetime) -> Plan:
     phase = migration.status.phase
     if phase in FINAL:
         return Plan(phase, _leftovers(world))
-    if vmi is None or vmi.metadata.deletion_timestamp is not None or is_final(vmi):
+    if vmi is None or (not world.is_leaving and (vmi.metadata.deletion_timestamp is not None or is_final(vmi))):
         what = "is gone" if vmi is None else "is being deleted" if not is_final(vmi) else f"has {vmi.status.phase}"
-        return Plan(FAILED, why=f"the VirtualMachineInstance {migration.spec.vmi_name} {what}")
+        why = f"the VirtualMachineInstance {migration.spec.vmi_name} {what}"
+        # The nodes tell no more of a migration whose guest is off.
+        is_open = vmi is not None and is_final(vmi) and migrationstate.is_under_way(state)
+        return Plan(FAILED, (GiveUp(why),) if is_open else (), why)
     if state is not None and state.failed:
         return Plan(FAILED, why=state.failure_reason)
+    if phase in _OF_THE_NODES and state is None:        # it is not the VMI of before, perhaps another one of its name
+        return Plan(FAILED, why="the VMI tells of another migration")
     if phase == "":
         return Plan(PENDING)
     is_cancelled = volumechange.is_cancelled(vmi)
@@ -238,9 +244,7 @@ def _ready(world: World, _vmi: v1.VirtualMachineInstance, now: datetime) -> Plan
 
 
 def _running(world: World, _vmi: v1.VirtualMachineInstance, _now: datetime) -> Plan:
-    if world.state is None:
-        return Plan(FAILED, why="the VMI tells of another migration")
-    return Plan(SUCCEEDED) if world.state.completed else Plan(RUNNING, again_s=_LOOK_S)
+    return Plan(SUCCEEDED) if world.is_leaving else Plan(RUNNING, again_s=_LOOK_S)
 
 
 _STEPS: Final = {
@@ -260,7 +264,7 @@ def _lost_target(world: World, phase: Phase, now: datetime) -> str:
 
     Once it runs, the source is the first to know, and alone knows whether the guest has left.
     """
-    if phase not in (PREPARING, READY, RUNNING) or world.state is None or world.state.completed:
+    if phase not in _OF_THE_NODES or world.state is None or world.state.completed:
         return ""
     pod = world.pod
     if pod is not None and not has_ended(pod):

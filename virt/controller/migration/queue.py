@@ -1,7 +1,7 @@
 """Which of the waiting migrations may begin: limits of the cluster and of the node that a guest leaves. Pure.
 
-First come, first served, with one exception that keeps nobody waiting for nothing: a migration whose source node sends
-as many as it may is overtaken by those from other nodes.
+First come, first served, with two exceptions that keep nobody waiting for nothing: a migration whose source node sends
+as many as it may is overtaken by those from other nodes, and one that could not begin anyway by all others.
 """
 
 from collections import Counter
@@ -16,17 +16,19 @@ _PRIORITIES = {"system-critical": 0, "user-triggered": 1, "": 1, "system-mainten
 
 @dataclass(frozen=True)
 class Entry:
-    """A migration that is not over. ``source``: the node its guest is on; ``since``: when it was created, RFC 3339."""
+    """A migration that is not over. ``source``: the node its guest is on; ``since``: when it was created, RFC 3339.
+    ``is_blocked``: it waits for something else than a place, so it leaves the places to those that can use them."""
 
     uid: str
     source: str
     since: str = ""
     priority: str = ""
     is_waiting: bool = True
+    is_blocked: bool = False
 
     @property
-    def order(self) -> tuple[int, str, str]:
-        return _PRIORITIES.get(self.priority, 1), self.since, self.uid
+    def order(self) -> tuple[bool, int, str, str]:
+        return self.is_blocked, _PRIORITIES.get(self.priority, 1), self.since, self.uid
 
 
 def startable(entries: Collection[Entry], limits: Migrations) -> frozenset[str]:

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from virt.api import conditions, core, migrationstate, names, phases, v1
 from virt.api.clusterconfig import Migrations
-from virt.controller.migration.plan import ABORT_REQUESTED, FINAL, REJECTED, Plan, World
+from virt.controller.migration.plan import ABORT_REQUESTED, FINAL, PENDING, REJECTED, Plan, World
 
 
 def updated(world: World, plan: Plan, now: str) -> v1.VirtualMachineInstanceMigration:
@@ -22,7 +22,7 @@ def updated(world: World, plan: Plan, now: str) -> v1.VirtualMachineInstanceMigr
     if plan.rejected:
         refused = v1.Condition(type=REJECTED, status="True", message=plan.rejected)
         status = replace(status, conditions=conditions.with_condition(status.conditions, refused, now))
-    else:
+    elif plan.phase != PENDING:             # one that waits was not tried again yet
         status = replace(status, conditions=conditions.without(status.conditions, REJECTED))
     if migration.metadata.deletion_timestamp is not None and migration.status.phase not in FINAL:
         asked = v1.Condition(type=ABORT_REQUESTED, status="True")

@@ -14,8 +14,7 @@ from virt.controller.migration.controller import MIGRATIONS_BY_VMI, Migration
 from virt.controller.migration.plan import FINAL
 from virt.controller.updates.controller import WHY, update_of
 from virt.controller.updates.outdated import Plan, World, is_outdated, is_settled, plan
-from virt.controller.vmi.controller import PODS_BY_OWNER, Caches
-from virt.controller.vmi.plan import World as InstanceWorld
+from virt.controller.vmi.controller import Caches
 from virt.kube.client import ApiError, Client, MergePatch
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
@@ -81,8 +80,7 @@ class FleetReconciler:
         if todo.evict:
             self._evicted_at = now
         for vmi in todo.evict:
-            pods = self._caches.pods.store.by_index(PODS_BY_OWNER, vmi.metadata.uid)
-            pod = InstanceWorld(vmi=vmi, pods=tuple(pods)).pod
+            pod = self._caches.pod(vmi)
             if pod is None:
                 continue
             about = replace(vmi, metadata=replace(vmi.metadata, resource_version=""))

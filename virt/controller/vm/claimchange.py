@@ -67,7 +67,7 @@ def change(
         return Change(vmi=_differs(vmi, _without_wait(vmi)))
     if vm.spec.update_volumes_strategy != MIGRATION or not is_live:
         return Change(vmi=_differs(vmi, _without_wait(vmi)), restart=NOT_LIVE)
-    return _begun(vm, vmi, moves, found, now)
+    return _begun(vmi, moves, found, now)
 
 
 def needs_recovery(vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance | None) -> bool:
@@ -121,9 +121,7 @@ def _under_way(vmi: v1.VirtualMachineInstance, wanted: Mapping[str, str], found:
     return Change(moved, fault=fault)
 
 
-def _begun(
-    vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance, moves: Mapping[str, str], found: Claims, now: str
-) -> Change:
+def _begun(vmi: v1.VirtualMachineInstance, moves: Mapping[str, str], found: Claims, now: str) -> Change:
     if vmi.status.phase != "Running":
         return Change(restart=NOT_LIVE)             # its pod may be waiting for the old claim, for ever
     if is_under_way(vmi.status.migration_state):

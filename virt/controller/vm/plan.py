@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from virt.api import core, names, v1
+from virt.api import core, names, phases, v1
 from virt.base.clock import parse_time
 from virt.controller.vm.claimchange import needs_recovery
 
@@ -107,7 +107,7 @@ def _is_done(request: v1.VirtualMachineStateChangeRequest, vmi: v1.VirtualMachin
 
 
 def is_final(vmi: v1.VirtualMachineInstance) -> bool:
-    return vmi.status.phase in ("Succeeded", "Failed")
+    return vmi.status.phase in phases.FINAL
 
 
 def is_leaving(vmi: v1.VirtualMachineInstance) -> bool:

@@ -27,7 +27,7 @@ from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 from virt.kube.objects import key_for
 
-PODS_BY_OWNER = "owner"           # index of pods: namespace/uid of the controlling VMI
+PODS_BY_OWNER = "owner"           # index of pods: uid of the VMI that they say controls them
 PODS_BY_GUEST = "guest"           # index of attachment pods: namespace/name of the VMI
 VMIS_BY_NODE = "node"             # index of VMIs: the node they run on
 QUOTAS_BY_NAMESPACE = "namespace"
@@ -45,6 +45,17 @@ class Caches:
     nodes: Informer[core.Node]
     quotas: Informer[core.ResourceQuota]
 
+    def launchers(self, vmi: v1.VirtualMachineInstance) -> tuple[core.Pod, ...]:
+        """Oldest first."""
+        found = self.pods.store.by_index(PODS_BY_OWNER, vmi.metadata.uid)
+        return tuple(sorted((pod for pod in found
+                             if pod.metadata.namespace == vmi.metadata.namespace and is_pod_of(pod, vmi)),
+                            key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name)))
+
+    def pod(self, vmi: v1.VirtualMachineInstance) -> core.Pod | None:
+        """Of its launchers the one that :attr:`virt.controller.vmi.plan.World.pod` names."""
+        return World(vmi=vmi, pods=self.launchers(vmi)).pod
+
     def attachments(self, vmi: v1.VirtualMachineInstance) -> tuple[core.Pod, ...]:
         """Of whichever of its launchers, in the order of their names."""
         found = self.pods.store.by_index(PODS_BY_GUEST, key_for(vmi.metadata.namespace, vmi.metadata.name))
@@ -55,6 +66,17 @@ class Caches:
         counted = {name for quota in self.quotas.store.by_index(QUOTAS_BY_NAMESPACE, namespace)
                    for name in quota.spec.hard}
         return frozenset(name for name in ("cpu", "memory") if f"limits.{name}" in counted)
+
+    def context(self, vmi: v1.VirtualMachineInstance, config: ClusterConfig, launcher_image: str) -> Context:
+        namespace = vmi.metadata.namespace
+        claims = {name: self.claims.store.find(namespace, name) for name in volumes.claim_names(vmi.spec)}
+        return Context(
+            config=config,
+            launcher_image=launcher_image,
+            claims={name: claim for name, claim in claims.items() if claim is not None},
+            node_labels=frozenset(label for node in self.nodes.store for label in node.metadata.labels),
+            limited=self.limited(namespace or ""),
+        )
 
 
 def pod_owner(pod: core.Pod) -> Iterable[str]:
@@ -109,11 +131,11 @@ class InstanceReconciler:
         now = self._clock.now()
         world = self._world(vmi)
         world = dataclasses.replace(world, unheard=self._is_unheard(key, world, now))
-        outcome = await self._pods.carry_out(plan.plan(world, now), world, lambda: self._context(world))
+        outcome = await self._pods.carry_out(plan.plan(world, now), world, lambda: self._context(vmi))
         after = replace_pods(world, outcome)
         trouble = None
         if actions := hotplug.plan(after):
-            trouble = await self._attachments.carry_out(actions, vmi, self._context(world))
+            trouble = await self._attachments.carry_out(actions, vmi, self._context(vmi))
         of_disks = None if trouble is None else Fault(hotplug.FAILED_SYNC, trouble.message)
         updated = status.updated(
             after, outcome.fault or of_disks, rfc3339(now), memory_overhead=self._overhead(outcome, vmi),
@@ -139,13 +161,11 @@ class InstanceReconciler:
 
     def _world(self, vmi: v1.VirtualMachineInstance) -> World:
         namespace = vmi.metadata.namespace
-        pods = self._caches.pods.store.by_index(PODS_BY_OWNER, vmi.metadata.uid)
         owner = owners.controller_of(vmi.metadata)
         vm = self._caches.vms.store.find(namespace, owner.name) if owner and owner.kind == "VirtualMachine" else None
         return World(
             vmi=vmi,
-            pods=tuple(sorted((pod for pod in pods if pod.metadata.namespace == namespace and is_pod_of(pod, vmi)),
-                              key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))),
+            pods=self._caches.launchers(vmi),
             claims={name: self._caches.claims.store.find(namespace, name)
                     for name in volumes.claim_names(vmi.spec)},
             attachments=self._caches.attachments(vmi),
@@ -173,14 +193,8 @@ class InstanceReconciler:
             return None
         return quantity.of_bytes(resources.overhead_bytes(vmi.spec, self._config()))
 
-    def _context(self, world: World) -> Context:
-        return Context(
-            config=self._config(),
-            launcher_image=self._launcher_image,
-            claims={name: claim for name, claim in world.claims.items() if claim is not None},
-            node_labels=frozenset(label for node in self._caches.nodes.store for label in node.metadata.labels),
-            limited=self._caches.limited(world.vmi.metadata.namespace or ""),
-        )
+    def _context(self, vmi: v1.VirtualMachineInstance) -> Context:
+        return self._caches.context(vmi, self._config(), self._launcher_image)
 
     async def _store(self, old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> None:
         patch = writes.between(old, new, "metadata", "status")

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from virt.api import core, names, v1
+from virt.api import core, names, phases, v1
 from virt.base.clock import parse_time
 from virt.controller.vmi.pod import volumes
 from virt.controller.vmi.pod.sidecars import CONSOLE_LOG
 
 LIVE_PHASES: Final = ("Scheduled", "Running")
-FINAL_PHASES: Final = ("Succeeded", "Failed")
 # A launcher ends by itself when its guest has ended. One that has not by then is stuck, or its handler is lost.
 LINGER: Final = timedelta(seconds=30)
 # A guest without a grace period is killed by the handler. Deleting its pod at once would have the launcher press the
@@ -115,19 +114,17 @@ def is_podless(vmi: v1.VirtualMachineInstance, pods: Sequence[core.Pod]) -> bool
 
 
 def is_final(vmi: v1.VirtualMachineInstance) -> bool:
-    return vmi.status.phase in FINAL_PHASES
+    return vmi.status.phase in phases.FINAL
 
 
 def final_since(vmi: v1.VirtualMachineInstance) -> datetime:
     """When the VMI came to its final phase; the beginning of time when that is not known."""
-    for entry in reversed(vmi.status.phase_transition_timestamps):
-        if entry.phase == vmi.status.phase and entry.phase_transition_timestamp:
-            return parse_time(entry.phase_transition_timestamp)
-    return parse_time("1970-01-01T00:00:00Z")
+    entered = phases.entered_at(vmi.status.phase_transition_timestamps, vmi.status.phase)
+    return parse_time(entered or "1970-01-01T00:00:00Z")
 
 
 def is_over(pod: core.Pod) -> bool:
-    return pod.status.phase in ("Succeeded", "Failed")
+    return pod.status.phase in phases.FINAL
 
 
 def has_ended(pod: core.Pod) -> bool:

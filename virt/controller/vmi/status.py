@@ -7,13 +7,12 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from virt.api import core, hotplug, links, names, v1
+from virt.api import core, hotplug, links, names, phases, v1
 from virt.api.wire import Quantity
 from virt.controller import owners
 from virt.controller.vmi import attachments, conditions
 from virt.controller.vmi.conditions import Fault
 from virt.controller.vmi.plan import LIVE_PHASES, World, has_ended, is_final, is_up
-from virt.controller.vmi.pod import volumes
 
 NODE_UNRESPONSIVE = "NodeUnresponsive"
 _MULTUS = "multus-status"
@@ -37,10 +36,8 @@ def updated(
     if phase != vmi.status.phase:
         if phase == "Failed" and world.node_lost:
             status = replace(status, reason=NODE_UNRESPONSIVE)
-        status = replace(status, phase_transition_timestamps=(
-            *status.phase_transition_timestamps,
-            v1.PhaseTransitionTimestamp(phase=phase, phase_transition_timestamp=now),
-        ))
+        status = replace(
+            status, phase_transition_timestamps=phases.entering(status.phase_transition_timestamps, phase, now))
         if phase == "Scheduled" and world.pod is not None:
             status = _scheduled(status, world.pod)
     if phase == "Scheduling" and status.memory is not None and status.memory.memory_overhead is None:
@@ -154,7 +151,7 @@ def _volumes(
 
 def _volume(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim | None]) -> v1.VolumeStatus:
     """The target ("vda") is the handler's to fill in: libvirt chooses it."""
-    name = volumes.claim_of(volume)
+    name = volume.claim
     claim = claims.get(name) if name else None
     if claim is None:
         return v1.VolumeStatus(name=volume.name)

@@ -30,11 +30,13 @@ def make_nodes(devices: Iterable[CharacterDevice]) -> None:
 
 
 def remove_others(folder: Path, names: Collection[str]) -> None:
-    """Remove what is in ``folder`` and not in ``names``. Raises OSError."""
+    """Remove what is in ``folder`` and not in ``names``; all of it without any. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         for path in list(folder.iterdir()):
             if path.name not in names:
                 path.unlink(missing_ok=True)
+        if not names:
+            folder.rmdir()
 
 
 def _is_right(device: CharacterDevice) -> bool:

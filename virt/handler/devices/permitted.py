@@ -33,6 +33,11 @@ class Seen:
 
 
 class Kind(Protocol):
+    @property
+    def folder(self) -> Path:
+        """Where the nodes of its devices are, and nothing else."""
+        ...
+
     def is_wanted(self, permitted: v1.PermittedHostDevices) -> bool: ...
 
     def look(self, permitted: v1.PermittedHostDevices, before: Mapping[str, Offer], holders: Holders) -> Seen:
@@ -49,6 +54,7 @@ class PermittedDevices:
         changed: Callable[[], None], tell: Callable[[str], None],
         living_pods: Callable[[], Collection[str]] = pods_with_processes,
         make_nodes: Callable[[Sequence[CharacterDevice]], None] = files.make_nodes,
+        remove_other_nodes: Callable[[Path, Collection[str]], None] = files.remove_others,
     ) -> None:
         self._kinds = tuple(kinds)
         self._kubelet_dir = kubelet_dir
@@ -57,6 +63,7 @@ class PermittedDevices:
         self._tell = tell
         self._living_pods = living_pods
         self._make_nodes = make_nodes
+        self._remove_other_nodes = remove_other_nodes
         self._told: frozenset[str] = frozenset()
         self.poller = Poller(
             self.look, lambda: any(kind.is_wanted(self._permitted()) for kind in self._kinds))
@@ -65,9 +72,8 @@ class PermittedDevices:
     async def look(self) -> None:
         """One look, with all that follows from it. What goes wrong is told; the next look tries again."""
         permitted = self._permitted()
-        wanted = [kind for kind in self._kinds if kind.is_wanted(permitted)]
         troubles: set[str] = set()
-        offered = await asyncio.to_thread(self._seen, wanted, permitted, troubles) if wanted else ()
+        offered = await asyncio.to_thread(self._seen, permitted, troubles)
         for trouble in sorted(troubles - self._told):
             self._tell(trouble)
         self._told = frozenset(troubles)
@@ -77,16 +83,19 @@ class PermittedDevices:
                 offer.full_name: [device.id for device in offer.listed if device.is_healthy] for offer in offered})
             self._changed()
 
-    def _seen(
-        self, wanted: Sequence[Kind], permitted: v1.PermittedHostDevices, troubles: set[str]
-    ) -> tuple[Offer, ...] | None:
+    def _seen(self, permitted: v1.PermittedHostDevices, troubles: set[str]) -> tuple[Offer, ...] | None:
         """None where that cannot be known: then all stays as it was."""
         before = {offer.full_name: offer for offer in self.offered}
+        wanted = [kind for kind in self._kinds if kind.is_wanted(permitted)]
         try:
-            held = holders(allocations.read(self._kubelet_dir), self._living_pods)
+            held = holders(allocations.read(self._kubelet_dir), self._living_pods) if wanted else {}
             seen = [kind.look(permitted, before, held) for kind in wanted]
             troubles.update(trouble for each in seen for trouble in each.troubles)
-            self._make_nodes([node for each in seen for node in each.nodes])
+            nodes = [node for each in seen for node in each.nodes]
+            self._make_nodes(nodes)
+            for kind in self._kinds:                # the numbers of a device that has gone may be another one's soon
+                self._remove_other_nodes(
+                    kind.folder, {node.path.name for node in nodes if node.path.parent == kind.folder})
         except (allocations.AllocationsError, OSError) as error:
             troubles.add(f"permitted devices of this node: {error}")
             return None

@@ -30,6 +30,10 @@ class MediatedDevices:
     node_dir: Path
     root: Path = NODE_SYSFS
 
+    @property
+    def folder(self) -> Path:
+        return _folder(self.node_dir)
+
     def is_wanted(self, permitted: v1.PermittedHostDevices) -> bool:
         return bool(pieces.own(permitted.mediated_devices))
 
@@ -47,9 +51,13 @@ class MediatedDevices:
         return Seen(made, nodes, tuple(trouble for offer in made for trouble in offer.troubles))
 
 
+def _folder(node_dir: Path) -> Path:
+    """Not that of PCI functions, which has a keeper of its own."""
+    return node_dir / "devices" / "mdev"
+
+
 def _node(node_dir: Path, name: str) -> Path:
-    """Not in the folder of PCI functions, which has a keeper of its own."""
-    return node_dir / "devices" / "mdev" / name
+    return _folder(node_dir) / name
 
 
 def offers(

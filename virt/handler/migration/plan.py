@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from virt.api.migrationstate import ABORTED, State, failed, is_under_way
+from virt.handler.launchers.launcher import LIVE_STATES
 from virt.rpc.messages import DomainState, DomainStatus, MigrationPhase, MigrationReport
 
 _REPLACED = "another migration has taken its place"
-_ALIVE = (DomainState.RUNNING, DomainState.SHUTDOWN, DomainState.PAUSED)
-# Paused for one of these reasons, a guest has arrived: somebody, or a disk, has stopped it.
-_STOPPED_HERE = ("User", "IOError", "Watchdog", "Snapshot", "APIError")
 
 
 # --- the node that the guest leaves ---
@@ -125,7 +123,7 @@ class TargetPlan:
 def target(state: State, seen: TargetSeen) -> TargetPlan:
     if seen.is_final or not is_under_way(state):
         is_refused = (seen.is_final or state.failed) and seen.is_connected
-        is_here = seen.domain is not None and seen.domain.state in _ALIVE and has_arrived(seen.domain)
+        is_here = seen.domain is not None and seen.domain.state in LIVE_STATES
         return TargetPlan(TargetStep.DESTROY if is_refused and is_here else TargetStep.CLOSE)
     if seen.domain is not None and has_arrived(seen.domain):
         return TargetPlan(TargetStep.TAKE_OVER)
@@ -144,11 +142,6 @@ def target(state: State, seen: TargetSeen) -> TargetPlan:
 
 
 def has_arrived(domain: DomainStatus) -> bool:
-    """Whether the guest may run here: libvirt lets it only once the other side has stopped it. It may be so quick that
-    it has shut down already."""
-    match domain.state:
-        case DomainState.RUNNING | DomainState.SHUTDOWN:
-            return True
-        case DomainState.PAUSED:
-            return domain.reason in _STOPPED_HERE
-    return domain.state is DomainState.SHUTOFF and domain.reason == "Shutdown"
+    """Whether the guest is here, or was so quick that it has shut down already. Of one that is still coming its
+    launcher tells nothing (:mod:`virt.launcher.migration.incoming`); off for another reason, it may run elsewhere."""
+    return domain.state in LIVE_STATES or (domain.state is DomainState.SHUTOFF and domain.reason == "Shutdown")

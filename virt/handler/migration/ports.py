@@ -31,8 +31,10 @@ _logger = log.get("virt.handler.migration")
 
 @dataclass
 class _Joined:
-    """The tasks of one migration: those that accept connections, and those that serve them."""
+    """The tasks of one migration: those that accept connections, and those that serve them. ``numbers``: at the target,
+    TCP port (as text) -> logical port."""
 
+    numbers: dict[str, int] = field(default_factory=dict)
     accepting: list[asyncio.Task[None]] = field(default_factory=list)
     connections: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -108,7 +110,6 @@ class TargetPorts(_Ports):
         super().__init__()
         self._context = context
         self._host = host
-        self._numbers: dict[tuple[str, str], Mapping[str, int]] = {}
 
     async def listen(
         self, vmi_uid: str, migration_uid: str, logical: Sequence[int], opening: Open, *, in_clear: bool = False
@@ -118,19 +119,19 @@ class TargetPorts(_Ports):
         context = None if in_clear else self._context
         key = (vmi_uid, migration_uid)
         if key in self._joined:
-            return self._numbers[key]
+            return self._joined[key].numbers
         self.cut(vmi_uid)
-        joined, found = _Joined(), {}
+        joined = _Joined()
         try:
             for port in logical:
                 listener = _tcp_listener(self._host)
-                found[str(listener.getsockname()[1])] = port
+                joined.numbers[str(listener.getsockname()[1])] = port
                 joined.accept(listener, functools.partial(self._serve, opening, port, context))
         except OSError:
             joined.cut()
             raise
-        self._joined[key], self._numbers[key] = joined, found
-        return found
+        self._joined[key] = joined
+        return joined.numbers
 
     async def _serve(self, opening: Open, port: int, context: ssl.SSLContext | None, sock: socket.socket) -> None:
         with contextlib.ExitStack() as owned:

@@ -1,4 +1,4 @@
-"""Which virtual functions were set up for guests and not reset yet, in a file that outlives the handler.
+"""Which virtual functions were set up for guests and not reset yet, in a file that outlives the handler; none, no file.
 
 A pool may leave the configuration while a guest has one of its functions, and the handler may restart before the guest
 ends. Then only this file says that the function is ours to reset: other agents set up functions too.
@@ -38,6 +38,9 @@ class Lent:
         self.addresses = addresses
         part = self._file.with_name(f".{FILE}.new")
         try:
+            if not addresses:
+                self._file.unlink(missing_ok=True)
+                return
             part.write_bytes(msgspec.json.encode(sorted(addresses)))
             part.replace(self._file)
         except OSError as error:

@@ -29,6 +29,10 @@ class UsbDevices:
     node_dir: Path
     root: Path = NODE_SYSFS
 
+    @property
+    def folder(self) -> Path:
+        return _folder(self.node_dir)
+
     def is_wanted(self, permitted: v1.PermittedHostDevices) -> bool:
         return bool(pieces.own(permitted.usb))
 
@@ -41,10 +45,14 @@ class UsbDevices:
         return Seen(made, nodes, tuple(trouble for offer in made for trouble in offer.troubles))
 
 
+def _folder(node_dir: Path) -> Path:
+    return node_dir / "devices" / "usb"
+
+
 def _node(device: UsbDevice, node_dir: Path) -> CharacterDevice:
     """The device node that the handler makes, with a mode for uid 107."""
-    name = f"{device.bus:03}-{device.number:03}"
-    return CharacterDevice(node_dir / "devices" / "usb" / name, device.major, device.minor)
+    return CharacterDevice(
+        _folder(node_dir) / f"{device.bus:03}-{device.number:03}", device.major, device.minor)
 
 
 def offers(

@@ -50,22 +50,14 @@ def copied_volumes(vmi: v1.VirtualMachineInstance) -> tuple[str, ...]:
 
 
 def _is_of_the_pod(volume: v1.Volume) -> bool:
-    return bool(
-        volume.container_disk or volume.cloud_init_no_cloud or volume.cloud_init_config_drive or volume.empty_disk
-        or volume.ephemeral or volume.config_map or volume.secret or volume.downward_api or volume.service_account
-        or volume.sysprep
-    )
+    return volume.is_generated or bool(volume.container_disk or volume.empty_disk or volume.ephemeral)
 
 
 def _is_readonly(disk: v1.Disk, volume: v1.Volume) -> bool:
     """As the launcher makes it: a generated image is read-only but on SATA, where disks cannot be."""
     if disk.cdrom is not None or (disk.disk is not None and disk.disk.readonly):
         return True
-    is_generated = any((
-        volume.cloud_init_no_cloud, volume.cloud_init_config_drive, volume.config_map, volume.secret,
-        volume.downward_api, volume.service_account,
-    ))  # fmt: skip
-    return is_generated and disk.disk is not None and disk.disk.bus not in ("", "sata")
+    return volume.is_generated and disk.disk is not None and disk.disk.bus not in ("", "sata")
 
 
 def _network(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
@@ -95,7 +87,7 @@ def _disks(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
     copied = destinations(vmi.status.migrated_volumes) if is_asked(vmi) else {}
     plugged = hotplug.held(vmi)
     for volume in vmi.spec.volumes:
-        claim = _claim(volume)
+        claim = volume.claim                    # which the target's pod would have to mount too
         if hotplug.is_hotplugged(volume) and volume.name not in plugged:
             continue                            # the guest does not have it, and may get it anywhere
         if claim and volume.name not in copied:
@@ -111,15 +103,6 @@ def _disks(vmi: v1.VirtualMachineInstance) -> tuple[str, str] | None:
     if reserved is not None:
         return "DisksNotLiveMigratable", f"disk {reserved} uses persistent reservation"
     return None
-
-
-def _claim(volume: v1.Volume) -> str:
-    """That the target's pod would have to mount too: of an ephemeral volume the one that is read."""
-    if volume.ephemeral is not None and volume.ephemeral.persistent_volume_claim is not None:
-        return volume.ephemeral.persistent_volume_claim.claim_name
-    if volume.persistent_volume_claim is not None:
-        return volume.persistent_volume_claim.claim_name
-    return volume.data_volume.name if volume.data_volume is not None else ""
 
 
 def _is_only_read(vmi: v1.VirtualMachineInstance, name: str) -> bool:

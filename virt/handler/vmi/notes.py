@@ -11,4 +11,4 @@ def told(note: Note) -> tuple[str, str]:
             return "IOerror", f"volume {volume}: {reason}; the guest is paused"
         case GuestAgentSilent(seconds=seconds):
             return "GuestAgentPingFailed", f"The guest agent did not answer its probe within {seconds} s."
-    return "GuestPanicked", note.detail or "The guest panicked."
+    return "GuestPanicked", "The guest panicked."

@@ -13,7 +13,6 @@ from virt.base.clock import parse_time
 from virt.handler.launchers.launcher import LIVE_STATES
 from virt.rpc.messages import DomainState, DomainStatus, MigrationPhase
 
-DEFAULT_GRACE_S = 30
 POWER_BUTTON_EVERY_S = 5.0
 LOOK_AGAIN_S = 5.0
 SILENT_LAUNCHER_S = 300.0      # so long a launcher may be away while its process, or something of its pod, lives
@@ -98,7 +97,7 @@ def phase_of(phase: str, domain: DomainStatus, vmi: v1.VirtualMachineInstance) -
             return "Succeeded"
         case DomainState.SHUTOFF, "Destroyed":
             # With ACPI and a grace period the guest was asked first: killed means that it did not obey in time.
-            return "Failed" if vmi.spec.domain.has_acpi and grace_s(vmi) > 0 else "Succeeded"
+            return "Failed" if vmi.spec.domain.has_acpi and vmi.spec.grace_s > 0 else "Succeeded"
         case DomainState.SHUTOFF, ("" | "Unknown") if phase == "Scheduled":
             return None
     return "Failed"
@@ -118,11 +117,6 @@ def has_come(vmi: v1.VirtualMachineInstance) -> bool:
     """Whether the guest came to its node in a migration."""
     state = vmi.status.migration_state
     return state is not None and state.completed and not state.failed and state.target_node == vmi.status.node_name
-
-
-def grace_s(vmi: v1.VirtualMachineInstance) -> int:
-    given = vmi.spec.termination_grace_period_seconds
-    return DEFAULT_GRACE_S if given is None else max(given, 0)
 
 
 def _early(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
@@ -181,7 +175,7 @@ def _running(vmi: v1.VirtualMachineInstance, seen: Seen, now: datetime) -> Plan:
         return Plan(phase, Action.DESTROY)
     if vmi.metadata.deletion_timestamp is None:
         return _stopped(phase, seen) if is_stopped(vmi, seen.domain) else Plan(phase)
-    grace = grace_s(vmi)
+    grace = vmi.spec.grace_s
     left = grace - (now - parse_time(vmi.metadata.deletion_timestamp)).total_seconds()
     if grace == 0 or left <= 0:
         return Plan(phase, Action.DESTROY)

@@ -87,7 +87,8 @@ def _disk(path: str, disk: v1.Disk, target: str, request: Request) -> Disk:
     is_cdrom = disk.cdrom is not None
     read_only = is_cdrom or source.read_only or bool(disk.disk and disk.disk.readonly)
     if read_only and not is_cdrom and where == "sata":
-        if not _is_generated(disk.name, request):
+        volume = next((each for each in request.spec.volumes if each.name == disk.name), v1.Volume())
+        if not volume.is_generated:
             raise DesignError(f"{path}.disk.bus", f"volume {disk.name!r} is read-only, which SATA disks cannot be")
         read_only = False
     is_block, is_virtio = source.kind == "block", where == "virtio"
@@ -132,15 +133,6 @@ def _queues(request: Request) -> int | None:
     if request.devices.block_multi_queue:
         return request.vcpus
     return 1 if request.vcpus > 1 else None
-
-
-def _is_generated(name: str, request: Request) -> bool:
-    """Whether the launcher made the volume's image for this guest alone: then it does no harm when the guest writes."""
-    volume = next((each for each in request.spec.volumes if each.name == name), v1.Volume())
-    return any((
-        volume.cloud_init_no_cloud, volume.cloud_init_config_drive, volume.config_map, volume.secret,
-        volume.downward_api, volume.service_account,
-    ))  # fmt: skip
 
 
 def _caching(path: str, disk: v1.Disk, source: DiskSource) -> tuple[str, str]:

@@ -143,8 +143,7 @@ def _too_small(volume: str, path: Path, found: int, size: int) -> str:
 
 
 def _not_made(volume: str, folder: Path, error: OSError | ValueError) -> DiskError:
-    # Not the name in it, which is another one each time: the text becomes the VMI's, and a VMI that changes is
-    # looked at again at once, however long the pause after the failure was to be.
+    # Not the name in it, which is another one each time: the text becomes the VMI's, and would be written at each try.
     why = error.strerror if isinstance(error, OSError) else error
     return DiskError(f"volume {volume}: cannot make {folder / FILE} as uid {os.getuid()}: {why}{_owner(folder)}")
 

@@ -11,10 +11,6 @@ from virt.launcher.disks import iso
 LABEL = "cfgdata"
 
 
-def is_config(volume: Volume) -> bool:
-    return any((volume.config_map, volume.secret, volume.downward_api, volume.service_account))
-
-
 def label(volume: Volume) -> str:
     for source in (volume.config_map, volume.secret, volume.downward_api):
         if source is not None and source.volume_label:

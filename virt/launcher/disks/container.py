@@ -84,21 +84,24 @@ class ContainerFiles:
         except (OSError, msgspec.DecodeError) as error:
             connection.close()
             raise DiskError(f"volume {volume}: no answer from its disk container: {error}") from error
+        kept: list[int] = []
         try:
             refused = next((offer.error for offer in offers if offer.error), "")
             if refused or not offers or len(offers) != len(fds):
                 raise DiskError(f"volume {volume}: {refused or 'its disk container offers no file'}")
-            held = {offer.role: self._hold(volume, offer, fd) for offer, fd in zip(offers, fds, strict=True)}
+            held = {offer.role: self._hold(volume, offer, fd, kept) for offer, fd in zip(offers, fds, strict=True)}
+            connection.send(b"h")              # the helper stays as long as this connection does
         except BaseException:
+            close_all(kept)                    # it is tried again and again
             connection.close()
             raise
         finally:
             close_all(fds)
-        connection.send(b"h")                  # the helper stays as long as this connection does
         self._connections.append(connection)
         return held
 
-    def _hold(self, volume: str, offer: _Offer, fd: int) -> HeldFile:
+    def _hold(self, volume: str, offer: _Offer, fd: int, held: list[int]) -> HeldFile:
+        """``held`` gets the descriptor that is kept from now on, also where the file cannot be used after all."""
         where = f"volume {volume}: {offer.path}"
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise DiskError(f"{where} is no regular file")
@@ -107,6 +110,7 @@ class ContainerFiles:
         except image.UnusableImage as error:
             raise DiskError(f"{where}: {error}") from error
         kept = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FD)
+        held.append(kept)
         self.links.mkdir(parents=True, exist_ok=True)
         link = self.links / f"{volume}-{offer.role}.img"
         link.unlink(missing_ok=True)

@@ -70,7 +70,7 @@ class Disks:
             return await self._container_disk(volume.name)
         if volume.empty_disk is not None:
             return await self._empty_disk(volume.name, quantity.integer(volume.empty_disk.capacity))
-        if volume.cloud_init_no_cloud or volume.cloud_init_config_drive or config.is_config(volume):
+        if volume.is_generated:
             return await asyncio.to_thread(self._generated, vmi, volume)
         if volume.ephemeral is not None:
             return await self._ephemeral(vmi, volume.name)

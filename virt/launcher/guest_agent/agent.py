@@ -11,7 +11,7 @@ from virt.api import codec
 from virt.api.guestos import VirtualMachineInstanceFileSystemInfo, VirtualMachineInstanceGuestAgentInfo
 from virt.launcher.guest_agent import answers
 from virt.launcher.guest_agent.answers import GuestFacts
-from virt.launcher.libvirt_conn import AgentError, Hypervisor, HypervisorError, NoAgent
+from virt.launcher.libvirt_conn import AgentError, Hypervisor
 
 _ANSWER_S = 5
 _FREEZE_S = 60                  # a busy guest writes its caches out first
@@ -110,12 +110,8 @@ class GuestAgent:
     async def thaw(self) -> None:
         await self._ask("guest-fsfreeze-thaw", timeout_s=_FREEZE_S)
 
-    async def ping(self, timeout_s: int = _ANSWER_S) -> bool:
-        try:
-            await self._ask("guest-ping", timeout_s=timeout_s)
-        except (NoAgent, HypervisorError):
-            return False
-        return True
+    async def ping(self, timeout_s: int) -> None:
+        await self._ask("guest-ping", timeout_s=timeout_s)
 
 
 def _output(encoded: object) -> str:

@@ -10,7 +10,6 @@ from virt.launcher.libvirt_conn.api import (
     MigrationRequest,
     Notice,
     Panicked,
-    Rebooted,
     Resumed,
 )
 from virt.launcher.libvirt_conn.errors import (
@@ -42,6 +41,5 @@ __all__ = [
     "NotRunning",
     "Notice",
     "Panicked",
-    "Rebooted",
     "Resumed",
 ]

@@ -26,13 +26,6 @@ class Resumed:
 
 
 @dataclass(frozen=True)
-class Rebooted:
-    """The guest was reset, by itself or from outside; it stays the same domain."""
-
-    domain: str
-
-
-@dataclass(frozen=True)
 class AgentChanged:
     domain: str
     connected: bool
@@ -90,7 +83,7 @@ class JobProgress:
     passes: int = 0
 
 
-Notice = Lifecycle | Resumed | Rebooted | AgentChanged | Panicked | DiskFailed | DeviceGone
+Notice = Lifecycle | Resumed | AgentChanged | Panicked | DiskFailed | DeviceGone
 
 
 class Hypervisor(Protocol):

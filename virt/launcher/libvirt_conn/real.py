@@ -27,7 +27,6 @@ from virt.launcher.libvirt_conn.api import (
     MigrationRequest,
     Notice,
     Panicked,
-    Rebooted,
     Resumed,
 )
 from virt.launcher.libvirt_conn.translation import translated
@@ -95,9 +94,6 @@ class Libvirt:
                 hand_over(Resumed(domain.name()))
             hand_over(Lifecycle(domain.name()))
 
-        def rebooted(_conn: Any, domain: Any, _data: Any) -> None:
-            hand_over(Rebooted(domain.name()))
-
         def agent(_conn: Any, domain: Any, state: int, _reason: int, _data: Any) -> None:
             connected = libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
             hand_over(AgentChanged(domain.name(), state == connected))
@@ -116,7 +112,6 @@ class Libvirt:
 
         for event, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle),
-            (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, rebooted),
             (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, agent),
             (libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, disk_failed),
             (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, device_gone),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from virt.api import names
 from virt.base import log
-from virt.launcher.libvirt_conn import Hypervisor, HypervisorLost, Notice, Resumed
+from virt.launcher.libvirt_conn import Hypervisor, HypervisorError, Notice, Resumed
 from virt.rpc.messages import LIBVIRT_PORT, DomainState
 
 LOOK_S = 1.0                    # events are lost when libvirt's daemon is replaced
@@ -46,20 +46,25 @@ class Incoming:
             self._has_run |= isinstance(notice, Resumed)
             self._look.set()
 
-    async def arrival(self) -> None:
-        """Returns when the guest is here. An attempt that failed is followed by the wait for another one."""
+    def _is_here(self, state: DomainState, reason: str) -> bool:
+        return has_arrived(state, reason, has_run=self._has_run)
+
+    async def arrival(self) -> str:
+        """The domain's description, when the guest is here. An attempt that failed is followed by the wait for another
+        one, and a libvirt that cannot tell now is asked again: nobody else would ever find the guest."""
         said = ""
         while True:
             self._look.clear()
             try:
                 state, reason = await self._hypervisor.state(self._domain)
-            except HypervisorLost as error:
-                state, reason = DomainState.NONE, str(error)
+                found = await self._hypervisor.describe(self._domain) if self._is_here(state, reason) else ""
+            except HypervisorError as error:
+                state, reason, found = DomainState.NONE, str(error), ""
             if (now := f"{state} {reason}") != said:
                 said = now
                 _logger.info("incoming domain", state=state.value, reason=reason)
-            if has_arrived(state, reason, has_run=self._has_run):
-                return
+            if found:
+                return found
             try:
                 async with asyncio.timeout(LOOK_S):
                     await self._look.wait()

@@ -105,7 +105,17 @@ NOT_MIGRATABLE = (v1.Condition(type="LiveMigratable", status="False", reason="Di
     (World(migration("Running"), vmi(replace(MINE, completed=True, failed=True, failure_reason="r")), UP),
      "Failed", (), "r"),
     (World(migration("Running"), vmi(), UP), "Failed", (), "another migration"),
-    (World(migration("Running"), vmi(MINE, phase="Succeeded"), UP), "Failed", (), "has Succeeded"),
+    # Another VMI of that name.
+    (World(migration("PreparingTarget", since=LONG_AGO), vmi()), "Failed", (), "another migration"),
+    (World(migration("TargetReady", since=LONG_AGO), vmi(replace(MINE, migration_uid="o"))), "Failed", (),
+     "another migration"),
+    # The guest has ended.
+    (World(migration("Running"), vmi(MINE, phase="Succeeded"), UP), "Failed",
+     (GiveUp("the VirtualMachineInstance x has Succeeded"),), "has Succeeded"),
+    (World(migration("Running"), vmi(replace(MINE, completed=True), phase="Succeeded"), UP), "Succeeded", (), ""),
+    (World(migration("Running"), vmi(replace(MINE, completed=True, failed=True), phase="Failed"), UP), "Failed", (),
+     "has Failed"),
+    (World(migration("Scheduled"), vmi(phase="Failed"), UP), "Failed", (), "has Failed"),
     (World(migration("Running"), None), "Failed", (), "is gone"),
     # deleted
     (World(migration("Scheduling", leaving=True), vmi(), UP), "Failed", (), ABORTED),

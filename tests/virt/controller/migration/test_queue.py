@@ -22,6 +22,9 @@ def runs(*nodes: str) -> list[Entry]:
     ([Entry("late", "a", "09"), Entry("early", "a", "01")], 5, 1, "early"),
     ([Entry("u", "a", "01", "user-triggered"), Entry("s", "a", "02", "system-critical")], 5, 1, "s"),
     ([Entry("m", "a", "01", "system-maintenance"), Entry("u", "a", "02")], 5, 1, "u"),
+    # One that waits for a quota or for its guest takes the place that is left over.
+    ([Entry("q", "a", "01", "system-critical", is_blocked=True), Entry("u", "a", "02")], 5, 1, "u"),
+    ([Entry("q", "a", "01", "system-critical", is_blocked=True), Entry("u", "a", "02")], 5, 2, "q u"),
 ])
 def test_who_may_begin(entries: list[Entry], cluster: int, node: int, expected: str) -> None:
     limits = Migrations(parallel_per_cluster=cluster, parallel_outbound_per_node=node)

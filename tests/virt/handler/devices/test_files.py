@@ -19,8 +19,12 @@ def test_capabilities_are_those_of_the_source_only(tmp_path: Path) -> None:
 
 
 def test_device_nodes_that_nobody_offers_go(tmp_path: Path) -> None:
+    folder = tmp_path / "vfio"
+    folder.mkdir()
     for name in ("vfio", "12", "13", ".14.new"):
-        (tmp_path / name).touch()
-    files.remove_others(tmp_path, {"vfio", "13"})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["13", "vfio"]
-    files.remove_others(tmp_path / "nothing", ())
+        (folder / name).touch()
+    files.remove_others(folder, {"vfio", "13"})
+    assert sorted(path.name for path in folder.iterdir()) == ["13", "vfio"]
+    files.remove_others(folder, ())
+    assert not folder.exists()
+    files.remove_others(folder, ())

@@ -1,6 +1,6 @@
 """Devices that the KubeVirt CR permits: looked for while there are any, told to the plugins when they change."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,10 +27,12 @@ class Stand:
         self.changes = 0
         self.told: list[str] = []
         self.nodes: list[CharacterDevice] = []
+        self.kept: dict[str, set[str]] = {}
         self.refusal: OSError | None = None
         self.devices = PermittedDevices(
             (UsbDevices(Path("/run/kv"), self.sys),), self.kubelet, permitted=lambda: self.permitted,
-            changed=self._changed, tell=self.told.append, living_pods=lambda: {"pod"}, make_nodes=self._make)
+            changed=self._changed, tell=self.told.append, living_pods=lambda: {"pod"}, make_nodes=self._make,
+            remove_other_nodes=self._remove_others)
 
     def _changed(self) -> None:
         self.changes += 1
@@ -39,6 +41,9 @@ class Stand:
         if self.refusal is not None:
             raise self.refusal
         self.nodes = list(nodes)
+
+    def _remove_others(self, folder: Path, names: Collection[str]) -> None:
+        self.kept[str(folder)] = {*names}
 
     def listed(self) -> dict[str, tuple[Device, ...]]:
         return {offer.full_name: offer.listed for offer in self.devices.offered}
@@ -57,9 +62,11 @@ async def test_devices_come_and_go(stand: Stand) -> None:
     await stand.devices.look()
     assert (stand.listed(), stand.changes) == ({"example.com/stick": (Device("1-2"),)}, 1)
     assert [node.path.name for node in stand.nodes] == ["001-004"]
+    assert stand.kept == {"/run/kv/devices/usb": {"001-004"}}
     stand.permitted = v1.PermittedHostDevices()
     await stand.devices.look()
     assert (stand.listed(), stand.changes) == ({}, 2)
+    assert stand.kept == {"/run/kv/devices/usb": set()}
 
 
 async def test_a_node_that_nothing_is_asked_of_is_not_looked_at(stand: Stand) -> None:

@@ -106,12 +106,11 @@ def test_the_node_that_the_guest_comes_to(state: State, seen: TargetSeen, step: 
 
 @pytest.mark.parametrize(("state", "reason", "expected"), [
     (DomainState.NONE, "", False),
-    (DomainState.PAUSED, "Migration", False),
-    (DomainState.PAUSED, "StartingUp", False),
     (DomainState.SHUTOFF, "Migrated", False),
     (DomainState.SHUTOFF, "Failed", False),
     (DomainState.CRASHED, "", False),
     (DomainState.PAUSED, "User", True),
+    (DomainState.PAUSED, "Crashed", True),
     (DomainState.RUNNING, "", True),
     (DomainState.SHUTDOWN, "", True),
     (DomainState.SHUTOFF, "Shutdown", True),                    # it was quick

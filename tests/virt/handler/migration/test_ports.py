@@ -223,3 +223,11 @@ def test_a_peer_that_is_gone_is_noticed() -> None:
         notice_silence(sock)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+
+
+async def test_nothing_is_kept_of_migrations_that_are_over(ends: Ends) -> None:
+    target = TargetPorts(None, host=LOOPBACK)
+    for end in (target.cut, target.release):
+        await target.listen("guest", "migration", (0, 1), ends.open)
+        end("guest")
+        assert "migration" not in repr(vars(target))

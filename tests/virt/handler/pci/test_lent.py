@@ -12,6 +12,9 @@ def test_the_next_handler_knows(tmp_path: Path) -> None:
     lent.discard("a")
     lent.keep({"b", "x"})
     assert Lent(tmp_path).addresses == lent.addresses == {"b"}
+    lent.discard("b")
+    assert list(tmp_path.iterdir()) == [], "nothing is left on the node of a function that is free"
+    assert Lent(tmp_path).addresses == frozenset()
 
 
 def test_a_file_that_cannot_be_read_is_nothing(tmp_path: Path) -> None:

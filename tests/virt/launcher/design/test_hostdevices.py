@@ -36,6 +36,15 @@ def ports(domain: Domain) -> int:
     return sum(controller.model == "pcie-root-port" for controller in domain.devices.controllers)
 
 
+def test_an_emulated_guest_with_devices_keeps_all_that_was_translated() -> None:
+    """A cache that is thrown away during an unplug takes a twice emulated guest longer than it has for that."""
+    plain = domain_for(asked(), EMULATED, Prepared()).features
+    having = domain_for(asked(gpus=[card("a")]), EMULATED, Prepared(devices=CARDS)).features
+    assert plain is not None
+    assert having is not None
+    assert (plain.tb_cache, having.tb_cache) == (20, 256)
+
+
 def test_each_device_is_given_once() -> None:
     found = host_devices(domain_for(
         asked(hostDevices=[card("a")], gpus=[card("a")]), EMULATED, Prepared(devices=CARDS)))

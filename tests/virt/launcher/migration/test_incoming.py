@@ -4,7 +4,8 @@ import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.waits import HANG_S
-from virt.launcher.libvirt_conn import Resumed
+from virt.launcher.libvirt_conn import HypervisorError, HypervisorLost, Resumed
+from virt.launcher.migration import incoming
 from virt.launcher.migration.incoming import Incoming, has_arrived, target_socket
 from virt.rpc.messages import DomainState
 
@@ -37,6 +38,7 @@ def test_a_guest_that_has_shut_down_had_arrived_if_it_ran_here(state: DomainStat
 
 async def test_arrival_is_waited_for_over_attempts_that_failed() -> None:
     hypervisor = FakeHypervisor()
+    hypervisor.xml[NAME] = "<domain/>"
     waiting = asyncio.create_task(Incoming(hypervisor, NAME).arrival())
     for state, reason in (
         (DomainState.PAUSED, "Migration"), (DomainState.SHUTOFF, "Failed"), (DomainState.PAUSED, "Migration"),
@@ -47,11 +49,33 @@ async def test_arrival_is_waited_for_over_attempts_that_failed() -> None:
         await asyncio.sleep(0.01)
         assert not waiting.done(), (state, reason)
     hypervisor.become(NAME, DomainState.RUNNING)
-    await asyncio.wait_for(waiting, HANG_S)
+    assert await asyncio.wait_for(waiting, HANG_S) == "<domain/>"
+
+
+@pytest.mark.parametrize("error", [HypervisorLost("libvirtd was killed"), HypervisorError("the domain is locked")])
+@pytest.mark.parametrize("question", ["state", "describe"])
+async def test_a_libvirt_that_cannot_tell_of_a_guest_that_came_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, error: HypervisorError, question: str
+) -> None:
+    monkeypatch.setattr(incoming, "LOOK_S", 0.01)
+    hypervisor = FakeHypervisor()
+    hypervisor.xml[NAME] = "<domain/>"
+    hypervisor.states[NAME] = (DomainState.RUNNING, "")
+    answer, errors = getattr(hypervisor, question), [error, error]
+
+    async def asked(domain: str) -> object:
+        if errors:
+            raise errors.pop()
+        return await answer(domain)
+
+    monkeypatch.setattr(hypervisor, question, asked)
+    assert await asyncio.wait_for(Incoming(hypervisor, NAME).arrival(), HANG_S) == "<domain/>"
+    assert not errors
 
 
 async def test_a_guest_that_shut_down_at_once_has_arrived() -> None:
     hypervisor = FakeHypervisor()
+    hypervisor.xml[NAME] = "<domain/>"
     waiting = asyncio.create_task(Incoming(hypervisor, NAME).arrival())
     hypervisor.become(NAME, DomainState.PAUSED, "Migration")
     await asyncio.sleep(0.01)

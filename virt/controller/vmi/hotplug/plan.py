@@ -14,7 +14,7 @@ from virt.api import core, hotplug, names, v1
 from virt.api.volumechange import sources
 from virt.controller import owners
 from virt.controller.vmi.hotplug import pod as pods
-from virt.controller.vmi.plan import World, has_ended, is_final
+from virt.controller.vmi.plan import World, has_ended, is_final, is_over
 from virt.controller.vmi.status import claim_info
 
 NOT_FOUND: Final = "FailedPvcNotFound"
@@ -98,7 +98,7 @@ def _of_launcher(world: World, launcher: core.Pod) -> list[Action]:
     whole = by_name.get(pods.attachment_name(launcher, main))
     may_go = not main or (whole is not None and pods.is_up(whole))
     for name, pod in by_name.items():
-        is_of_no_use = pod.status.phase in ("Succeeded", "Failed") if name in wanted else may_go
+        is_of_no_use = is_over(pod) if name in wanted else may_go
         if is_of_no_use and pod.metadata.deletion_timestamp is None:
             actions.append(DeleteAttachment(pod))
     return actions

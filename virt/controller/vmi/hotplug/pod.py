@@ -8,8 +8,6 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from msgspec.structs import replace
-
 from virt.api import core, names, v1
 from virt.api.clusterconfig import ClusterConfig
 from virt.api.kinds import POD
@@ -102,11 +100,6 @@ def is_up(pod: core.Pod) -> bool:
     runs = any(status.name == CONTAINER and status.state.running is not None
                for status in pod.status.container_statuses)
     return runs and pod.metadata.deletion_timestamp is None
-
-
-def marked_deleted(pod: core.Pod) -> core.Pod:
-    meta = pod.metadata
-    return replace(pod, metadata=replace(meta, deletion_timestamp=meta.deletion_timestamp or "now"))
 
 
 def _on(node: str) -> core.Affinity:

@@ -18,7 +18,6 @@ from virt.controller import owners
 from virt.controller.vmi import attachments
 from virt.controller.vmi.pod import naming, placement, resources, sidecars, volumes
 
-DEFAULT_GRACE_S: Final = 30
 _BEYOND_GRACE_S: Final = 30       # the kubelet kills only after the handler has had its time
 _STARTUP_DELAY_S: Final = 10      # until libvirt and the guest's firmware are through
 _OF_ITS_PLACE = (names.NODE_NAME_LABEL, names.MIGRATION_TARGET_NODE_LABEL, names.OUTDATED_LABEL)
@@ -49,11 +48,6 @@ class Context:
 
 def launcher_pod(vmi: v1.VirtualMachineInstance, context: Context) -> core.Pod:
     return core.Pod(metadata=_metadata(vmi), spec=_spec(vmi, context))
-
-
-def grace_s(vmi: v1.VirtualMachineInstance) -> int:
-    asked = vmi.spec.termination_grace_period_seconds
-    return DEFAULT_GRACE_S if asked is None else asked
 
 
 def _metadata(vmi: v1.VirtualMachineInstance) -> core.ObjectMeta:
@@ -96,7 +90,7 @@ def _spec(vmi: v1.VirtualMachineInstance, context: Context) -> core.PodSpec:
         scheduler_name=spec.scheduler_name,
         priority_class_name=spec.priority_class_name,
         restart_policy="Never",
-        termination_grace_period_seconds=grace_s(vmi) + _BEYOND_GRACE_S,
+        termination_grace_period_seconds=vmi.spec.grace_s + _BEYOND_GRACE_S,
         service_account_name=spec.service_account_name or volumes.service_account(spec),
         automount_service_account_token=False,
         image_pull_secrets=sidecars.pull_secrets(spec),
@@ -147,7 +141,7 @@ def _environment(vmi: v1.VirtualMachineInstance) -> tuple[core.EnvVar, ...]:
         "VMI_NAME": vmi.metadata.name,
         "VMI_NAMESPACE": vmi.metadata.namespace,
         "VMI_UID": vmi.metadata.uid,
-        "GRACE_PERIOD_S": str(grace_s(vmi)),
+        "GRACE_PERIOD_S": str(vmi.spec.grace_s),
         "XDG_CACHE_HOME": names.PRIVATE_DIR,
         "XDG_CONFIG_HOME": names.PRIVATE_DIR,
         "XDG_RUNTIME_DIR": "/var/run",

@@ -36,7 +36,7 @@ def of(spec: v1.VirtualMachineInstanceSpec, claims: Mapping[str, core.Persistent
 
 def claim_names(spec: v1.VirtualMachineInstanceSpec) -> tuple[str, ...]:
     """The PVCs of a VMI, in the order of its volumes."""
-    return tuple(dict.fromkeys(name for volume in spec.volumes if (name := claim_of(volume))))
+    return tuple(dict.fromkeys(volume.claim for volume in spec.volumes if volume.claim))
 
 
 def needed_claims(spec: v1.VirtualMachineInstanceSpec) -> tuple[str, ...]:
@@ -44,19 +44,9 @@ def needed_claims(spec: v1.VirtualMachineInstanceSpec) -> tuple[str, ...]:
     return claim_names(hotplug.without(spec))
 
 
-def claim_of(volume: v1.Volume) -> str:
-    """The PVC behind a volume, "" when there is none."""
-    if volume.persistent_volume_claim is not None:
-        return volume.persistent_volume_claim.claim_name
-    if volume.ephemeral is not None:
-        source = volume.ephemeral.persistent_volume_claim
-        return source.claim_name if source is not None else ""
-    return volume.data_volume.name if volume.data_volume is not None else ""
-
-
 def claims_by_name(spec: v1.VirtualMachineInstanceSpec) -> Mapping[str, str]:
     """Volume of the launcher's pod -> claim."""
-    return {pod_volume(volume.name): claim for volume in hotplug.without(spec).volumes if (claim := claim_of(volume))}
+    return {pod_volume(volume.name): volume.claim for volume in hotplug.without(spec).volumes if volume.claim}
 
 
 def mounted(pod: core.Pod) -> Mapping[str, str]:
@@ -96,8 +86,7 @@ def kernel_boot_of(spec: v1.VirtualMachineInstanceSpec) -> v1.KernelBootContaine
 
 def _from(volume: v1.Volume, claims: Mapping[str, core.PersistentVolumeClaim]) -> Iterator[PodVolume]:
     name = pod_volume(volume.name)
-    claim = claim_of(volume)
-    if claim:
+    if claim := volume.claim:
         asked = volume.persistent_volume_claim
         read_only = asked is not None and asked.read_only
         source = core.Volume(name=name, persistent_volume_claim=core.PersistentVolumeClaimVolumeSource(
