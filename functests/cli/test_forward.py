@@ -48,7 +48,7 @@ def test_ports_of_a_guest_are_brought_here(warm_vm: WarmVm, cluster: Cluster) ->
             int(forward.wait_for(line, within_s=patience.promised(20)).group(1)) for line in told)
         assert [_said(opened, words) for words in (b"one", b"two" * 1000)] == [b"one", b"two" * 1000]
         assert _said(closed, b"x") == b""
-        forward.wait_for("connection refused", within_s=patience.promised(5))
+        forward.wait_for("dialing VM", within_s=patience.promised(5))
         assert _said(opened, b"three") == b"three"
         taken = commands.virtctl(cluster, *command[1:], f"{opened}:{ECHO}")
         assert (taken.code, taken.stdout) == (1, ""), taken
