@@ -28,14 +28,11 @@ def test_a_card_that_is_down_offers_nothing(admin: Rest, nodes: Nodes, cluster: 
     name = cluster.machines[0]
     places = functions.places(nodes[name], "pf1")
     assert functions.offered(admin, name) == dict.fromkeys(RESOURCES.values(), ON_EACH)
-    nodes[name].run("ip link set pf1 down")
-    try:
+    with functions.done_on(nodes[name], "ip link set pf1 down", "ip link set pf1 up", "state of link pf1"):
         seen = patience.eventually(
             "the card's functions are offered no more", lambda: functions.offered(admin, name),
             lambda offered: offered[RESOURCES["pf1"]] == 0, within_s=functions.patient(0.5), every_s=1.0)
         assert seen[RESOURCES["pf2"]] == ON_EACH
-    finally:
-        nodes[name].run("ip link set pf1 up")
     patience.eventually(
         "all are offered again", lambda: functions.offered(admin, name),
         lambda offered: offered[RESOURCES["pf1"]] == ON_EACH, within_s=functions.patient(0.5), every_s=1.0)
