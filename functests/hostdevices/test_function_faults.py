@@ -28,14 +28,11 @@ def test_a_card_that_is_down_offers_nothing(admin: Rest, nodes: Nodes, cluster: 
     name = cluster.machines[0]
     places = functions.places(nodes[name], "pf1")
     assert functions.offered(admin, name) == dict.fromkeys(RESOURCES.values(), ON_EACH)
-    nodes[name].run("ip link set pf1 down")
-    try:
+    with functions.done_on(nodes[name], "ip link set pf1 down", "ip link set pf1 up", "state of link pf1"):
         seen = patience.eventually(
             "the card's functions are offered no more", lambda: functions.offered(admin, name),
             lambda offered: offered[RESOURCES["pf1"]] == 0, within_s=functions.patient(0.5), every_s=1.0)
         assert seen[RESOURCES["pf2"]] == ON_EACH
-    finally:
-        nodes[name].run("ip link set pf1 up")
     patience.eventually(
         "all are offered again", lambda: functions.offered(admin, name),
         lambda offered: offered[RESOURCES["pf1"]] == ON_EACH, within_s=functions.patient(0.5), every_s=1.0)
@@ -81,6 +78,40 @@ def test_a_function_that_cannot_be_set_starts_no_guest(space: Space, nodes: Node
         ("MACs on the card", [each.mac for each in functions.functions(node, "pf1") if not each.is_neutral], [MAC]),
     ]
     assert claims.wrong(found) == ""
+
+
+@pytest.mark.demand(vcpus=1, memory_mib=1500, boots=1, seconds=240)
+@pytest.mark.case("SRI-029")
+def test_a_function_that_its_guest_throws_out_is_told_of(space: Space, nodes: Nodes, cluster: Cluster) -> None:
+    """
+    Preconditions: a guest with a function.
+    Steps: the guest switches off the slot that its function is in; delete the VMI.
+    Expected: the VMI is Synchronized False, with interface and cause, and an event says it; the guest runs on without
+        the card; the function stays the guest's, and is as it was when the VMI is gone.
+    """
+    node = nodes[cluster.machines[0]]
+    functions.define(space, "fast", "pf1")
+    _, shell = functions.boot(space, functions.guest(cluster, "vm", {"name": "fast", "macAddress": MAC}))
+    (used,) = [each for each in functions.functions(node, "pf1") if not each.is_neutral]
+    link = functions.links(shell)[MAC]
+    shell.succeed(
+        f"d=$(readlink /sys/class/net/{link}/device); d=${{d##*/}}; for s in /sys/bus/pci/slots/*; do "
+        "[ $(cat $s/address) != ${d%.*} ] || echo 0 > $s/power; done", within_s=functions.patient(0.5))
+    told = space.wait_condition("vm", "Synchronized", "False", within_s=functions.patient(0.5))
+    said = condition(told, "Synchronized")["message"]
+    space.wait_reasons("vm", "VirtualMachineInstance", "SyncFailed")
+    found: list[Claim] = [
+        ("what is said", "interface fast0 has no network card: the guest has let go of it" in said, True),
+        ("phase", told["status"]["phase"], "Running"),
+        ("links in the guest", functions.links(shell), {}),
+        ("the function", functions.functions(node, "pf1")[used.number], used),
+    ]
+    assert claims.wrong(found) == "", said
+    space.delete_vmi("vm")
+    space.wait_vmi_gone("vm", within_s=functions.patient())
+    patience.eventually(
+        "the function is as it was", lambda: functions.functions(node, "pf1")[used.number],
+        lambda now: now.is_neutral, within_s=functions.patient(0.5), every_s=1.0)
 
 
 @pytest.mark.disruptive

@@ -33,26 +33,26 @@ def test_a_guest_in_a_vlan_reaches_that_vlan_only(space: Space, nodes: Nodes, cl
     (used,) = [each for each in functions.functions(node, "pf1") if not each.is_neutral]
     link = functions.links(shell)[FIRST]
     tagged = f"pf2.{VLAN}"
-    node.run(f"ip link add link pf2 name {tagged} type vlan id {VLAN}")
-    try:
-        # Else the link in the VLAN answers for the other link's address.
-        node.run(f"echo 1 > /proc/sys/net/ipv4/conf/{tagged}/arp_ignore; ip link set {tagged} up")
-        with functions.peer(node, "pf2"), functions.peer(node, tagged, TAGGED_PEER):
-            functions.address(shell, link, GUEST)
-            # The driver lists no VLANs for the card itself (igb_vlan_rx_add_vid), and then the emulated card gives a
-            # broadcast in a VLAN to nobody. So the guest need not ask for the peer's address; the peer does ask.
-            mac = node.run("cat /sys/class/net/pf2/address").strip()
-            shell.succeed(
-                f"ip addr add {TAGGED_GUEST}/24 dev {link}; ip neigh replace {TAGGED_PEER} lladdr {mac} dev {link}",
-                within_s=functions.patient(0.5))
-            found: list[Claim] = [
-                ("VLAN on the card", (used.mac, used.vlan), (FIRST, VLAN)),
-                ("answers in the VLAN", functions.answered(shell, TAGGED_PEER), 5),
-                ("the guest as the peer there sees it", functions.neighbour(node, tagged, TAGGED_GUEST), FIRST),
-                ("answers outside of it", functions.answered(shell, PEER, 2), 0),
-            ]
-    finally:
-        node.run(f"ip link del {tagged}")
+    # Else the link in the VLAN answers for the other link's address.
+    made = (f"ip link add link pf2 name {tagged} type vlan id {VLAN}; "
+            f"echo 1 > /proc/sys/net/ipv4/conf/{tagged}/arp_ignore; ip link set {tagged} up")
+    with (
+        functions.done_on(node, made, f"ip link del {tagged} 2> /dev/null || true", f"link {tagged}"),
+        functions.peer(node, "pf2"), functions.peer(node, tagged, TAGGED_PEER),
+    ):
+        functions.address(shell, link, GUEST)
+        # The driver lists no VLANs for the card itself (igb_vlan_rx_add_vid), and then the emulated card gives a
+        # broadcast in a VLAN to nobody. So the guest need not ask for the peer's address; the peer does ask.
+        mac = node.run("cat /sys/class/net/pf2/address").strip()
+        shell.succeed(
+            f"ip addr add {TAGGED_GUEST}/24 dev {link}; ip neigh replace {TAGGED_PEER} lladdr {mac} dev {link}",
+            within_s=functions.patient(0.5))
+        found: list[Claim] = [
+            ("VLAN on the card", (used.mac, used.vlan), (FIRST, VLAN)),
+            ("answers in the VLAN", functions.answered(shell, TAGGED_PEER), 5),
+            ("the guest as the peer there sees it", functions.neighbour(node, tagged, TAGGED_GUEST), FIRST),
+            ("answers outside of it", functions.answered(shell, PEER, 2), 0),
+        ]
     assert claims.wrong(found) == ""
 
 

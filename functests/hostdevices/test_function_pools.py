@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from functests.libs import functions, patience
+from functests.libs import functions, patience, undo
 from functests.libs.cluster import Cluster
 from functests.libs.functions import ON_EACH, RESOURCES
 from functests.libs.kube import Space
@@ -23,8 +23,10 @@ _POOLS = core_path("configmaps", NAMESPACE, "sriovdp-config")
 def pools(admin: Rest, cluster: Cluster) -> Iterator[None]:
     """Behind the test they are what they were, and all functions are offered."""
     before = admin.get(_POOLS).ok()["data"]
+    note = undo.noted(undo.Request(method="PATCH", path=_POOLS, body={"data": before}))
     yield
     admin.patch(_POOLS, {"data": before}).ok()
+    note.done()
     _wait_offered(admin, cluster, ON_EACH)
 
 

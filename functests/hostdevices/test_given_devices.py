@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -26,15 +27,15 @@ def node(nodes: Nodes, cluster: Cluster) -> Iterator[Node]:
     To be asked for before ``space``: a device that a guest still has is not let go by its driver.
     """
     machine = nodes[cluster.machines[0]]
-    addresses = [_address(machine, each) for each in IDS.values()]
     bus = "/sys/bus/pci"
-    for address in addresses:
-        override = f"{bus}/devices/{address}/driver_override"
-        machine.run(f"echo vfio-pci > {override}; echo {address} > {bus}/drivers_probe")
-    yield machine
-    for address in addresses:
-        override = f"{bus}/devices/{address}/driver_override"
-        machine.run(f"echo {address} > {bus}/drivers/vfio-pci/unbind; echo > {override}")
+    with ExitStack() as bound:
+        for address in [_address(machine, each) for each in IDS.values()]:
+            override, own = f"{bus}/devices/{address}/driver_override", f"{bus}/drivers/vfio-pci"
+            bound.enter_context(functions.done_on(
+                machine, f"echo vfio-pci > {override}; echo {address} > {bus}/drivers_probe",
+                f"[ ! -e {own}/{address} ] || echo {address} > {own}/unbind; echo > {override}",
+                f"driver of {address}"))
+        yield machine
 
 
 def _address(node: Node, ids: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from functests.libs import build, patience
+from functests.libs import build, patience, undo
 from functests.libs.build import Manifest
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
@@ -182,11 +182,22 @@ def answered(shell: Console, peer: str, count: int = 5) -> int:
 @contextmanager
 def peer(node: Node, card: str, own: str = PEER) -> Iterator[None]:
     """The card itself answers at an address inside the block."""
-    node.run(f"ip addr add {own}/24 dev {card}")
+    gone = f"ip addr del {own}/24 dev {card}; ip neigh flush dev {card}"
+    with done_on(node, f"ip addr add {own}/24 dev {card}", f"{{ {gone}; }} 2> /dev/null || true", f"address {own}"):
+        yield
+
+
+@contextmanager
+def done_on(node: Node, script: str, back: str, of: str) -> Iterator[None]:
+    """``script`` is in force on the node inside the block. ``back`` undoes it, also where it was undone already, or the
+    machine has been started anew; ``of``: what it takes away."""
+    note = undo.noted(undo.Script(node=node.name, script=back, of=of, late=True))
+    node.run(script)
     try:
         yield
     finally:
-        node.run(f"ip addr del {own}/24 dev {card}; ip neigh flush dev {card}")
+        node.run(back)
+        note.done()
 
 
 def neighbour(node: Node, card: str, other: str) -> str:

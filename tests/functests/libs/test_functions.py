@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from functests.libs import functions
+from functests.libs import functions, runs, undo
 from functests.libs.console import Console, Result
 from functests.libs.functions import Function, Place
 from functests.libs.nodes import Node
@@ -82,3 +82,32 @@ def test_a_lease_is_given_up_by_a_client_that_begins_late(tmp_path: Path) -> Non
         ["sh", "-c", f"sleep() {{ command sleep 0.1; }}; {script}"], check=True, timeout=20, capture_output=True,
         text=True)
     assert done.stdout.split() == ["gone", "address"]
+
+
+class Recorded:
+    """A node that keeps what it was told to do."""
+
+    name = "m"
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def run(self, script: str) -> str:
+        self.told.append(script)
+        return ""
+
+
+def test_an_address_of_a_card_is_written_down_while_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the next run takes it away where this one is killed."""
+    monkeypatch.setattr(runs, "file", lambda: tmp_path / "run")
+    machine = Recorded()
+    with functions.peer(cast("Node", machine), "pf2", "192.0.2.9"):
+        (note,) = tmp_path.glob("*.undo")
+        step = undo.read(note)
+        assert machine.told == ["ip addr add 192.0.2.9/24 dev pf2"]
+    assert isinstance(step, undo.Script)
+    assert (step.node, machine.told[1:]) == ("m", [step.script])
+    assert step.script.startswith("{ ip addr del 192.0.2.9/24 dev pf2;")
+    assert list(tmp_path.iterdir()) == []

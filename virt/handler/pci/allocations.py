@@ -66,14 +66,15 @@ def read(folder: Path) -> Allocations:
 
 def in_use(
     allocations: Allocations, addresses: Collection[str], living: Callable[[], Collection[str]]
-) -> frozenset[str]:
-    """The ``addresses`` that pods with a process have. The kubelet lists ended pods until it has to forget them.
+) -> Mapping[str, str]:
+    """The ``addresses`` that pods with a process have, each with the resource as which it was given. The kubelet lists
+    ended pods until it has to forget them.
 
     ``living`` tells the pods with a process. It looks at every process, so it is asked only where that matters.
     """
-    listed = {
-        (pod, device) for pod, named in allocations.items() for ids in named.values() for device in ids
+    listed = [
+        (pod, device, name) for pod, named in allocations.items() for name, ids in named.items() for device in ids
         if device in addresses
-    }
+    ]
     pods = living() if listed else ()
-    return frozenset(device for pod, device in listed if pod in pods)
+    return {device: name for pod, device, name in listed if pod in pods}

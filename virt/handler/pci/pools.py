@@ -15,6 +15,7 @@ import msgspec
 
 from virt.api import names
 from virt.base.errors import VirtError
+from virt.handler.devices import pieces
 from virt.handler.pci.model import VFIO_DRIVER, PciDevice
 from virt.handler.pci.offers import PassedThrough, functions, with_gone
 
@@ -157,9 +158,11 @@ def problems(config: Config, found: Sequence[PciDevice], in_use: Collection[str]
 
 
 def resources(
-    config: Config, found: Sequence[PciDevice], before: Mapping[str, PassedThrough], node_dir: Path
+    config: Config, found: Sequence[PciDevice], before: Mapping[str, PassedThrough], node_dir: Path, *,
+    holders: Mapping[str, str],
 ) -> tuple[PassedThrough, ...]:
-    """What is offered: functions on vfio-pci whose card is up. As in :func:`virt.handler.pci.offers.permitted`."""
+    """What is offered: functions on vfio-pci whose card is up. As in :func:`virt.handler.pci.offers.permitted`, also
+    ``holders``: a pool that is called otherwise now would give the functions of living guests a second time."""
     offers = []
     taken: set[str] = set()
     states = {card.address: card_trouble(card) for card in found if card.most_virtual}
@@ -172,7 +175,9 @@ def resources(
         ]
         taken.update(device.address for device in members)
         now = {
-            each.address: replace(each, trouble=each.trouble or states[device.physical])
+            each.address: replace(each, trouble=(
+                each.trouble or states[device.physical]
+                or pieces.held(holders.get(each.address, pool.full_name), pool.full_name)))
             for each, device in zip(functions(members, found), members, strict=True)
         }
         variable = names.device_variable(names.NETWORK_VARIABLE, pool.full_name)

@@ -121,7 +121,7 @@ class PciDevices:
             if used is not None:                        # else who has what is not known: hands off
                 await _noted(troubles, self._reset_all(found, used))
         before = {offer.full_name: offer for offer in self.offered}
-        network = pools.resources(config, found, before, self._node.node_dir)
+        network = pools.resources(config, found, before, self._node.node_dir, holders=used or {})
         others = offers.permitted(
             permitted, found, before, self._node.node_dir, taken=_members(config, found),
             holders=await asyncio.to_thread(self._holders, troubles) if permitted.pci_host_devices else {})
@@ -166,7 +166,7 @@ class PciDevices:
 
     async def _arranged(
         self, config: Config, troubles: set[str]
-    ) -> tuple[Sequence[PciDevice], frozenset[str] | None]:
+    ) -> tuple[Sequence[PciDevice], Holders | None]:
         """Do what the configuration asks for; returns the devices after that, and the functions that pods have."""
         found, used = await asyncio.to_thread(self._seen, troubles)
         if used is None:
@@ -185,12 +185,12 @@ class PciDevices:
                 found = await asyncio.to_thread(self._node.sysfs.devices)
         return found, used
 
-    def _seen(self, troubles: set[str]) -> tuple[Sequence[PciDevice], frozenset[str] | None]:
+    def _seen(self, troubles: set[str]) -> tuple[Sequence[PciDevice], Holders | None]:
         """The devices, and those functions that pods have."""
         found = self._node.sysfs.devices()
         return found, self._in_use(found, troubles)
 
-    def _in_use(self, found: Sequence[PciDevice], troubles: set[str]) -> frozenset[str] | None:
+    def _in_use(self, found: Sequence[PciDevice], troubles: set[str]) -> Holders | None:
         """The functions that pods have; None where that is not known."""
         virtual = frozenset(address for card in found for address in card.virtual)
         try:
@@ -207,15 +207,15 @@ class PciDevices:
             troubles.add(str(error))
             return {}
 
-    async def _reset_all(self, found: Sequence[PciDevice], used: frozenset[str]) -> None:
+    async def _reset_all(self, found: Sequence[PciDevice], used: Holders) -> None:
         ours = _members(self._pools, found) | self._lent.addresses
         for card in found:
-            if card.card and ours & set(card.virtual) - used:
+            if card.card and ours & set(card.virtual) - used.keys():
                 await self._reset(card, found, used)
         self._lent.keep([address for card in found for address in card.virtual])
 
     async def _reset(
-        self, card: PciDevice, found: Sequence[PciDevice], used: frozenset[str] | None
+        self, card: PciDevice, found: Sequence[PciDevice], used: Holders | None
     ) -> dict[int, FunctionState]:
         """Give functions that no pod has their original settings; returns the settings of all functions of the card."""
         states = dict(await self._node.cards.read(card.card))

@@ -2,7 +2,7 @@
 
 What has been taken from the guest is owed to it until it is back, whatever happens between: a migration that fails, a
 removal that the guest finishes after everybody has given up, a libvirt that is just being replaced. A function that the
-guest itself has thrown out is its own affair, and stays out until the guest moves.
+guest itself has thrown out is its own affair, and stays out until the guest moves; people are told.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from virt.rpc.messages import DomainState
 
 LOOK_S = 0.5                    # events are lost when libvirt's daemon is replaced
 PATIENT_LOOK_S = 30.0           # for one that the guest may let go of at any time
+THROWN_OUT = "the guest has let go of it unasked, and gets one again when it moves or is started anew"
 _ALIVE = (DomainState.RUNNING, DomainState.PAUSED)
 _logger = log.get("virt.launcher.migration")
 
@@ -27,7 +28,7 @@ class NotReleased(HypervisorError):
 
 class Functions:
     """``devices``: libvirt's description of each function, by the interface's name. ``tell`` is told why which ones are
-    still missing after a try to give them back, and {} once none is."""
+    missing: still after a try to give them back, or thrown out by the guest; and {} once none is."""
 
     def __init__(
         self, hypervisor: Hypervisor, domain: str, devices: Mapping[str, str],
@@ -38,17 +39,25 @@ class Functions:
         self._devices = devices
         self._tell = tell
         self._owed: set[str] = set()
+        self._thrown_out: dict[str, str] = {}
         self._told: Mapping[str, str] = {}
         self._is_leaving = False
         self._busy = asyncio.Lock()         # what is under way at libvirt ends before the other direction begins
         self._look = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         if devices:
             hypervisor.subscribe(self._hear)
 
     def _hear(self, notice: Notice) -> None:
-        if isinstance(notice, DeviceGone) and notice.domain == self._domain:
-            self._look.set()
+        if not isinstance(notice, DeviceGone) or notice.domain != self._domain:
+            return
+        self._look.set()
+        name = next((each for each in self._devices if alias(f"{FUNCTION}{each}") == notice.alias), None)
+        if name is not None and name not in self._owed:
+            _logger.warning("function thrown out by the guest", name=name)
+            self._thrown_out[name] = THROWN_OUT
+            self._telling = asyncio.create_task(self._say({}), name="functions thrown out")
 
     # --- out ---
 
@@ -118,9 +127,7 @@ class Functions:
                     return
                 troubles = await self._given()
             failures = failures + 1 if troubles else 0
-            if troubles != self._told:
-                self._told = troubles
-                await self._tell(troubles)
+            await self._say(troubles)
             if self._owed:
                 await self._news(pause_s(failures) if troubles else PATIENT_LOOK_S)
 
@@ -145,6 +152,13 @@ class Functions:
         return troubles
 
     # --- both ---
+
+    async def _say(self, troubles: Mapping[str, str]) -> None:
+        """``troubles``: of those that are owed."""
+        missing = {**self._thrown_out, **troubles}
+        if missing != self._told:
+            self._told = missing
+            await self._tell(missing)
 
     async def _there(self) -> frozenset[str]:
         """Of our functions, those that the domain has. Raises HypervisorError; NotRunning when it is off, since the

@@ -51,9 +51,9 @@ def test_a_form_without_data_is_an_error() -> None:
 def test_only_pods_with_a_process_use_what_they_have() -> None:
     found = parsed(checkpoint(
         entry("p1", "intel.com/net1", "a"), entry("p2", "intel.com/net1", "b"), entry("p1", "other.com/x", "c")))
-    assert in_use(found, {"a", "b"}, lambda: {"p1"}) == {"a"}
+    assert in_use(found, {"a", "b"}, lambda: {"p1"}) == {"a": "intel.com/net1"}
 
 
 def test_processes_are_not_looked_at_while_no_pod_has_a_device() -> None:
     found = parsed(checkpoint(entry("p1", "devices.kubevirt.io/tun", "tun1")))
-    assert in_use(found, {"a"}, lambda: pytest.fail("nobody needs to know")) == frozenset()
+    assert in_use(found, {"a"}, lambda: pytest.fail("nobody needs to know")) == {}

@@ -35,7 +35,7 @@ def kernel(tmp_path: Path) -> FakeKernel:
 
 def listed(kernel: FakeKernel, wanted: Config, *before: PassedThrough) -> dict[str, tuple[Device, ...]]:
     found = pools.resources(
-        wanted, kernel.sysfs.devices(), {offer.full_name: offer for offer in before}, NODE_DIR)
+        wanted, kernel.sysfs.devices(), {offer.full_name: offer for offer in before}, NODE_DIR, holders={})
     return {offer.full_name: offer.listed for offer in found}
 
 
@@ -104,7 +104,7 @@ def test_a_card_gets_no_more_than_it_can_have(kernel: FakeKernel) -> None:
 def test_functions_on_vfio_are_offered_under_the_known_name(kernel: FakeKernel) -> None:
     kernel.sysfs.set_count(PF, 2)
     kernel.sysfs.bind(FIRST)
-    (offer,) = pools.resources(config(), kernel.sysfs.devices(), {}, NODE_DIR)
+    (offer,) = pools.resources(config(), kernel.sysfs.devices(), {}, NODE_DIR, holders={})
     assert (offer.full_name, offer.listed) == ("intel.com/net1", (Device(FIRST),))
     assert offer.given((FIRST,)).env == {"PCIDEVICE_INTEL_COM_NET1": FIRST}
 
@@ -114,7 +114,7 @@ def test_a_card_that_goes_down_makes_its_functions_unhealthy(kernel: FakeKernel,
     kernel.sysfs.set_count(PF, 1)
     kernel.sysfs.bind(FIRST)
     kernel.link(PF, "eth1", state)
-    (offer,) = pools.resources(config(), kernel.sysfs.devices(), {}, NODE_DIR)
+    (offer,) = pools.resources(config(), kernel.sysfs.devices(), {}, NODE_DIR, holders={})
     assert offer.functions[0].trouble == f"its network card eth1 is {state}"
     kernel.link(PF, "eth1", "up")
     assert listed(kernel, config(), offer) == {"intel.com/net1": (Device(FIRST),)}
@@ -124,7 +124,7 @@ def test_functions_that_vanish_are_unhealthy(kernel: FakeKernel) -> None:
     kernel.sysfs.set_count(PF, 2)
     kernel.sysfs.bind(FIRST)
     kernel.sysfs.bind(SECOND)
-    (before,) = pools.resources(config(), kernel.sysfs.devices(), {}, NODE_DIR)
+    (before,) = pools.resources(config(), kernel.sysfs.devices(), {}, NODE_DIR, holders={})
     kernel.sysfs.set_count(PF, 1)
     kernel.sysfs.bind(FIRST)
     assert listed(kernel, config(), before) == {"intel.com/net1": (Device(FIRST), Device(SECOND, False))}

@@ -284,6 +284,19 @@ async def test_a_mac_that_another_guest_has_is_refused(stand: Stand) -> None:
     assert stand.cards.of(1) == NEUTRAL
 
 
+async def test_a_pool_of_another_name_does_not_give_a_guests_function_again(stand: Stand) -> None:
+    """The kubelet counts the names apart, so it takes all functions of the new one for free."""
+    stand.configure()
+    await stand.devices.look()
+    stand.allocate(POD, FIRST)
+    stand.configure(resourceName="fast")
+    await stand.devices.look()
+    assert stand.listed() == {"intel.com/fast": (Device(FIRST, is_healthy=False), Device(SECOND))}
+    stand.living = frozenset()
+    await stand.devices.look()
+    assert stand.listed() == {"intel.com/fast": (Device(FIRST), Device(SECOND))}
+
+
 async def test_a_card_that_is_down_starts_no_guest(stand: Stand) -> None:
     stand.configure()
     await stand.devices.look()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.waits import HANG_S, until
-from virt.launcher.libvirt_conn import HypervisorError, HypervisorLost, NotRunning
+from virt.launcher.libvirt_conn import DeviceGone, HypervisorError, HypervisorLost, NotRunning
 from virt.launcher.migration import functions, release
 from virt.launcher.migration.functions import Functions, NotReleased
 from virt.rpc.messages import DomainState
@@ -187,10 +187,21 @@ async def test_a_second_migration_waits_for_what_is_just_given_back(owner: Owner
     await until(lambda: owner.has == {"fast", "slow"})
 
 
-async def test_what_the_guest_threw_out_stays_out(owner: Owner) -> None:
+async def test_what_the_guest_threw_out_stays_out_and_is_told(owner: Owner) -> None:
     await owner.hypervisor.detach_device(NAME, "ua-sriov-slow")
+    await until(lambda: owner.told == [{"slow": functions.THROWN_OUT}])
     await owner.functions.let_go(lambda: "")
+    owner.hypervisor.refusals["attach"] = [HypervisorError("no")]
     owner.functions.give_back()
     await until(lambda: owner.has == {"fast"})
     await asyncio.sleep(0.05)
     assert owner.has == {"fast"}
+    assert owner.told[1:] == [{"slow": functions.THROWN_OUT, "fast": "no"}, {"slow": functions.THROWN_OUT}]
+
+
+async def test_other_devices_of_the_guest_are_not_told_of(owner: Owner) -> None:
+    """A disk may be called as a function is."""
+    owner.hypervisor.say(DeviceGone(NAME, "ua-fast"))
+    owner.hypervisor.say(DeviceGone("ns_other", "ua-sriov-fast"))
+    await asyncio.sleep(0.05)
+    assert owner.told == []
