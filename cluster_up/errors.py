@@ -1,6 +1,8 @@
 """Root of the error tree of ``cluster_up``.
 
     ClusterError
+    ├── StateError      the state file is damaged, or newer than this program (cluster_up.state)
+    ├── KubeError       the API server refused, or is away (cluster_up.kube)
     ├── RunError        a program failed or passed its deadline (cluster_up.exec)
     ├── ConfigError     the configuration has faults, all of them in one error (exit code 2)
     ├── EngineError     no usable container engine

@@ -7,6 +7,7 @@ import pytest
 
 from functests.libs import build, commands, evictions, hotplug, moves, patience, records, volumemoves
 from functests.libs.cluster import Cluster
+from functests.libs.console import Console
 from functests.libs.kube import Space
 from functests.libs.nodes import Nodes
 from functests.libs.rest import core_path, kubevirt_path
@@ -16,7 +17,6 @@ Policy = Callable[..., str]
 
 pytestmark = [pytest.mark.needs("two-nodes"), pytest.mark.demand(memory_mib=500, nodes=2, seconds=45)]
 PODS = "kubevirt.io in (virt-launcher,hotplug-disk)"
-SHARED = {"storage_class": "shared", "mode": "ReadWriteMany"}
 
 
 def _add(space: Space, name: str, bus: str = "virtio") -> None:
@@ -30,6 +30,15 @@ def _remove(space: Space, name: str) -> None:
     hotplug.wait_gone(space, "vm", name)
 
 
+def _boot_plugged(space: Space, guest: build.Manifest) -> tuple[Console, str]:
+    """A VM that may move, with a shared claim that was hot-plugged: its shell, and the disk's name there ("vda")."""
+    volumemoves.make_claims(space, "data", storage_class="shared", mode="ReadWriteMany")
+    _, shell = space.boot(build.vm_of(guest))
+    _add(space, "data")
+    space.wait_condition("vm", "LiveMigratable", "True")
+    return shell, hotplug.find(shell, "data").removeprefix("/dev/")
+
+
 @pytest.mark.needs("shared")
 @pytest.mark.case("STO-055")
 @pytest.mark.case("MIG-061")
@@ -40,11 +49,7 @@ def test_a_plugged_disk_moves_along(space: Space, cluster: Cluster, nodes: Nodes
     Expected: the migration names the attachment pod of the target; moved, the guest noticed nothing, every record is
         there; the one attachment pod is the target's, on its node; the volume goes and comes as before.
     """
-    volumemoves.make_claims(space, "data", **SHARED)
-    _, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
-    _add(space, "data")
-    device = hotplug.find(shell, "data").removeprefix("/dev/")
-    space.wait_condition("vm", "LiveMigratable", "True")
+    shell, device = _boot_plugged(space, build.kernel_boot_vmi(cluster, "vm"))
     witness = Witness(shell)
     records.begin(shell, device)
     before = moves.home(space, nodes, "vm")
@@ -83,12 +88,9 @@ def test_a_cancelled_move_leaves_no_attachment(
         claim is mounted on neither node.
     """
     policy(bandwidthPerMigration=moves.HELD)
-    volumemoves.make_claims(space, "data", **SHARED)
-    _, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
-    _add(space, "data")
-    written = hotplug.fill(shell, hotplug.find(shell, "data"))
+    shell, device = _boot_plugged(space, build.kernel_boot_vmi(cluster, "vm"))
+    written = hotplug.fill(shell, f"/dev/{device}")
     bound = space.rest.get(core_path("persistentvolumeclaims", space.name, "data")).ok()["spec"]["volumeName"]
-    space.wait_condition("vm", "LiveMigratable", "True")
     before = moves.home(space, nodes, "vm")
     shell.succeed(moves.DIRTY)
     moves.migrate(space, "vm")
@@ -156,12 +158,8 @@ def test_a_node_is_drained_of_a_guest_with_a_plugged_disk(space: Space, cluster:
     Expected: 429 "cannot evict hotplug pod"; the drain ends, the guest has moved and noticed nothing, every record is
         there, its kernel tells of no I/O error.
     """
-    volumemoves.make_claims(space, "data", **SHARED)
     guest = build.evictable(build.kernel_boot_vmi(cluster, "vm"), cluster.workers[0])
-    _, shell = space.boot(build.vm_of(guest))
-    _add(space, "data")
-    device = hotplug.find(shell, "data").removeprefix("/dev/")
-    space.wait_condition("vm", "LiveMigratable", "True")
+    shell, device = _boot_plugged(space, guest)
     witness = Witness(shell)
     records.begin(shell, device)
     before = moves.home(space, nodes, "vm")

@@ -1,6 +1,7 @@
 """What a VMI's state has to be for an action on it. Pure: each function returns nothing or raises RefusedError."""
 
 from virt.api import conditions, core, kinds, v1
+from virt.api.validate.eviction import is_drained
 from virt.apiserver.refusal import bad_request, conflict, forbidden
 from virt.kube.http import RefusedError
 
@@ -81,7 +82,7 @@ def cancel_evacuation(vmi: v1.VirtualMachineInstance, node: core.Node | None, as
     if asked and asked != marked:
         raise bad_request(
             f"evacuationNodeName: {asked!r} is not the node that the VMI is to leave, which is {marked!r}")
-    if node is not None and any(each.key == taint for each in node.spec.taints):
+    if is_drained(node, taint):
         raise bad_request(f"node {marked} has the taint {taint}, so the VMI would be evacuated again: remove it first")
     return True
 

@@ -30,19 +30,12 @@ class Write:
     subresource: str = ""
 
 
-def run_strategy(vm: v1.VirtualMachine) -> str:
-    """The strategy in force; the deprecated ``running`` says Always or Halted."""
-    if vm.spec.run_strategy is not None:
-        return vm.spec.run_strategy
-    return "Always" if vm.spec.running else "Halted"
-
-
 def start(vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance | None, options: StartOptions) -> tuple[Write, ...]:
     """Raises :class:`RefusedError` when the VM cannot be started now."""
     if vmi is not None and vmi.status.phase not in (*FINAL, "Unknown", ""):
         raise _conflict(vm, "VM is already running")
     _refuse_manual_recovery(vm)
-    strategy = run_strategy(vm)
+    strategy = vm.spec.strategy
     begin = v1.VirtualMachineStateChangeRequest(action="Start", data={"paused": "true"} if options.paused else {})
     if strategy == "Halted":
         return (_requests(vm, begin) if options.paused else _switched(vm, on=True),)
@@ -61,7 +54,7 @@ def stop(vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance | None, options: 
     if options.grace_period is not None and options.grace_period < 0:
         raise bad_request(f"gracePeriod must not be negative: {options.grace_period}")
     grace = () if live is None or options.grace_period is None else (_graced(live, options.grace_period),)
-    strategy = run_strategy(vm)
+    strategy = vm.spec.strategy
     if strategy == "Halted":
         if live is None:
             raise _conflict(vm, "VM is not running")
@@ -82,7 +75,7 @@ def restart(
     """Raises :class:`RefusedError`, also for a grace period other than 0 (kill at once)."""
     if options.grace_period_seconds not in (None, 0):
         raise bad_request("For force restart, only gracePeriod=0 is supported for now")
-    strategy = run_strategy(vm)
+    strategy = vm.spec.strategy
     if strategy in ("Halted", "Once"):
         raise _conflict(vm, f"{strategy} does not support manual restart requests")
     if vmi is None:

@@ -35,12 +35,16 @@ def between(old: Any, new: Any, *sections: str) -> JsonPatch | None:
 async def patched(
     client: Client, informer: Informer[T], obj: T, patch: Patch, *, subresource: str = ""
 ) -> T | None:
-    """Patch this object and teach the cache what is stored now. None when it is gone: the watch will tell."""
+    """Patch this object and teach the cache what is stored now. None when it is gone, maybe by this very write, which
+    took the last finalizer: the watch will tell."""
     meta = meta_of(obj)
     try:
         stored = await client.patch(
             informer.kind, meta.name, patch, namespace=meta.namespace, subresource=subresource)
     except NotFoundError:
+        return None
+    after = meta_of(stored)
+    if meta.finalizers and not after.finalizers and after.deletion_timestamp is not None:
         return None
     informer.learn(stored)
     return stored

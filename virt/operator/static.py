@@ -143,7 +143,7 @@ def kubevirt(*, emulation: bool, cpu_model: str, taints: Sequence[str] = ()) -> 
         configuration["cpuModel"] = cpu_model
     spec: Json = {
         "imagePullPolicy": "IfNotPresent", "configuration": configuration,
-        # Without it a guest that is to get processors or memory while it runs waits until somebody moves it.
+        # Without it a guest that is to get processors while it runs waits until somebody moves it.
         "workloadUpdateStrategy": {"workloadUpdateMethods": ["LiveMigrate"]},
     }
     if taints:

@@ -85,3 +85,9 @@ def test_no_unpause_while_a_snapshot_is_taken() -> None:
     owner = v1.VirtualMachine(status=v1.VirtualMachineStatus(snapshot_in_progress="snap"))
     with pytest.raises(RefusedError, match="snap"):
         preconditions.unpause(vmi(conditions=PAUSED), owner)
+
+
+def test_only_a_taint_by_which_guests_are_moved_keeps_the_mark() -> None:
+    guest = v1.VirtualMachineInstance(status=v1.VirtualMachineInstanceStatus(evacuation_node_name="a"))
+    soft = core.Node(spec=core.NodeSpec(taints=(core.Taint(key="drain", effect="PreferNoSchedule"),)))
+    assert preconditions.cancel_evacuation(guest, soft, "", "drain")

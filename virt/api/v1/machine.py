@@ -44,6 +44,11 @@ class VirtualMachineSpec(Wire):
     preference: PreferenceMatcher | None = None
     update_volumes_strategy: str | None = None
 
+    @property
+    def strategy(self) -> str:
+        """The run strategy in force; ``running`` says Always or Halted."""
+        return self.run_strategy or ("Always" if self.running else "Halted")
+
 
 class VirtualMachineStateChangeRequest(Wire):
     """``action``: Start or Stop; ``data``: {"paused": "true"}; ``uid``: of the VMI to stop."""

@@ -36,6 +36,11 @@ def vmi_name(pod: core.Pod) -> str:
     return pod.metadata.annotations.get(names.DOMAIN_ANNOTATION, "")
 
 
+def is_drained(node: core.Node | None, taint: str) -> bool:
+    """Whether guests are to leave the node. ``taint``: the key that says so."""
+    return node is not None and any(each.key == taint and each.effect == "NoSchedule" for each in node.spec.taints)
+
+
 def judge(pod: core.Pod, vmi: v1.VirtualMachineInstance | None, default: str) -> Verdict:
     """``default``: the strategy of VMIs that have none of their own."""
     if not is_launcher(pod) or pod.status.phase in phases.FINAL or pod.metadata.deletion_timestamp is not None:

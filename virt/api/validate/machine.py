@@ -79,4 +79,4 @@ def _locks(old: v1.VirtualMachine, new: v1.VirtualMachine) -> Causes:
 
 
 def _runs(spec: v1.VirtualMachineSpec) -> bool:
-    return bool(spec.running) or spec.run_strategy not in (None, "Halted")
+    return spec.strategy != "Halted"

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from virt.api import conditions, core, names, v1
 from virt.api.clusterconfig import ClusterConfig
+from virt.api.validate.eviction import is_drained
 from virt.base.clock import Clock, rfc3339
 from virt.controller import writes
 from virt.controller.evacuation.plan import EVICTION_REQUESTED, Plan, World, plan
@@ -58,8 +59,7 @@ class EvacuationReconciler:
 
     def keys_of_node(self, node: core.Node) -> Iterable[str]:
         """Its VMIs, where it has the drain taint."""
-        key = self._config().migrations.node_drain_taint_key
-        if not any(taint.key == key for taint in node.spec.taints):
+        if not is_drained(node, self._config().migrations.node_drain_taint_key):
             return ()
         return (key_of(vmi) for vmi in self._caches.vmis.store.by_index(VMIS_BY_NODE, node.metadata.name))
 

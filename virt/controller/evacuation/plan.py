@@ -10,10 +10,9 @@ from datetime import datetime
 from typing import Final
 
 from virt.api import conditions, core, names, phases, v1
-from virt.api.validate.eviction import DESCHEDULER, EXTERNAL, IF_POSSIBLE, LIVE_MIGRATE, NONE
+from virt.api.validate.eviction import DESCHEDULER, IF_POSSIBLE, LIVE_MIGRATE, NONE, is_drained
 from virt.base.clock import parse_time
 from virt.controller.migration.plan import FAILED, FINAL
-from virt.controller.vmi.plan import is_final
 
 EVICTION_REQUESTED: Final = "EvictionRequested"
 CRITICAL: Final = "system-critical"             # the node is to go down
@@ -40,8 +39,7 @@ class World:
 
     @property
     def is_drained(self) -> bool:
-        taints = self.node.spec.taints if self.node is not None else ()
-        return any(taint.key == self.taint and taint.effect == "NoSchedule" for taint in taints)
+        return is_drained(self.node, self.taint)
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,10 @@ def plan(world: World, now: datetime) -> Plan:
     strategy = vmi.spec.eviction_strategy or world.strategy
     if not requested and not world.is_drained:
         return Plan()
-    if is_final(vmi) or vmi.metadata.deletion_timestamp is not None or vmi.status.phase != "Running":
+    if vmi.metadata.deletion_timestamp is not None or vmi.status.phase != "Running":
         return Plan(is_requested=requested)
     migratable = conditions.is_true(vmi.status.conditions, "LiveMigratable")
-    if strategy in (NONE, EXTERNAL, "") or strategy not in (LIVE_MIGRATE, IF_POSSIBLE) or not migratable:
+    if strategy not in (LIVE_MIGRATE, IF_POSSIBLE) or not migratable:
         return Plan(is_requested=requested)
     if any(migration.status.phase not in FINAL for migration in world.migrations):
         return Plan(is_requested=requested)

@@ -19,7 +19,7 @@ from virt.controller.vmi import hotplug
 from virt.controller.vmi.controller import Caches
 from virt.controller.vmi.pod import volumes
 from virt.controller.vmi.pod.template import Context
-from virt.kube.client import Client, NotFoundError
+from virt.kube.client import Client
 from virt.kube.controller import DONE, Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -186,16 +186,10 @@ class MigrationReconciler:
         """Clean up after one that is over: its finalizer, and the oldest of those that are over."""
         if migration.status.phase not in FINAL or not plan.is_clean(self._world(migration)):
             return                          # a later pass does it
-        meta = migration.metadata
-        if names.MIGRATION_FINALIZER in meta.finalizers:
+        if names.MIGRATION_FINALIZER in migration.metadata.finalizers:
             patch = writes.between(migration, status.released(migration), "metadata")
             assert patch is not None
-            try:
-                stored = await self._client.patch(VMIM, meta.name, patch, namespace=meta.namespace)
-            except NotFoundError:
-                return
-            if meta.deletion_timestamp is None:
-                self._migrations.learn(stored)
+            await writes.patched(self._client, self._migrations, migration, patch)
         for other in self._superfluous(migration):
             await writes.delete(self._client, VMIM, other)
 

@@ -13,7 +13,6 @@ from virt.api import conditions, names, resize, v1
 from virt.api.volumechange import CONDITION, is_asked
 from virt.controller.evacuation.plan import left_of_pause_s
 from virt.controller.migration.plan import FINAL
-from virt.controller.vmi.plan import is_final
 
 LIVE_MIGRATE: Final = "LiveMigrate"
 EVICT: Final = "Evict"
@@ -36,7 +35,7 @@ def plan(
 ) -> Plan:
     """``migrations``: of this VMI; ``methods``: what may be done to VMIs so that they are up to date."""
     active = [migration for migration in migrations if migration.status.phase not in FINAL]
-    if is_final(vmi) or vmi.metadata.deletion_timestamp is not None or vmi.status.phase != "Running":
+    if vmi.metadata.deletion_timestamp is not None or vmi.status.phase != "Running":
         return Plan()                               # they fail by themselves
     unwanted = tuple(migration for migration in active if _is_unwanted(vmi, migration))
     since = _since(vmi, methods)

@@ -10,7 +10,7 @@ from virt.controller import writes
 from virt.controller.vm import instance
 from virt.controller.vm.plan import ALWAYS, Action, CreateVmi, DeleteVmi, SetRunning
 from virt.controller.vmi.status import revision_name
-from virt.kube.client import ApiError, Client, ConflictError, JsonPatch, NotFoundError, Selector
+from virt.kube.client import ApiError, Client, ConflictError, JsonPatch, Selector
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
 
@@ -62,12 +62,7 @@ class InstanceWriter:
             jsonpatch.test("/metadata/finalizers", list(vmi.metadata.finalizers)),
             jsonpatch.add("/metadata/finalizers", kept),
         ))
-        try:
-            stored = await self._client.patch(VMI, vmi.metadata.name, patch, namespace=vmi.metadata.namespace)
-        except NotFoundError:
-            return
-        if kept:
-            self._vmis.learn(stored)
+        await writes.patched(self._client, self._vmis, vmi, patch)
 
     async def change(self, vmi: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> None:
         """Spec and status in one write. Raises ConflictError for a lost race."""

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from virt.api import core, names, v1
 from virt.api.clusterconfig import LIVE_UPDATE, ClusterConfig
-from virt.api.kinds import VM
 from virt.base.clock import Clock, RealClock, rfc3339
 from virt.controller import owners, writes
 from virt.controller.vm import liveupdate, plan, status
@@ -16,7 +15,7 @@ from virt.controller.vm.plan import World
 from virt.controller.vm.revisions import Revisions
 from virt.controller.vmi.controller import Caches
 from virt.controller.vmi.pod import volumes
-from virt.kube.client import Client, NotFoundError
+from virt.kube.client import Client
 from virt.kube.controller import Result
 from virt.kube.events import EventRecorder
 from virt.kube.objects import key_for
@@ -100,14 +99,7 @@ class MachineReconciler:
         patch = writes.between(vm, new, "metadata")
         if patch is None:
             return vm
-        try:
-            stored = await self._client.patch(VM, vm.metadata.name, patch, namespace=vm.metadata.namespace)
-        except NotFoundError:
-            return None
-        if stored.metadata.deletion_timestamp is not None and not finalizers:
-            return None
-        self._caches.vms.learn(stored)
-        return stored
+        return await writes.patched(self._client, self._caches.vms, vm, patch)
 
     async def _compare(self, world: World, *, is_live: bool) -> tuple[str, World]:
         """Why a restart is needed, "". Notes on the way that a changed VM leaves its running VMI as it is."""

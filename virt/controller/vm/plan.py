@@ -67,7 +67,7 @@ def plan(world: World, now: datetime) -> Plan:
         keeps = vmi is None or is_leaving(vmi) or not holds(vm) or ORPHAN_FINALIZER in vm.metadata.finalizers
         return Plan((), requests) if keeps or vmi is None else Plan((DeleteVmi(vmi),), requests)
     if vmi is not None:
-        return _with_vmi(strategy(vm), vmi, requests)
+        return _with_vmi(vm.spec.strategy, vmi, requests)
     return _without_vmi(vm, requests, now)
 
 
@@ -87,10 +87,6 @@ def lets_go(vmi: v1.VirtualMachineInstance | None) -> bool:
         vmi is not None and is_leaving(vmi) and is_final(vmi)
         and names.VM_CONTROLLER_FINALIZER in vmi.metadata.finalizers
     )
-
-
-def strategy(vm: v1.VirtualMachine) -> str:
-    return vm.spec.run_strategy or (ALWAYS if vm.spec.running else HALTED)
 
 
 def pending(requests: Requests, vmi: v1.VirtualMachineInstance | None) -> Requests:
@@ -120,7 +116,7 @@ def holds(vm: v1.VirtualMachine) -> bool:
 
 def strategy_changed(vm: v1.VirtualMachine) -> bool:
     """Since the last pass that acted on it; also true for a new VM."""
-    return vm.status.run_strategy != strategy(vm)
+    return vm.status.run_strategy != vm.spec.strategy
 
 
 def back_off_s(vm: v1.VirtualMachine, now: datetime) -> float:
@@ -155,8 +151,8 @@ def _without_vmi(vm: v1.VirtualMachine, requests: Requests, now: datetime) -> Pl
         ONCE: True,                     # a finished VMI is kept, so none at all means: not run yet, or deleted
         RERUN: start is not None or strategy_changed(vm),
         MANUAL: start is not None,
-    }.get(strategy(vm), False)
-    if strategy(vm) == HALTED and start is not None:
+    }.get(vm.spec.strategy, False)
+    if vm.spec.strategy == HALTED and start is not None:
         return Plan((SetRunning(),), requests)
     if not wanted:
         return Plan((), requests)

@@ -56,7 +56,7 @@ def _is_unschedulable(world: World) -> bool:
 def _waits_for_binding(world: World) -> bool:
     """Supposed to run, and a PVC is there but unbound."""
     starting = world.vmi is not None and world.vmi.status.phase in _STARTING
-    wanted = starting or (world.vmi is None and planning.strategy(world.vm) not in (HALTED, MANUAL))
+    wanted = starting or (world.vmi is None and world.vm.spec.strategy not in (HALTED, MANUAL))
     return wanted and any(claim is not None and claim.status.phase == "Pending" for claim in world.claims.values())
 
 

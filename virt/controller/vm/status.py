@@ -51,7 +51,7 @@ def start_failure(
     vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance | None, now: datetime, chance: float
 ) -> v1.VirtualMachineStartFailure | None:
     """Counts VMIs that ended without ever having run; each is counted once."""
-    strategy = planning.strategy(vm)
+    strategy = vm.spec.strategy
     known = vm.status.start_failure
     if strategy not in (ALWAYS, RERUN, ONCE) or (vm.status.run_strategy and planning.strategy_changed(vm)):
         known = None
@@ -83,7 +83,7 @@ def _acted_on(world: World, chosen: Plan, fault: v1.Condition | None) -> str:
     """RerunOnFailure starts a VM when it has just been chosen: remember it only when that start is done."""
     vm = world.vm
     undone = world.vmi is None and (chosen.wait_s is not None or (fault is not None and bool(chosen.actions)))
-    return vm.status.run_strategy if undone and planning.strategy(vm) == RERUN else planning.strategy(vm)
+    return vm.status.run_strategy if undone and vm.spec.strategy == RERUN else vm.spec.strategy
 
 
 def _observed_generation(vm: v1.VirtualMachine, vmi: v1.VirtualMachineInstance | None) -> int:

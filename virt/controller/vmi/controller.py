@@ -21,7 +21,7 @@ from virt.controller.vmi.plan import World
 from virt.controller.vmi.pod import resources, volumes
 from virt.controller.vmi.pod.naming import is_pod_of
 from virt.controller.vmi.pod.template import Context
-from virt.kube.client import Client, NotFoundError
+from virt.kube.client import Client
 from virt.kube.controller import Result
 from virt.kube.events import EventRecorder
 from virt.kube.informer import Informer
@@ -198,14 +198,8 @@ class InstanceReconciler:
 
     async def _store(self, old: v1.VirtualMachineInstance, new: v1.VirtualMachineInstance) -> None:
         patch = writes.between(old, new, "metadata", "status")
-        if patch is None:
-            return
-        try:
-            stored = await self._client.patch(VMI, old.metadata.name, patch, namespace=old.metadata.namespace)
-        except NotFoundError:
-            return                      # it went meanwhile; the watch will say so
-        if stored.metadata.deletion_timestamp is None or stored.metadata.finalizers:
-            self._caches.vmis.learn(stored)
+        if patch is not None:
+            await writes.patched(self._client, self._caches.vmis, old, patch)
 
 
 def replace_pods(world: World, outcome: Outcome) -> World:
