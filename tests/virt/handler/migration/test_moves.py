@@ -176,6 +176,22 @@ async def test_a_guest_that_was_paused_on_the_way_stays_so(tmp_path: Path) -> No
         assert paused.reason == "PausedByUser"
 
 
+async def test_a_guest_that_is_to_stay_paused_is_paused_before_it_is_taken_over(tmp_path: Path) -> None:
+    """Also when its launcher loses the connection just then."""
+    async with two_nodes(tmp_path, given=moving()) as (source, target):
+        leaving, coming = await begun(source, target)
+        await leaving.becomes(replace(leaving.status, state=DomainState.PAUSED, reason="User"))
+        await source.until(lambda: conditions.is_true(source.stored.status.conditions, "Paused"))
+        await coming.becomes(RUNNING)
+        await coming.hang_up()
+        await asyncio.sleep(0.1)
+        assert not state(target).completed
+        coming.asked.clear()
+        await coming.dial(target.socket)
+        await target.until(lambda: state(target).completed)
+        assert Pause() in coming.asked
+
+
 async def test_a_guest_that_stands_still_for_its_migration_says_so(tmp_path: Path) -> None:
     async with two_nodes(tmp_path, given=moving()) as (source, target):
         leaving, coming = await begun(source, target)
