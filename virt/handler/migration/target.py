@@ -45,6 +45,7 @@ OPEN_DEADLINE_S = 10.0
 PAUSE_DEADLINE_S = 10.0
 DESTROY_DEADLINE_S = 30.0
 RECONNECT_S = 1.0
+_NETWORK = "Pod"                # the handler's address is its pod's; KubeVirt knows a network of its own for this, too
 
 _logger = log.get("virt.handler.migration")
 
@@ -149,7 +150,8 @@ class Target:
             vmi.metadata.uid, state.migration_uid, ports, opening, in_clear=in_clear(state.migration_configuration))
         _logger.info("ready to take a guest", key=launcher.key, ports=dict(numbers))
         return replace(
-            state, target_node_address=self._address, target_direct_migration_node_ports=numbers)
+            state, target_node_address=self._address, target_direct_migration_node_ports=numbers,
+            migration_network_type=_NETWORK)
 
     async def _stay_paused(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> None:
         """libvirt lets a guest run here that was paused by a person after its migration had begun. Raises

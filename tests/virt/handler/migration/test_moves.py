@@ -88,7 +88,7 @@ async def test_a_guest_moves(tmp_path: Path) -> None:
         assert {type(each) for each in coming.asked} == {PrepareTarget}     # again after a lost race
         assert set(target.networks.wired) == {OTHER_POD}
         assert len(coming.sockets) == 1, "the DHCP socket"
-        assert state(source).target_node_address == "127.0.0.1"
+        assert (state(source).target_node_address, state(source).migration_network_type) == ("127.0.0.1", "Pod")
         assert sorted(state(source).target_direct_migration_node_ports.values()) == [0, 49152]
         assert state(source).mode == "PreCopy"
 
