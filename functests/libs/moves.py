@@ -4,11 +4,12 @@ What is claimed about a guest is asked of the guest (functests/libs/witness.py) 
 fields are compared with that.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from functests.libs import patience
+from functests.libs import launcher, patience
 from functests.libs.kube import Object, Space
 from functests.libs.nodes import Nodes
 from functests.libs.rest import VMI, Answer, core_path, kubevirt_path
@@ -19,6 +20,7 @@ POLICIES = "/apis/migrations.kubevirt.io/v1alpha1/migrationpolicies"
 TARGET_LABEL = "kubevirt.io/migrationTargetNodeName"
 NODE_LABEL = "kubevirt.io/nodeName"
 FINAL = ("Succeeded", "Failed")
+SHARES = (0.1, 0.5, 0.9)        # of the copy, at which something dies
 # Annotations by which KubeVirt's own suite holds migrations up: of VMIs, the last one of a migration.
 BLOCK = "kubevirt.io/func-test-block-migration-target-preparation"
 FAIL = "kubevirt.io/func-test-force-launcher-migration-failure"
@@ -117,6 +119,23 @@ def reach(space: Space, migration: str, wanted: str, *, within_s: float | None =
     )
     assert seen is not None
     return seen
+
+
+def copied(space: Space, nodes: Nodes, at: Home, migration: str, share: float) -> None:
+    """Until so much of the guest's memory has gone over, 0 to 1, as the source's libvirt tells. Of a busy guest, which
+    does not leave meanwhile: what is left falls towards nothing in each pass over its memory."""
+    reach(space, migration, "Running")
+    source = launcher.Launcher(nodes[at.node], at.pod_uid)
+
+    def gone() -> float:
+        said = source.virsh("domjobinfo --rawstats")
+        told = dict(re.findall(r"^data_(total|remaining)\s*:?\s+(\d+)$", said, re.MULTILINE))
+        total = int(told.get("total", 0))
+        return 1 - int(told.get("remaining", 0)) / total if total else 0.0
+
+    patience.eventually(
+        f"{share:.0%} of the guest are copied", gone, lambda found: found >= share, within_s=patience.boots(3),
+        every_s=0.1)
 
 
 def check_moved(

@@ -1,9 +1,15 @@
 """Who holds a connection to a guest that moves, and who must not get one to its memory on the way."""
 
+import base64
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from functests.libs import build, commands, moves, patience, pods
 from functests.libs.cluster import Cluster
@@ -13,6 +19,7 @@ from functests.libs.rest import core_path
 from functests.libs.stack import NAMESPACE
 from functests.libs.terminal import Terminal
 from functests.libs.vnc import Vnc
+from virt.api import names
 
 Policy = Callable[..., str]
 
@@ -76,19 +83,36 @@ def test_a_persons_console_follows_the_guest(space: Space, cluster: Cluster, nod
         assert terminal.settings() == terminal.before
 
 
+def _foreign() -> dict[str, str]:
+    """A certificate with the right name that nobody here has signed, and its key, as a secret has them."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names.MIGRATION_CLIENT_NAME)])
+    made = x509.CertificateBuilder(
+        issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=x509.random_serial_number(),
+        not_valid_before=now - timedelta(hours=1), not_valid_after=now + timedelta(hours=1),
+    ).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    texts = {
+        "foreign.crt": made.public_bytes(pem),
+        "foreign.key": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    }
+    return {file: base64.b64encode(text).decode() for file, text in texts.items()}
+
+
 @pytest.mark.case("MIG-044")
 @pytest.mark.demand(memory_mib=900, nodes=2, seconds=60)
 def test_strangers_get_nothing_from_the_tunnels(
     space: Space, cluster: Cluster, nodes: Nodes, policy: Policy
 ) -> None:
     """
-    Preconditions: a migration that runs slowly; a pod with certificates of the kubevirt CA for other purposes.
+    Preconditions: a migration that runs slowly; a pod with certificates of the kubevirt CA for other purposes, and one
+        with the right name that another CA has signed.
     Steps: connect to each published port: bytes without TLS, TLS without a certificate, TLS with each of these.
     Expected: nothing comes back and the connection ends, each time; the guest moves all the same.
     """
     policy(bandwidthPerMigration="2Mi")
     space.boot(build.disk_boot_vmi(cluster, "vm"))
-    data: dict[str, str] = {}
+    data = _foreign()
     for name in OTHERS:
         found = space.rest.get(core_path("secrets", NAMESPACE, name)).ok()["data"]
         data |= {f"{name}.crt": found["tls.crt"], f"{name}.key": found["tls.key"]}
@@ -99,7 +123,7 @@ def test_strangers_get_nothing_from_the_tunnels(
     told = moves.state(space.vmi("vm"))
     ports = sorted(told["targetDirectMigrationNodePorts"])
     assert len(ports) == 3, told
-    ways = ("plain", "-", *OTHERS)
+    ways = ("plain", "-", "foreign", *OTHERS)
     pod = pods.python_pod(cluster, "stranger", STRANGER, told["targetNodeAddress"], json.dumps(ports), *ways)
     pod["spec"]["volumes"] = [{"name": "certs", "secret": {"secretName": "certs"}}]
     pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "certs", "mountPath": "/certs", "readOnly": True}]

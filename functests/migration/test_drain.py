@@ -17,7 +17,7 @@ from functests.libs.witness import Witness
 from virt.api import quantity
 
 pytestmark = [pytest.mark.serial, pytest.mark.needs("two-nodes")]
-DRAIN_S = 60
+DRAIN_S = 30                    # kubectl asks every 5 s
 SLEEPS = "import time; time.sleep(3600)"
 
 
@@ -66,13 +66,13 @@ def _milli(text: str | int) -> int:
 
 @pytest.mark.disruptive
 @pytest.mark.case("DRN-018")
-@pytest.mark.demand(memory_mib=500, nodes=2, boots=1, seconds=120)
+@pytest.mark.demand(memory_mib=500, nodes=2, boots=1, seconds=90)
 def test_a_node_whose_guests_find_no_room_is_not_emptied(
     space: Space, cluster: Cluster, nodes: Nodes, stack: Stack
 ) -> None:
     """
     Preconditions: a guest with strategy LiveMigrate and a witness; a pod that takes what the other node has to give.
-    Steps: kubectl drain of the guest's node, for 60 s; delete the pod.
+    Steps: kubectl drain of the guest's node, for 30 s; delete the pod.
     Expected: the drain fails; the guest's pod is there, people are told that no node takes the target's, and the guest
         did not notice; then it moves by the same migration, without another eviction.
     """

@@ -78,6 +78,38 @@ def test_a_plugged_disk_moves_along(space: Space, cluster: Cluster, nodes: Nodes
 
 @pytest.mark.needs("shared")
 @pytest.mark.case("MIG-061")
+def test_a_disk_that_is_plugged_on_the_way_comes_after_the_move(
+    space: Space, cluster: Cluster, nodes: Nodes, policy: Policy
+) -> None:
+    """
+    Preconditions: a VM with a witness whose migration runs slowly; a shared claim.
+    Steps: add the claim as a volume; wait for both.
+    Expected: it is accepted; the guest moves and does not notice; then it has the disk, by an attachment pod at the
+        target, and keeps what it writes there.
+    """
+    policy(bandwidthPerMigration=moves.SLOW)
+    volumemoves.make_claims(space, "data", **SHARED)
+    _, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
+    witness = Witness(shell)
+    before = moves.home(space, nodes, "vm")
+    moves.migrate(space, "vm")
+    moves.reach(space, "move", "Running")
+    answer = space.act_on_vm("vm", "addvolume", hotplug.options("data", "virtio"))
+    assert answer.code == 202, answer.text
+    moves.reach(space, "move", "Succeeded")
+    after = moves.check_moved(space, nodes, "vm", before, "move")
+    hotplug.wait_ready(space, "vm", "data")
+    pod = hotplug.wait_attachments(space, ["data"])
+    assert pod is not None
+    owners = [owner["uid"] for owner in pod["metadata"]["ownerReferences"]]
+    assert (pod["spec"]["nodeName"], owners) == (after.node, [after.pod_uid])
+    witness.shell = space.shell("vm")
+    hotplug.fill(witness.shell, hotplug.find(witness.shell, "data"))
+    witness.check(still_s=2)
+
+
+@pytest.mark.needs("shared")
+@pytest.mark.case("MIG-061")
 def test_a_cancelled_move_leaves_no_attachment(
     space: Space, cluster: Cluster, nodes: Nodes, policy: Policy
 ) -> None:

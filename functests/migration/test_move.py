@@ -77,6 +77,7 @@ def test_what_objects_tell_of_a_move(space: Space, cluster: Cluster, nodes: Node
     last = moves.state(space.vmi("vm"))
     assert last["startTimestamp"] <= last["endTimestamp"]
     assert last["targetNodeDomainReadyTimestamp"]
+    assert (last["targetNodeDomainDetected"], last["migrationNetworkType"]) == (True, "Pod"), last
     assert (last["mode"], last["migrationPolicyName"]) == ("PreCopy", name)
     assert last["migrationConfiguration"]["bandwidthPerMigration"] == moves.SLOW
 

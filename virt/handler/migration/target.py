@@ -45,6 +45,7 @@ OPEN_DEADLINE_S = 10.0
 PAUSE_DEADLINE_S = 10.0
 DESTROY_DEADLINE_S = 30.0
 RECONNECT_S = 1.0
+_NETWORK = "Pod"                # the handler's address is its pod's; KubeVirt knows a network of its own for this, too
 
 _logger = log.get("virt.handler.migration")
 
@@ -97,8 +98,8 @@ class Target:
                 self._recorder.event(
                     vmi, "Normal", "PreparingTarget", f"Node {state.target_node} is ready to take the guest.")
             case TargetStep.TAKE_OVER:
-                await self._stay_paused(vmi, launcher)
                 try:
+                    await self._stay_paused(vmi, launcher)
                     status = await grown(vmi, launcher, self._recorder, rfc3339(self._clock.now()))
                 except ConnectionLost as lost:
                     _logger.info("launcher went away meanwhile", vmi=vmi.metadata.name, error=str(lost))
@@ -149,10 +150,12 @@ class Target:
             vmi.metadata.uid, state.migration_uid, ports, opening, in_clear=in_clear(state.migration_configuration))
         _logger.info("ready to take a guest", key=launcher.key, ports=dict(numbers))
         return replace(
-            state, target_node_address=self._address, target_direct_migration_node_ports=numbers)
+            state, target_node_address=self._address, target_direct_migration_node_ports=numbers,
+            migration_network_type=_NETWORK)
 
     async def _stay_paused(self, vmi: v1.VirtualMachineInstance, launcher: Launcher | None) -> None:
-        """libvirt lets a guest run here that was paused by a person after its migration had begun."""
+        """libvirt lets a guest run here that was paused by a person after its migration had begun. Raises
+        ConnectionLost."""
         paused = conditions.find(vmi.status.conditions, "Paused")
         if paused is None or paused.reason != PAUSED_BY_USER or launcher is None or launcher.status is None:
             return
@@ -160,6 +163,8 @@ class Target:
             return
         try:
             await launcher.call(Pause(), deadline_s=PAUSE_DEADLINE_S)
+        except ConnectionLost:
+            raise
         except RpcError as error:
             _logger.warning("a guest that was paused by its user runs", key=launcher.key, error=str(error))
 

@@ -88,7 +88,7 @@ async def test_a_guest_moves(tmp_path: Path) -> None:
         assert {type(each) for each in coming.asked} == {PrepareTarget}     # again after a lost race
         assert set(target.networks.wired) == {OTHER_POD}
         assert len(coming.sockets) == 1, "the DHCP socket"
-        assert state(source).target_node_address == "127.0.0.1"
+        assert (state(source).target_node_address, state(source).migration_network_type) == ("127.0.0.1", "Pod")
         assert sorted(state(source).target_direct_migration_node_ports.values()) == [0, 49152]
         assert state(source).mode == "PreCopy"
 
@@ -174,6 +174,22 @@ async def test_a_guest_that_was_paused_on_the_way_stays_so(tmp_path: Path) -> No
         paused = conditions.find(target.stored.status.conditions, "Paused")
         assert paused is not None
         assert paused.reason == "PausedByUser"
+
+
+async def test_a_guest_that_is_to_stay_paused_is_paused_before_it_is_taken_over(tmp_path: Path) -> None:
+    """Also when its launcher loses the connection just then."""
+    async with two_nodes(tmp_path, given=moving()) as (source, target):
+        leaving, coming = await begun(source, target)
+        await leaving.becomes(replace(leaving.status, state=DomainState.PAUSED, reason="User"))
+        await source.until(lambda: conditions.is_true(source.stored.status.conditions, "Paused"))
+        await coming.becomes(RUNNING)
+        await coming.hang_up()
+        await asyncio.sleep(0.1)
+        assert not state(target).completed
+        coming.asked.clear()
+        await coming.dial(target.socket)
+        await target.until(lambda: state(target).completed)
+        assert Pause() in coming.asked
 
 
 async def test_a_guest_that_stands_still_for_its_migration_says_so(tmp_path: Path) -> None:

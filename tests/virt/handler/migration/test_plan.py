@@ -87,6 +87,10 @@ def test_the_node_that_the_guest_leaves(
     (BEGUN, TargetSeen(HERE, is_connected=True, is_listening=True), TargetStep.TAKE_OVER),
     (BEGUN, TargetSeen(HERE, is_connected=True, is_listening=False), TargetStep.TAKE_OVER),
     (BEGUN, TargetSeen(None, is_connected=False, is_listening=True, is_dead=True), TargetStep.FAIL),
+    # It died with the guest that had just come.
+    (BEGUN, TargetSeen(HERE, is_connected=False, is_listening=True, is_dead=True), TargetStep.FAIL),
+    (BEGUN, TargetSeen(HERE, is_connected=False, is_listening=True), TargetStep.TAKE_OVER),
+    (BEGUN, TargetSeen(OFF, is_connected=False, is_listening=True, is_dead=True), TargetStep.TAKE_OVER),
     (replace(READY, abort_requested=True), TargetSeen(None, is_connected=True, is_listening=True), TargetStep.FAIL),
     (replace(BEGUN, abort_requested=True), TargetSeen(None, is_connected=True, is_listening=True), TargetStep.WAIT),
     (OVER, TargetSeen(HERE, is_connected=True, is_listening=True), TargetStep.CLOSE),
