@@ -88,7 +88,7 @@ def test_a_disk_that_is_plugged_on_the_way_comes_after_the_move(
         target, and keeps what it writes there.
     """
     policy(bandwidthPerMigration=moves.SLOW)
-    volumemoves.make_claims(space, "data", **SHARED)
+    volumemoves.make_claims(space, "data", storage_class="shared", mode="ReadWriteMany")
     _, shell = space.boot(build.vm_of(build.kernel_boot_vmi(cluster, "vm")))
     witness = Witness(shell)
     before = moves.home(space, nodes, "vm")

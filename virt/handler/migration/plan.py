@@ -126,7 +126,7 @@ def target(state: State, seen: TargetSeen) -> TargetPlan:
         is_here = seen.domain is not None and seen.domain.state in LIVE_STATES
         return TargetPlan(TargetStep.DESTROY if is_refused and is_here else TargetStep.CLOSE)
     # Its guest ended with it. What it said last is no longer so, and the source may have its guest back.
-    is_lost = seen.is_dead and not seen.is_connected and seen.domain is not None and seen.domain.state in _ALIVE
+    is_lost = seen.is_dead and not seen.is_connected and seen.domain is not None and seen.domain.state in LIVE_STATES
     if seen.domain is not None and has_arrived(seen.domain) and not is_lost:
         return TargetPlan(TargetStep.TAKE_OVER)
     if seen.is_dead:
