@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 130 interrupted.
 """
 
+import errno
 import json
 import sys
 from enum import StrEnum
@@ -16,7 +17,7 @@ from cluster_up import commands
 from cluster_up.actions import plan
 from cluster_up.config import load
 from cluster_up.config.types import Loaded
-from cluster_up.errors import ClusterError, ConfigError
+from cluster_up.errors import ClusterError, ConfigError, DoctorFailed
 from virt.base.errors import VirtError
 
 app = typer.Typer(
@@ -133,6 +134,11 @@ def main() -> None:
     except (ClusterError, VirtError) as error:
         _say(error)
         sys.exit(error.exit_code if isinstance(error, ClusterError) else 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _say(DoctorFailed(f"a disk is full: {error}", hint="make room; the same command goes on where it stopped"))
+        sys.exit(DoctorFailed.exit_code)
     except SystemExit as end:
         if end.code == _INTERRUPTED:      # typer made this of Ctrl-C, without a word
             print("interrupted; the same command goes on where it stopped, `down` takes it all away", file=sys.stderr)

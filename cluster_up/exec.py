@@ -174,9 +174,12 @@ def attach(argv: Sequence[str | Path]) -> int:
 
 def _fill(kept: Kept, stream: IO[bytes], on_line: Log | None) -> None:
     for line in stream:
-        if on_line is not None:
-            on_line(line.decode(errors="replace").rstrip())
         kept.add(line)
+        if on_line is not None:
+            try:
+                on_line(line.decode(errors="replace").rstrip())
+            except OSError:
+                on_line = None          # its file's disk is full: unread, the output would hold the program up for ever
 
 
 def _feed(process: subprocess.Popen[bytes], data: str | bytes | None) -> None:

@@ -1,5 +1,6 @@
 """The one door for processes: output, deadlines, and that nothing stays behind."""
 
+import errno
 import time
 from pathlib import Path
 
@@ -64,6 +65,21 @@ def test_lines_come_as_they_are_written() -> None:
     lines: list[str] = []
     run(["sh", "-c", "echo one; echo two >&2"], deadline_s=HANG_S, on_line=lines.append)
     assert sorted(lines) == ["one", "two"]
+
+
+def test_a_log_that_takes_no_more_holds_up_no_program() -> None:
+    lines: list[str] = []
+
+    def full(line: str) -> None:
+        lines.append(line)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    more_than_a_pipe_holds = 1 << 20
+    result = run(
+        ["sh", "-c", f"echo first; head -c {more_than_a_pipe_holds} /dev/zero; echo last"], deadline_s=HANG_S,
+        on_line=full)
+    assert lines == ["first"]
+    assert result.stdout.endswith("last\n")
 
 
 def test_much_output_keeps_its_head_and_its_tail() -> None:

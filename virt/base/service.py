@@ -43,6 +43,11 @@ async def run_tasks(tasks: Mapping[str, Task], stop: asyncio.Event, *, grace_s: 
             log.get("virt.base.service").exception("task failed", task=name)
             ending.set()
             raise
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            if own is not None and own.cancelling():
+                raise
+            # Nobody cancelled it: it waited for something that was. A task group would let it go without a word.
         ending.set()
         raise TaskEndedError(f"task {name!r} ended by itself")
 

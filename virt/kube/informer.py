@@ -51,6 +51,7 @@ class Informer(Generic[T]):
         self._selector = selector
         self._clock = clock or RealClock()
         self._handlers: list[Handler[T]] = []
+        self._heard_since = self._clock.monotonic()
         self._version = ""        # how far list and watch have come; "" asks for a new list
 
     def on_change(self, handler: Handler[T]) -> None:
@@ -66,6 +67,10 @@ class Informer(Generic[T]):
         known = self.store.get(key_of(obj))
         if version_of(obj) > max(version_number(self._version), version_of(known) if known is not None else 0):
             self.store.put(obj)
+
+    def heard_s(self) -> float:
+        """For how many seconds the server could have told us: since the start, or since it last could not."""
+        return self._clock.monotonic() - self._heard_since
 
     async def run(self) -> None:
         """Follow the server until cancelled. Errors of the API are logged and tried again after a pause."""
@@ -84,6 +89,7 @@ class Informer(Generic[T]):
             except ApiError as error:
                 pause = RETRY_S[min(failures, len(RETRY_S) - 1)]
                 failures += 1
+                self._heard_since = self._clock.monotonic()
                 _logger.warning("cannot follow", kind=self.kind.plural, error=str(error), pause_s=pause)
                 if 400 <= error.code < 500 and error.code != 429:
                     self._version = ""      # refused, perhaps because the kind went away: begin again with a list

@@ -31,6 +31,7 @@ from virt.operator.target import Environment, Target, target
 from virt.operator.world import World
 
 _SHORTEST_WAIT_S = 1.0
+_LONGEST_WAIT_S = 600.0         # timers stand still with a machine that sleeps; certificates grow old meanwhile
 
 _logger = log.get("virt.operator")
 
@@ -131,7 +132,7 @@ class Installer:
             self._lacked = lacks
         await self._write(cr, _recorded(after, generations))
         due_s = (renewed.wake_at - self._clock.now()).total_seconds()
-        return Result(requeue_after_s=max(_SHORTEST_WAIT_S, due_s))
+        return Result(requeue_after_s=min(max(_SHORTEST_WAIT_S, due_s), _LONGEST_WAIT_S))
 
     async def _roll_out(
         self, cr: v1.KubeVirt, aim: Target, made: Strategy, generations: dict[GenerationKey, int]

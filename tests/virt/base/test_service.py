@@ -34,6 +34,18 @@ async def test_a_task_that_ends_by_itself_is_an_error_that_names_it() -> None:
     assert "'short'" in str(caught.value.exceptions[0])
 
 
+async def test_a_task_that_waited_for_what_was_cancelled_ends_the_service_too() -> None:
+    async def waits() -> None:
+        gone = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(HANG_S):
+            await service.run_tasks({"other": forever, "short": waits}, asyncio.Event())
+    assert "'short'" in str(caught.value.exceptions[0])
+
+
 async def test_a_failing_task_stops_the_others() -> None:
     stopped = asyncio.Event()
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from tests.virt.controller.rig import NAMESPACE, AdmittingKube, instance, running, virtual_machine
 from virt.api import conditions, core, names, v1
 from virt.api.kinds import CONTROLLER_REVISION, EVENT, NODE, POD, VM, VMI, Kind
+from virt.controller.node.health import HEARD_S
 from virt.controller.vmi.apply import gate_patch
 from virt.controller.vmi.pod.naming import pod_name
 from virt.kube.client import ApiError, Patch
@@ -166,6 +167,7 @@ async def test_guests_of_a_silent_node_fail_once_their_launcher_is_over() -> Non
         rig.kube.put(NODE, core.Node(metadata=core.ObjectMeta(
             name="node1", labels={names.SCHEDULABLE_LABEL: "true"},
             annotations={names.HEARTBEAT_ANNOTATION: "2025-12-31T23:00:00Z"})))
+        rig.clock.passed_s += HEARD_S
         await rig.settle()
         assert (rig.vmi() or instance()).status.phase == "Running"
         known = rig.kube.peek(POD, pod.metadata.name, NAMESPACE)

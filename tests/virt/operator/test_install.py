@@ -7,7 +7,7 @@ import pickle
 import msgspec
 import pytest
 
-from tests.virt.operator.cluster import NAMESPACE, Cluster, environment, kubevirt
+from tests.virt.operator.cluster import KEY, NAMESPACE, Cluster, environment, kubevirt
 from virt.api import conditions, core, names, v1
 from virt.api.kinds import DISRUPTION_BUDGET, KUBEVIRT, NODE, Kind
 from virt.kube.client import ApiError, MergePatch
@@ -61,6 +61,14 @@ def values(cr: v1.KubeVirt) -> dict[str, str]:
 
 def created(cluster: Cluster, plural: str) -> list[str]:
     return [call.name for call in cluster.kube.writes if call.verb == "create" and call.plural == plural]
+
+
+@pytest.mark.usefixtures("deployed")
+async def test_certificates_are_looked_at_again_soon_on_a_machine_that_may_sleep(cluster: Cluster) -> None:
+    operator = await cluster.operator()
+    found = await operator.installer.reconcile(KEY)
+    assert found.requeue_after_s is not None
+    assert found.requeue_after_s <= 600
 
 
 async def test_installation_ends_deployed_with_everything_there(cluster: Cluster) -> None:

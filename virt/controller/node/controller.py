@@ -28,7 +28,7 @@ class NodeReconciler:
         if node is None or names.HEARTBEAT_ANNOTATION not in node.metadata.annotations:
             return Result()
         label = node.metadata.labels.get(names.SCHEDULABLE_LABEL)
-        if is_lost(node, self._clock.now()) and label == "true":
+        if is_lost(node, self._clock.now(), self._nodes.heard_s()) and label == "true":
             place = jsonpatch.pointer("metadata", "labels", names.SCHEDULABLE_LABEL)
             patch = JsonPatch((
                 jsonpatch.add("/metadata/resourceVersion", node.metadata.resource_version),

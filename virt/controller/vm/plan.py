@@ -19,6 +19,7 @@ RERUN: Final = "RerunOnFailure"
 ONCE: Final = "Once"
 START: Final = "Start"
 STOP: Final = "Stop"
+LONGEST_BACK_OFF_S: Final = 300
 ORPHAN_FINALIZER: Final = "orphan"       # the garbage collector's, while it takes owner references off
 
 Requests = tuple[v1.VirtualMachineStateChangeRequest, ...]
@@ -120,11 +121,15 @@ def strategy_changed(vm: v1.VirtualMachine) -> bool:
 
 
 def back_off_s(vm: v1.VirtualMachine, now: datetime) -> float:
-    """How long a new start has to wait after failed ones; 0 when it need not."""
+    """How long a new start has to wait after failed ones; 0 when it need not.
+
+    A time further away than the longest pause was written by a clock that was wrong: nobody would wait for it.
+    """
     failure = vm.status.start_failure
     if failure is None or not failure.retry_after_timestamp or strategy_changed(vm):
         return 0.0
-    return max(0.0, (parse_time(failure.retry_after_timestamp) - now).total_seconds())
+    left = (parse_time(failure.retry_after_timestamp) - now).total_seconds()
+    return left if 0 < left <= LONGEST_BACK_OFF_S else 0.0
 
 
 def _with_vmi(strategy: str, vmi: v1.VirtualMachineInstance, requests: Requests) -> Plan:

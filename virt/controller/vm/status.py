@@ -13,7 +13,6 @@ from virt.controller.vm.plan import ALWAYS, ONCE, RERUN, Plan, World
 from virt.controller.vm.printable import printable_status
 
 _BACK_OFF_S: Final = 10
-_LONGEST_S: Final = 300
 # Types that are not copied from the VMI.
 _OWN: Final = frozenset({"Ready", "Failure", "RestartRequired", MANUAL_RECOVERY})
 
@@ -76,7 +75,7 @@ def delay_s(count: int, chance: float) -> float:
     >>> delay_s(1, 0.0), delay_s(2, 1.0), delay_s(9, 0.5)
     (10.0, 60.0, 300.0)
     """
-    return min(_LONGEST_S, _BACK_OFF_S * count**2 * (1 + chance / 2)) * 1.0
+    return min(planning.LONGEST_BACK_OFF_S, _BACK_OFF_S * count**2 * (1 + chance / 2)) * 1.0
 
 
 def _acted_on(world: World, chosen: Plan, fault: v1.Condition | None) -> str:

@@ -185,7 +185,7 @@ class InstanceReconciler:
 
     def _is_lost(self, node_name: str) -> bool:
         node = self._caches.nodes.store.get(node_name) if node_name else None
-        return node is not None and is_lost(node, self._clock.now())
+        return node is not None and is_lost(node, self._clock.now(), self._caches.nodes.heard_s())
 
     def _overhead(self, outcome: Outcome, vmi: v1.VirtualMachineInstance) -> Quantity | None:
         """Of the pod that was made in this pass."""

@@ -97,7 +97,10 @@ class Plugin:
         stop = asyncio.Event()
         server = grpc.aio.server()
         pb_grpc.add_DevicePluginServicer_to_server(_Servicer(self, stop), server)
-        server.add_insecure_port(f"unix:{self._endpoint}")
+        try:
+            server.add_insecure_port(f"unix:{self._endpoint}")
+        except RuntimeError as error:       # so grpc calls a socket that cannot be made: the disk may be full
+            raise OSError(str(error)) from error
         await server.start()
         own = _file_id(self._endpoint)
         try:

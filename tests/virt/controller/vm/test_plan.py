@@ -122,6 +122,12 @@ def test_a_start_waits_for_the_back_off_unless_the_strategy_changed() -> None:
     assert plan(World(vm("Always", retry=later, acted_on="Halted")), NOW).actions == (CreateVmi(),)
 
 
+def test_a_back_off_that_a_wrong_clock_wrote_keeps_no_vm_down() -> None:
+    longest, never = "2026-01-01T12:05:00Z", "2027-01-01T12:00:00Z"
+    assert plan(World(vm("Always", retry=longest)), NOW).wait_s == 300
+    assert plan(World(vm("Always", retry=never)), NOW).actions == (CreateVmi(),)
+
+
 def test_deletion_takes_the_vmi_first_and_then_lets_go() -> None:
     machine = vm("Always", deleted=True)
     there = vmi("Running")

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.waits import HANG_S
+from tests.waits import HANG_S, until
 from virt.handler.devices import plugin as plugin_module
 from virt.handler.devices.files import copy_helpers, make_nodes
 from virt.handler.devices.plugin import Plugin, allocation, endpoint
@@ -129,6 +129,28 @@ async def test_plugin_registers_again_with_a_new_kubelet(tmp_path: Path, plugin:
         async with kubelet.plugin(request) as stub:
             # The socket that the first server of the plugin removes late may be the second's; then it makes another.
             assert (await stub.ListAndWatch(pb.Empty(), wait_for_ready=True, timeout=HANG_S).read()).devices
+
+
+async def test_a_socket_that_cannot_be_made_is_tried_again(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubelet, folder, tries, server = Kubelet(tmp_path), tmp_path / "gone", [], grpc.aio.server
+
+    def counted() -> grpc.aio.Server:
+        tries.append(folder.exists())
+        return server()
+
+    async with kubelet.serving():
+        monkeypatch.setattr(grpc.aio, "server", counted)
+        plugin = Plugin(resources(NODE_DIR, kvm=False)[0], tmp_path)
+        monkeypatch.setattr(plugin, "_endpoint", folder / "kubevirt-tun.sock")
+        serving = asyncio.create_task(plugin.run())
+        await until(lambda: len(tries) == 2 or serving.done())
+        assert not serving.done(), serving.exception()
+        folder.mkdir()
+        assert await asyncio.wait_for(kubelet.registered.get(), HANG_S)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
 
 
 @dataclass(frozen=True)
