@@ -1,5 +1,6 @@
 """The mutations fit the source, and the command that tries them decides rightly, whatever pytest and the cluster do."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from cluster_up import exec as host
 from cluster_up.errors import StepFailed
 from functests.catalogue import listing
 from functests.verdict.records import Test, Verdict
@@ -39,6 +41,18 @@ def test_a_mutation_fits_the_source(name: str) -> None:
     assert [case for case in mutation.cases if case not in CASES] == []
     assert [case for case in mutation.cases if case not in TESTED] == []
     assert [test for test in mutation.tests if not _is_there(test)] == []
+
+
+@pytest.mark.runs_processes
+def test_no_mutation_uses_a_name_that_is_not_there(tmp_path: Path) -> None:
+    """It would be caught for its own mistake, whatever the tests are worth."""
+    for mutation in KNOWN.values():
+        for file, text in mutations.broken(mutation, ROOT).items():
+            if file.endswith(".py"):
+                (tmp_path / f"{mutation.id}--{file.replace('/', '-')}").write_text(text)
+    argv = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "--output-format=concise"]
+    done = host.run([*argv, str(tmp_path)], deadline_s=60, check=False)
+    assert done.code == 0, done.stdout + done.stderr
 
 
 def test_the_catalogues_own_can_be_told_from_the_suites() -> None:
