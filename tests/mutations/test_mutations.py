@@ -1,5 +1,6 @@
 """The mutations fit the source, and the command that tries them decides rightly, whatever pytest and the cluster do."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ def test_a_mutation_fits_the_source(name: str) -> None:
         assert file.startswith(("virt/", "cluster_up/")), file
         if file.endswith(".py"):
             compile(text, file, "exec")
+            source = (ROOT / file).read_text()
+            assert [name for name in re.findall(r"self\.\w+", text) if name not in source] == [], "nobody has that"
     assert [case for case in mutation.cases if case not in CASES] == []
     assert [case for case in mutation.cases if case not in TESTED] == []
     assert [test for test in mutation.tests if not _is_there(test)] == []
