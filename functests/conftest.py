@@ -13,7 +13,6 @@ from functests.fixtures.space import closed, collect_late, evidence, space
 from functests.fixtures.stack import stack
 from functests.fixtures.volumes import node_volumes
 from functests.fixtures.warm import nobody_else, pool, warm_vm
-from functests.libs import alarm
 
 __all__ = [
     "admin",
@@ -42,6 +41,5 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if call.when == "teardown" and isinstance(item, pytest.Function):
-        with alarm.held():
-            collect_late(item, report)
+        collect_late(item, report)
     return report

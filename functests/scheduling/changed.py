@@ -43,7 +43,10 @@ AREAS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("virt/operator/", ("operator", "rbac", "recovery")),
     ("virt/virtctl/", ("cli", "docs", "portforward")),
     ("virt/", ALL),
+    ("cluster_up/images/", ALL),            # guests, nodes, components: each test runs on them
+    ("cluster_up/machines/", ("devcluster", "hostdevices")),
     ("cluster_up/", ("devcluster",)),
+    ("requirements.lock", ALL),
     ("docs/", ("docs",)),
     ("functests/fixtures/", ALL),
     ("functests/conftest.py", ALL),

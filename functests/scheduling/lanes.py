@@ -71,12 +71,12 @@ LANES = {
     lane.name: lane
     for lane in (
         Lane("tier1", "gates every change", least=90, tiers=(1,), must=("two-nodes",)),
-        Lane("tier2", "the nightly breadth", least=0, tiers=(2,), without=("disruptive",), must=("two-nodes",)),
+        Lane("tier2", "the nightly breadth", least=370, tiers=(2,), without=("disruptive",), must=("two-nodes",)),
         Lane("migration", "guests that move", least=115, areas=("MIG", "BLK", "DRN", "UPD"), must=("two-nodes",)),
-        Lane("storage", "disks, volumes, snapshots", least=20, areas=("STO", "CDI", "SNP", "V2V"), must=("two-nodes",)),
+        Lane("storage", "disks, volumes, snapshots", least=33, areas=("STO", "CDI", "SNP", "V2V"), must=("two-nodes",)),
         Lane("sriov", "devices of the host", least=15, marks=("sriov", "hostdev"), must=("sriov",)),
         Lane("sriov-core", "what CI runs of lane sriov", least=5, marks=("sriov_core",), must=("sriov",)),
-        Lane("disruptive", "components and nodes that fail", least=2, marks=("disruptive", "serial")),
+        Lane("disruptive", "components and nodes that fail", least=90, marks=("disruptive", "serial")),
     )
 }
 

@@ -21,7 +21,7 @@ POOL = "warm"                   # in the run's folder: guests that tests borrow,
 
 def _locked(folder: Path) -> int | None:
     """A descriptor that holds the folder; None when a living process does."""
-    found = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    found = os.open(folder / "held", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

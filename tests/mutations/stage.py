@@ -13,11 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from cluster_up import exec as host
 from functests.catalogue import listing
 from functests.libs import patience
 from functests.libs.failure import EVIDENCE
 from functests.verdict import history
+from functests.verdict.records import LEAKED, Verdict
 from tests.mutations.mutation import Mutation, MutationError, broken
 from tests.mutations.trial import Report, first_line
 
@@ -82,6 +85,9 @@ class RealStage:
         if not stop and measured.exists():
             self.boot_s = measured.read_text()
         red, ran = results(report.read_text()) if report.exists() else ({}, 0)
+        verdict = tree / "artifacts" / "verdict.json"
+        if done.code == 1 and not red and verdict.exists():
+            red = leaked(verdict.read_bytes())
         return Report(done.code, red, ran, first_line("\n".join(reversed(done.stdout.splitlines()))))
 
     def _environment(self, tree: Path) -> dict[str, str]:
@@ -90,6 +96,12 @@ class RealStage:
         boot = {patience.VARIABLE: self.boot_s} if self.boot_s else {}
         # Whoever reads why a mutation was caught reads the log; the folder of evidence goes with the copy.
         return {"PYTHONPATH": path, EVIDENCE: "0", **boot, **self._env}
+
+
+def leaked(verdict: bytes) -> dict[str, str]:
+    """Tests whose leak was still there at the end of the run, which pytest's own report does not know; and the leak."""
+    found = msgspec.json.decode(verdict, type=Verdict)
+    return {test.id: test.headline for test in found.of(LEAKED)}
 
 
 def results(junit: str) -> tuple[dict[str, str], int]:

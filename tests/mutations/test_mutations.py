@@ -1,13 +1,18 @@
 """The mutations fit the source, and the command that tries them decides rightly, whatever pytest and the cluster do."""
 
+import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from cluster_up import exec as host
 from cluster_up.errors import StepFailed
 from functests.catalogue import listing
+from functests.verdict.records import Test, Verdict
 from tests.mutations import mutation as mutations
 from tests.mutations import trial
 from tests.mutations.__main__ import summary
@@ -34,9 +39,23 @@ def test_a_mutation_fits_the_source(name: str) -> None:
         assert file.startswith(("virt/", "cluster_up/")), file
         if file.endswith(".py"):
             compile(text, file, "exec")
+            source = (ROOT / file).read_text()
+            assert [name for name in re.findall(r"self\.\w+", text) if name not in source] == [], "nobody has that"
     assert [case for case in mutation.cases if case not in CASES] == []
     assert [case for case in mutation.cases if case not in TESTED] == []
     assert [test for test in mutation.tests if not _is_there(test)] == []
+
+
+@pytest.mark.runs_processes
+def test_no_mutation_uses_a_name_that_is_not_there(tmp_path: Path) -> None:
+    """It would be caught for its own mistake, whatever the tests are worth."""
+    for mutation in KNOWN.values():
+        for file, text in mutations.broken(mutation, ROOT).items():
+            if file.endswith(".py"):
+                (tmp_path / f"{mutation.id}--{file.replace('/', '-')}").write_text(text)
+    argv = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "--output-format=concise"]
+    done = host.run([*argv, str(tmp_path)], deadline_s=60, check=False)
+    assert done.code == 0, done.stdout + done.stderr
 
 
 def test_the_catalogues_own_can_be_told_from_the_suites() -> None:
@@ -253,6 +272,20 @@ def test_pytest_in_the_copy_says_which_test_is_red(tmp_path: Path) -> None:
     broken = stage.run(tree, ["test_a.py"], (), name="a-1", stop=True)
     assert broken.code != 0
     assert broken.red == {}
+
+
+@pytest.mark.runs_processes
+def test_a_test_whose_leak_is_found_at_the_end_of_the_run_has_caught_it(tmp_path: Path) -> None:
+    tree = tmp_path / "t" / "tree"
+    (tree / "artifacts").mkdir(parents=True)
+    (tree / "test_a.py").write_text("def test_good(): pass\n")
+    (tree / "conftest.py").write_text("def pytest_sessionfinish(session): session.exitstatus = 1\n")
+    tests = (Test(id="test_a.py::test_good", outcome="leaked", headline="left behind: n1: tap tap0"),)
+    verdict = Verdict(run="r", started=1.0, seconds=1.0, exit_status=1, tests=tests)
+    (tree / "artifacts" / "verdict.json").write_bytes(msgspec.json.encode(verdict))
+    report = RealStage("", tmp_path / "logs").run(tree, ["test_a.py"], (), name="a-1", stop=True)
+    outcome = trial.judged(KNOWN["compute-3"], report, 1.0)
+    assert (outcome.verdict, outcome.by) == (CAUGHT, "test_a.py::test_good: left behind: n1: tap tap0")
 
 
 def test_what_cannot_be_collected_turns_nothing_red() -> None:

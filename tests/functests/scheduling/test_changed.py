@@ -31,6 +31,7 @@ def test_a_helper_affects_all_that_use_it_over_others() -> None:
 def test_product_code_affects_its_areas_and_its_base_everything() -> None:
     assert affected(["virt/webhooks/vmi.py"], SOURCES) == ["functests/admission/test_c.py"]
     assert len(affected(["virt/base/waiting.py"], SOURCES)) == 3
+    assert len(affected(["cluster_up/images/recipes/guests/tiny/init"], SOURCES)) == 3, "every guest is made of it"
 
 
 def test_each_area_is_affected_by_some_part_of_the_product_and_each_part_exists() -> None:

@@ -38,6 +38,7 @@ def test_lanes() -> None:
     assert lanes.shrunk(tier1, tier1.least - 1, filtered=False)
     assert not lanes.shrunk(tier1, tier1.least, filtered=False)
     assert not lanes.shrunk(tier1, 1, filtered=True)
+    assert [lane.name for lane in lanes.LANES.values() if not lanes.shrunk(lane, 4, filtered=False)] == []
     assert lanes.lacking(sriov, ["kvm"]) == ["sriov"]
 
 
