@@ -33,6 +33,13 @@ class Launcher:
         """``command`` with the domain as its argument."""
         return self.inside(f'{VIRSH} {command} --domain "$({VIRSH} list --all --name | head -n1)"')
 
+    def once_by_halves(self, then: str, *, within_s: float) -> None:
+        """Run ``then`` on the node at the moment when the guest runs elsewhere and its memory is still here."""
+        asked = INSIDE.format(self.qemu.pid) + shlex.quote(
+            f'{VIRSH} domstate --reason --domain "$({VIRSH} list --all --name | head -n1)"')
+        waiting = f"until {asked} | grep -q post-copy; do echo; done"       # who says nothing for long is given up
+        self.node.run(f"timeout {within_s:.0f} sh -c {shlex.quote(waiting)} && {then}")
+
     def memory_statistics(self) -> dict[str, int]:
         """What the guest's balloon last said; ``last_update`` in seconds since 1970."""
         pairs = (line.split() for line in self.virsh("dommemstat").splitlines() if line.strip())

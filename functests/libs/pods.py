@@ -91,17 +91,15 @@ def wait_phase(space: Space, name: str, wanted: tuple[str, ...], *, within_s: fl
     )
 
 
-def log(space: Space, name: str, container: str = "") -> str:
-    """``container``: needed where the pod has several."""
-    chosen = f"?container={container}" if container else ""
-    return space.rest.get(core_path("pods", space.name, name) + "/log" + chosen).text
+def log(space: Space, name: str) -> str:
+    return space.rest.get(core_path("pods", space.name, name) + "/log").text
 
 
-def wait_log(space: Space, name: str, wanted: str, container: str = "") -> str:
+def wait_log(space: Space, name: str, wanted: str) -> str:
     """The pod's log when it has ``wanted``: a program begins to serve after its pod runs, and what it says goes through
     the runtime before it is read."""
     return patience.eventually(
-        f"pod {name} says {wanted!r}", lambda: log(space, name, container), lambda text: wanted in text,
+        f"pod {name} says {wanted!r}", lambda: log(space, name), lambda text: wanted in text,
         stop=lambda _: space.rest.get(core_path("pods", space.name, name)).ok()["status"].get("phase") == "Failed",
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from functests.libs import build, moves, patience, pods
+from functests.libs import build, launcher, moves, patience
 from functests.libs.cluster import Cluster
 from functests.libs.kube import Object, Space, phases
 from functests.libs.nodes import Nodes
@@ -20,7 +20,6 @@ Policy = Callable[..., str]
 pytestmark = [pytest.mark.needs("two-nodes"), pytest.mark.demand(memory_mib=900, nodes=2, seconds=75)]
 # So much random memory that most of it is missing when post-copy begins.
 FILL = "head -c 157286400 /dev/urandom > /run/much"         # less than half of it: a tmpfs has no more
-BY_HALVES = '"reason": "Postcopy"'                          # what the target's launcher says of the domain then
 
 
 def _live(space: Space, nodes: Nodes, found: list[Object]) -> list[int]:
@@ -53,10 +52,8 @@ def test_a_guest_whose_memory_is_lost_on_the_way_has_failed(
     node, process = stack.process(handler)
     with Watch(space.rest, kubevirt_path(VMI, space.name)) as watch:
         moves.migrate(space, "vm")
-        watch.wait_for(
-            "mode PostCopy", lambda _, seen: moves.state(seen).get("mode") == "PostCopy", within_s=patience.boots(3))
-        pods.wait_log(space, moves.state(space.vmi("vm"))["targetPod"], BY_HALVES, "compute")
-        node.run(f"kill -{int(signal.SIGKILL)} {process.pid}")
+        launcher.Launcher(node, before.pod_uid).once_by_halves(
+            f"kill -{int(signal.SIGKILL)} {process.pid}", within_s=patience.boots(4))
         both = space.pods(vmi)
         assert len(both) == 2, [pod["metadata"]["name"] for pod in both]
         watch.wait_for(

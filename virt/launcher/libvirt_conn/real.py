@@ -278,9 +278,6 @@ class Libvirt:
             flags |= libvirt.VIR_MIGRATE_UNSAFE
         if request.post_copy:
             flags |= libvirt.VIR_MIGRATE_POSTCOPY
-            # Whoever limits migrations means the whole of them; QEMU alone would send the rest as fast as it can.
-            if request.bandwidth_mib_s:
-                parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = request.bandwidth_mib_s
         uri = f"qemu+unix:///session?socket={request.libvirt}"
 
         def work() -> None:
