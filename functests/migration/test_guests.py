@@ -92,7 +92,8 @@ def test_a_disk_on_any_bus_goes_along(space: Space, cluster: Cluster, nodes: Nod
         "the disk is there", lambda: shell.run("ls /sys/block | grep -E '^(sd|vd)' | head -n 1").out.strip(), bool)
     look = (f"ls -l /sys/block/{device} | sed 's/.*-> //'; cat /proc/bus/input/devices; "
             f"blockdev --getsize64 /dev/{device}")
-    known = shell.succeed(look)
+    known = patience.eventually(        # the kernel finds devices of a USB bus after its first shell, too
+        "the tablet is there", lambda: shell.succeed(look), lambda text: "QEMU USB Tablet" in text)
     records.begin(shell, device)
     before = moves.home(space, nodes, "vm")
     moves.migrate(space, "vm")
