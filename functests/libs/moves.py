@@ -142,7 +142,8 @@ def check_moved(
     space: Space, nodes: Nodes, name: str, before: Home, migration: str | Object, *, is_drained: bool = False
 ) -> Home:
     """The guest is on the other node and only there; returns its new home. The migration has succeeded already; one
-    that may have been cleared away since is given as it was last seen. ``is_drained``: whoever drained the node has taken the finished pod of the source away too."""
+    that may have been cleared away since is given as it was last seen. ``is_drained``: whoever drained the node has
+    taken the finished pod of the source away too."""
     found = get(space, migration) if isinstance(migration, str) else migration
     assert found is not None
     assert phase(found) == "Succeeded", found["status"]
