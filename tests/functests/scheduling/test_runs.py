@@ -222,7 +222,10 @@ def test_it(number):
     os.kill(os.getppid(), signal.SIGINT)
     time.sleep(60)
 """)
-    argv = [sys.executable, "-m", "pytest", "functests", "-p", "no:cacheprovider", "-p", "xdist.plugin", "-n1"]
+    # Whoever was started in the background has SIGINT ignored, and so have its children.
+    hears = ("import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); "
+             "sys.exit(pytest.main(sys.argv[1:]))")
+    argv = [sys.executable, "-c", hears, "functests", "-p", "no:cacheprovider", "-p", "xdist.plugin", "-n1"]
     done = subprocess.run(argv, cwd=verdicts.pytester.path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == pytest.ExitCode.INTERRUPTED, done.stdout
     assert "never ran to its end" not in done.stdout
