@@ -40,6 +40,7 @@ class Functions:
         self._tell = tell
         self._owed: set[str] = set()
         self._thrown_out: dict[str, str] = {}
+        self._troubles: Mapping[str, str] = {}      # of the last try to give back
         self._told: Mapping[str, str] = {}
         self._is_leaving = False
         self._busy = asyncio.Lock()         # what is under way at libvirt ends before the other direction begins
@@ -57,7 +58,7 @@ class Functions:
         if name is not None and name not in self._owed:
             _logger.warning("function thrown out by the guest", name=name)
             self._thrown_out[name] = THROWN_OUT
-            self._telling = asyncio.create_task(self._say({}), name="functions thrown out")
+            self._telling = asyncio.create_task(self._say(), name="functions thrown out")
 
     # --- out ---
 
@@ -125,11 +126,11 @@ class Functions:
             async with self._busy:
                 if self._is_leaving:
                     return
-                troubles = await self._given()
-            failures = failures + 1 if troubles else 0
-            await self._say(troubles)
+                self._troubles = await self._given()
+            failures = failures + 1 if self._troubles else 0
+            await self._say()
             if self._owed:
-                await self._news(pause_s(failures) if troubles else PATIENT_LOOK_S)
+                await self._news(pause_s(failures) if self._troubles else PATIENT_LOOK_S)
 
     async def _given(self) -> Mapping[str, str]:
         """One try; why those that are missing are. Nothing is said of a guest that is off: it needs none."""
@@ -153,9 +154,8 @@ class Functions:
 
     # --- both ---
 
-    async def _say(self, troubles: Mapping[str, str]) -> None:
-        """``troubles``: of those that are owed."""
-        missing = {**self._thrown_out, **troubles}
+    async def _say(self) -> None:
+        missing = {**self._thrown_out, **self._troubles}
         if missing != self._told:
             self._told = missing
             await self._tell(missing)

@@ -199,6 +199,21 @@ async def test_what_the_guest_threw_out_stays_out_and_is_told(owner: Owner) -> N
     assert owner.told[1:] == [{"slow": functions.THROWN_OUT, "fast": "no"}, {"slow": functions.THROWN_OUT}]
 
 
+async def test_one_that_the_guest_throws_out_hides_no_other_that_is_owed(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "_PAUSES_S", (HANG_S,))
+    await owner.functions.let_go(lambda: "")
+    owner.hypervisor.refusals["attach"] = [HypervisorError("no")]
+    owner.functions.give_back()
+    await until(lambda: owner.told == [{"fast": "no"}] and owner.has == {"slow"})
+    owner.hypervisor.refusals["attach"] = [HypervisorError("no")]
+    await owner.hypervisor.detach_device(NAME, "ua-sriov-slow")
+    await asyncio.sleep(0.05)
+    assert owner.told[1:] == [{"slow": functions.THROWN_OUT, "fast": "no"}]
+    owner.functions.close()
+
+
 async def test_other_devices_of_the_guest_are_not_told_of(owner: Owner) -> None:
     """A disk may be called as a function is."""
     owner.hypervisor.say(DeviceGone(NAME, "ua-fast"))
