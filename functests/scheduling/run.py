@@ -1,17 +1,14 @@
 """One run as the controller sees it: its folder, its scheduler, and at its end the account and the verdict on it."""
 
-import fcntl
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from functests.scheduling import durations, lanes, machine, plan, rooms, xdist_compat
+from functests.scheduling import durations, folders, lanes, machine, plan, rooms, xdist_compat
 from functests.scheduling.dispatch import Dispatch
 
 LOG = "scheduling.log"
@@ -19,40 +16,12 @@ BOOTED = "booted"               # user property of a report: guests that the tes
 POOL = "warm"                   # in the run's folder: guests that tests borrow, a file each
 
 
-def _locked(folder: Path) -> int | None:
-    """A descriptor that holds the folder; None when a living process does."""
-    found = os.open(folder / "held", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(found)
-        return None
-    return found
-
-
-def new_folder() -> tuple[Path, int]:
-    """A folder for what the processes of one run tell each other, and the descriptor that holds it. Those of killed
-    runs, which nobody holds any more, go."""
-    every = Path(tempfile.gettempdir()) / f"functests-runs-{os.getuid()}"
-    every.mkdir(exist_ok=True)
-    with (every / "line").open("a") as line:
-        fcntl.flock(line, fcntl.LOCK_EX)        # a new one is not held in its first moment
-        for old in every.iterdir():
-            if old.is_dir() and (held := _locked(old)) is not None:
-                shutil.rmtree(old, ignore_errors=True)
-                os.close(held)
-        made = Path(tempfile.mkdtemp(dir=every))
-        held = _locked(made)
-    assert held is not None
-    return made, held
-
-
 class Run:
     """``folder`` is seen by all workers of the run; ``artifacts`` stays when it is over."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.folder, self._held = new_folder()
+        self.folder, self._held = folders.new()
         self.artifacts = config.rootpath / "artifacts"
         self.scheduler: xdist_compat.Scheduler | None = None
         self.passed: list[str] = []             # tests that ran and were not skipped, once each

@@ -1,12 +1,11 @@
 """Demands, lanes, plans, the account, the machine."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from functests.scheduling import demand as demands
-from functests.scheduling import durations, lanes, machine, plan, run
+from functests.scheduling import durations, lanes, machine, plan
 from functests.scheduling.admission import Capacity
 from functests.scheduling.demand import Demand
 from functests.scheduling.dispatch import Dispatch
@@ -96,19 +95,6 @@ def test_memory_is_the_machines_or_what_its_cgroup_leaves(tmp_path: Path) -> Non
     (tmp_path / "memory.current").write_text(f"{3 * 2**30}\n")
     (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {2 * 2**30}\n")
     assert machine.available_mib(meminfo, tmp_path) == 3072
-
-
-def test_folders_of_killed_runs_go_with_the_next_one_and_those_of_living_ones_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    (alive, held), (killed, dying) = run.new_folder(), run.new_folder()
-    (killed / "gw0.plan").write_text("[]")
-    os.close(dying)
-    mine, own = run.new_folder()
-    assert sorted(folder for folder in mine.parent.iterdir() if folder.is_dir()) == sorted([alive, mine])
-    os.close(held)
-    os.close(own)
 
 
 def test_an_unreadable_history_is_none(tmp_path: Path) -> None:
