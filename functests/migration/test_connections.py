@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +19,7 @@ from functests.libs.nodes import Nodes
 from functests.libs.rest import core_path
 from functests.libs.stack import NAMESPACE
 from functests.libs.terminal import Terminal
-from functests.libs.vnc import Vnc
+from functests.libs.vnc import VERSION, Vnc
 from virt.api import names
 
 Policy = Callable[..., str]
@@ -57,30 +58,44 @@ print(json.dumps(found), flush=True)
 
 @pytest.mark.case("MIG-029")
 @pytest.mark.demand(memory_mib=800, nodes=2, seconds=30)
-def test_a_persons_console_follows_the_guest(space: Space, cluster: Cluster, nodes: Nodes) -> None:
+def test_a_persons_console_and_screen_follow_the_guest(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """
-    Preconditions: a guest with virtctl console in a terminal, a variable set in its shell.
-    Steps: migrate; type on.
+    Preconditions: a guest with virtctl console in a terminal, a variable set in its shell; virtctl vnc with a viewer.
+    Steps: migrate; type on; connect the viewer to the same port again.
     Expected: virtctl says that the guest has moved, and to which node; the same shell answers; Ctrl-] still ends it.
+        The viewer's connection ends, the next one reaches a screen, and its end is that of virtctl.
     """
     space.boot(build.kernel_boot_vmi(cluster, "vm"))
     space.shell("vm").close()
     before = moves.home(space, nodes, "vm")
-    argv = [commands.VIRTCTL, "console", "vm", "--namespace", space.name]
-    with Terminal(argv, commands.environment(cluster)) as terminal:
+    environment = commands.environment(cluster)
+    console = [commands.VIRTCTL, "console", "vm", "--namespace", space.name]
+    screen = [commands.VIRTCTL, "vnc", "vm", "--proxy-only", "--namespace", space.name]
+    with Terminal(console, environment) as terminal, Terminal(screen, environment) as proxy:
         terminal.wait_for(r"Successfully connected to vm console", within_s=patience.promised(20))
         terminal.wait_raw(within_s=patience.promised(5))
         terminal.type("\n before=moved-$((6*7)); echo s''et\n")
         terminal.wait_for("\nset", within_s=patience.promised(20))
-        moves.migrate(space, "vm")
-        moves.reach(space, "move", "Succeeded")
+        port = int(proxy.wait_for(r'\{"port":(\d+)\}', within_s=patience.promised(20)).group(1))
+        with socket.create_connection(("127.0.0.1", port), 5) as viewer:
+            viewer.settimeout(patience.promised(30))
+            assert viewer.recv(len(VERSION)) == VERSION
+            moves.migrate(space, "vm")
+            moves.reach(space, "move", "Succeeded")
+            assert viewer.recv(1) == b"", "the viewer's connection outlived the guest's move"
         after = moves.check_moved(space, nodes, "vm", before, "move")
-        terminal.wait_for(f"vm has moved to node {after.node}", within_s=patience.promised(30))
+        told = f"vm has moved to node {after.node}"
+        terminal.wait_for(told, within_s=patience.promised(30))
         terminal.type("\n echo $before-and-her''e\n")
         terminal.wait_for("moved-42-and-here", within_s=patience.promised(20))
         terminal.type("\x1d")
         assert terminal.wait_end(within_s=patience.promised(10)) == 0
         assert terminal.settings() == terminal.before
+        proxy.wait_for(told, within_s=patience.promised(30))
+        with socket.create_connection(("127.0.0.1", port), 5) as viewer:
+            viewer.settimeout(patience.promised(30))
+            assert viewer.recv(len(VERSION)) == VERSION
+        assert proxy.wait_end(within_s=patience.promised(15)) == 0, proxy.output
 
 
 def _foreign() -> dict[str, str]:

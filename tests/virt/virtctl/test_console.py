@@ -1,87 +1,17 @@
-"""A console that follows its guest: a server of thin air that serves one VMI and streams that end."""
+"""A console that follows its guest."""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
-import aiohttp
 import pytest
 
+from tests.virt.virtctl.stage import STARTED, Socket, Stage, vmi
 from tests.waits import HANG_S
 from virt.virtctl import console
-from virt.virtctl.console import Ends, Fate, fate
+from virt.virtctl.console import Ends
 from virt.virtctl.errors import ServerError
-
-STARTED = {"startTimestamp": "2026-01-01T00:00:00Z"}
-
-
-def vmi(node: str = "a", phase: str = "Running", **state: Any) -> dict[str, Any]:
-    return {"metadata": {}, "status": {"phase": phase, "nodeName": node, "migrationState": state or None}}
-
-
-@pytest.mark.parametrize(("seen", "expected"), [
-    (vmi(), Fate.STAYED),
-    (vmi(**STARTED), Fate.MOVING),
-    (vmi(**STARTED, completed=True, failed=True), Fate.STAYED),
-    (vmi("b", **STARTED, completed=True), Fate.MOVED),
-    (vmi("b", "Succeeded"), Fate.ENDED),
-    ({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Running", "nodeName": "b"}},
-     Fate.ENDED),
-    ({}, Fate.ENDED),
-])
-def test_what_has_become_of_a_guest(seen: dict[str, Any], expected: Fate) -> None:
-    assert fate(seen, "a") is expected
-
-
-class Socket:
-    """Says ``words`` and ends. ``heard`` is what was typed."""
-
-    close_code = 1000
-
-    def __init__(self, words: bytes, *, lasts: bool = False) -> None:
-        self._words, self._lasts = words, lasts
-        self.heard = b""
-
-    async def send_bytes(self, data: bytes) -> None:
-        self.heard += data
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        yield SimpleNamespace(type=aiohttp.WSMsgType.BINARY, data=self._words)
-        if self._lasts:
-            await asyncio.Event().wait()
-
-
-class Stage:
-    """``views``: what each look at the VMI shows, the last one for ever; ``streams``: what each dial gives."""
-
-    def __init__(self, views: list[Any], streams: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-        self._views, self._streams = views, streams
-        self.access = None
-        monkeypatch.setattr(console, "stream", self._stream)
-        monkeypatch.setattr(console, "AGAIN_S", 0.001)
-        monkeypatch.setattr(console, "LOOK_S", 0.001)
-
-    def read(self, _path: str) -> Any:
-        view = self._views.pop(0) if len(self._views) > 1 else self._views[0]
-        if isinstance(view, Exception):
-            raise view
-        return view
-
-    def object(self, _plural: str, _name: str) -> str:
-        return ""
-
-    def subresource(self, _plural: str, _name: str, _action: str) -> str:
-        return ""
-
-    @asynccontextmanager
-    async def _stream(self, _access: Any, _path: str) -> AsyncIterator[Any]:
-        found = self._streams.pop(0)
-        if isinstance(found, Exception):
-            raise found
-        yield found
 
 
 @pytest.fixture
