@@ -18,6 +18,7 @@ from virt.api import codec, conditions, kinds, names, v1
 from virt.api.status import Status, failure
 from virt.apiserver.preconditions import NOT_RUNNING
 from virt.apiserver.refusal import bad_request, internal, unavailable
+from virt.base import silence
 from virt.kube import upgrades
 from virt.kube.client import Client, Selector
 from virt.kube.http import RefusedError
@@ -135,6 +136,8 @@ class Handlers:
         except BaseException:
             await session.close()
             raise
+        if (sock := socket.get_extra_info("socket")) is not None:       # None: it has ended already
+            silence.notice(sock)
         return Stream(socket, session)
 
     @asynccontextmanager

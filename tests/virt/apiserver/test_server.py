@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from tests.fakes.authority import Authority
+from tests.sockets import probed_within_s
 from tests.virt.apiserver.stand import Stand, client_tls, handler_pod, running_vmi, stand
 from virt.api import core, kinds, v1
 from virt.api.v1 import Condition
@@ -272,6 +273,13 @@ async def test_a_handler_that_vanishes_is_an_error(api: Stand) -> None:
             pass
         assert message.type is aiohttp.WSMsgType.CLOSE
         assert socket.close_code == 1011
+
+
+async def test_a_node_that_is_gone_without_a_word_ends_the_stream(api: Stand) -> None:
+    async with api.connect(f"{VMI}/console") as socket:
+        await socket.send_bytes(b"hello")
+        assert await socket.receive_bytes() == b"hello"
+        assert [after for after in probed_within_s() if after <= 10], "its connection is not watched"
 
 
 async def test_the_handlers_reason_is_given_before_the_upgrade(api: Stand) -> None:

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from virt.base import silence
 from virt.kube.http import common_name
 
 SILENCE_S = 30.0                # as long as libvirt waits for an answer of its peer
@@ -54,10 +55,9 @@ def common_name_of(sock: socket.socket) -> str:
 
 def notice_silence(sock: socket.socket) -> None:
     """A node that is gone without a word ends the connection: else what the target holds for it would stay."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    silence.notice(sock)
     for option, value in (
         (socket.TCP_NODELAY, 1),            # libvirt's questions and answers are small
-        (socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4),
         (socket.TCP_USER_TIMEOUT, round(SILENCE_S * 1000)),
     ):
         sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -20,7 +20,7 @@ from virt.api.guestos import (
 )
 from virt.api.status import failure, not_found
 from virt.api.subresources import FreezeUnfreezeTimeout
-from virt.base import log
+from virt.base import log, silence
 from virt.handler.launchers.launcher import Launcher
 from virt.handler.launchers.server import Launchers
 from virt.handler.tunnel.relay import close, relay
@@ -122,6 +122,8 @@ class Tunnel:
                 sock.close()
                 raise
             logger.info("session begins")
+            if request.transport is not None:       # a virt-api that is gone holds no session
+                silence.notice(request.transport.get_extra_info("socket"))
             await relay(ws, sock)
 
         try:

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.fakes.authority import Authority
 from tests.fakes.launcher import FakeLauncher
+from tests.sockets import probed_within_s
 from tests.virt.handler.world import World, vmi
 from tests.waits import HANG_S, until
 from virt.api import names
@@ -58,6 +59,11 @@ async def closed(ws: ClientWebSocketResponse) -> int | None:
         while (await ws.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING):
             pass
     return ws.close_code
+
+
+async def test_a_virt_api_that_is_gone_without_a_word_holds_no_session(tmp_path: Path) -> None:
+    async with node(tmp_path) as (_, _, client), client.ws_connect(f"{AT}/vnc?preserveSession=true"):
+        await until(lambda: any(after <= 10 for after in probed_within_s()))
 
 
 async def test_bytes_go_both_ways_and_text_frames_do_not_matter(tmp_path: Path) -> None:
