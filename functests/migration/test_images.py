@@ -63,7 +63,7 @@ def _backing_format(nodes: Nodes, where: moves.Home) -> str:
 
 
 @pytest.mark.case("BLK-010")
-@pytest.mark.demand(memory_mib=900, nodes=2, boots=2, seconds=60)
+@pytest.mark.demand(vcpus=2, memory_mib=900, nodes=2, boots=2, seconds=60)
 def test_a_tag_that_means_something_else_by_now_does_no_harm(
     space: Space, cluster: Cluster, nodes: Nodes
 ) -> None:

@@ -14,7 +14,7 @@ Policy = Callable[..., str]
 pytestmark = [pytest.mark.needs("two-nodes")]
 
 
-@pytest.mark.demand(memory_mib=800, nodes=2, boots=2)
+@pytest.mark.demand(vcpus=2, memory_mib=800, nodes=2, boots=2)
 @pytest.mark.case("MIG-011")
 def test_what_cannot_be_is_refused(space: Space, cluster: Cluster, nodes: Nodes, policy: Policy) -> None:
     """

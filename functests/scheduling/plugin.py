@@ -12,7 +12,7 @@ from functests.libs import activity, retries
 from functests.libs.slots import SLOTS
 from functests.libs.stalls import STALLS
 from functests.scheduling import arguments, machine, opening, plan, run, selection, view, xdist_compat
-from functests.verdict import outcome
+from functests.verdict import outcome, overdraft
 from functests.verdict.plugin import hand_over
 
 FOLDER = "functests"
@@ -87,6 +87,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     finally:
         if _BEGAN in item.stash:
             item.user_properties.append((outcome.STALLED, round(STALLS.since(item.stash[_BEGAN]), 1)))
+            demand = plan.entry(item, functional=True).demand
+            if not demand.alone:
+                item.user_properties.append((overdraft.DECLARED, demand.vcpus))
         item.user_properties += [(outcome.RETRIED, f"{outcome.ASKED_AGAIN}{cause}") for cause in retries.noted()]
         if "warm_vm" not in getattr(item, "fixturenames", ()):       # what that booted is for other tests too
             item.user_properties.append((run.BOOTED, SLOTS.taken - item.stash.get(_BOOTS, SLOTS.taken)))

@@ -17,7 +17,7 @@ import pytest
 
 from cluster_up import exec as host
 from functests.scheduling import opening
-from functests.verdict import outcome, write
+from functests.verdict import outcome, overdraft, write
 from functests.verdict.records import FAILED, LEAKED, LOST, Verdict
 from functests.verdict.sampler import Sampler
 
@@ -154,6 +154,7 @@ class Recorder:
         tests = tuple(record for record in records if not (early and record.outcome == LOST))
         not_run = len(names) - len(tests)
         notes = outcome.notes_of(tests, self._dead) + outcome.stalls_of(tests, self._reports)
+        notes += overdraft.overdrafts(self._reports, self._sampler.guests.values())
         notes += [f"restarted meanwhile: {name}" for name in self._sampler.restarted]
         notes += [f"left behind: {item}" for item in self._strays()]
         if not_run:

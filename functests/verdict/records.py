@@ -40,11 +40,12 @@ class Test(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Guest(msgspec.Struct, frozen=True, kw_only=True):
-    """A VMI as the sampler saw it. Times are seconds since 1970."""
+    """A VMI as the sampler saw it. Times are seconds since 1970; ``last_seen`` before it had ended."""
 
     name: str
     namespace: str
     node: str = ""
+    vcpus: int = 1
     created: float = 0.0
     running: float = 0.0
     last_seen: float = 0.0

@@ -1,5 +1,6 @@
 """Guests and memory of the nodes while a run goes on, sampled from outside: one list and a few numbers at a time."""
 
+import math
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from functests.verdict.records import Guest, Memory
 EVERY_S = 4.0
 PODS_EVERY = 5          # looks
 OWN = ("kubevirt", "kube-system")
+OVER = ("Succeeded", "Failed")
 
 
 def _seconds(stamp: str) -> float:
@@ -25,6 +27,7 @@ def guest_of(vmi: Mapping[str, Any], now: float) -> Guest:
         name=vmi["metadata"]["name"],
         namespace=vmi["metadata"]["namespace"],
         node=status.get("nodeName", ""),
+        vcpus=math.prod(int(count) for count in (status.get("currentCPUTopology") or {}).values()),
         created=_seconds(vmi["metadata"]["creationTimestamp"]),
         running=_seconds(running[0]["phaseTransitionTimestamp"]) if running else 0.0,
         last_seen=round(now, 1),
@@ -123,7 +126,9 @@ class Sampler:
         """One look. ``nodes`` as :class:`functests.libs.nodes.Nodes`; their shells stay open between looks."""
         now = time.time()
         for vmi in rest.get("/apis/kubevirt.io/v1/virtualmachineinstances").ok()["items"]:
-            self.guests[vmi["metadata"]["uid"]] = guest_of(vmi, now)
+            uid = vmi["metadata"]["uid"]
+            if vmi.get("status", {}).get("phase") not in OVER or uid not in self.guests:
+                self.guests[uid] = guest_of(vmi, now)
         if self._looks % PODS_EVERY == 0:
             pods = [pod for name in OWN for pod in rest.get(f"/api/v1/namespaces/{name}/pods").ok()["items"]]
             self._before = self._before or restarts_of(pods)

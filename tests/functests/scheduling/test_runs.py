@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from functests.scheduling import lanes
+from functests.verdict import overdraft
 from tests.functests.scheduling.conftest import CONFTEST, Inner
 
 pytestmark = [pytest.mark.runs_processes, pytest.mark.timeout(300)]
@@ -125,6 +127,24 @@ def test_three(told): pass
     result.assert_outcomes(passed=2, failed=1)
     assert set(inner.spans()) == {"test_one", "test_three"}
     assert inner.account()["problems"] == []
+
+
+def test_what_a_test_declares_goes_with_its_report_unless_it_has_the_cluster_for_itself(inner: Inner) -> None:
+    inner.write(
+        all="""
+import pytest
+@pytest.mark.demand(vcpus=2)
+def test_two(): pass
+@pytest.mark.demand(vcpus=2)
+@pytest.mark.serial
+def test_alone(): pass
+"""
+    )
+    inner.run("-n1", "--junitxml=told.xml").assert_outcomes(passed=2)
+    told = ElementTree.parse(inner.pytester.path / "told.xml")
+    declared = {case.get("name"): [each.get("value") for each in case.iter("property")
+                                   if each.get("name") == overdraft.DECLARED] for case in told.iter("testcase")}
+    assert declared == {"test_two": ["2"], "test_alone": []}
 
 
 def test_a_lane_that_shrinks_fails(inner: Inner) -> None:

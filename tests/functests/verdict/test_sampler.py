@@ -44,9 +44,9 @@ class Node:
 
 
 def test_a_look_tells_guests_and_the_memory_of_each_node() -> None:
-    vmi = {
+    vmi: dict[str, Any] = {
         "metadata": {"name": "vm", "namespace": "ns", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "status": {"nodeName": "n1", "phaseTransitionTimestamps": [
+        "status": {"nodeName": "n1", "currentCPUTopology": {"sockets": 3, "cores": 2}, "phaseTransitionTimestamps": [
             {"phase": "Running", "phaseTransitionTimestamp": "2026-01-01T00:00:04Z"}]},
     }  # fmt: skip
     def get(path: str) -> SimpleNamespace:
@@ -55,9 +55,13 @@ def test_a_look_tells_guests_and_the_memory_of_each_node() -> None:
     sampler = Sampler()
     sampler.sample(SimpleNamespace(get=get), [Node("n1", 50 * MIB), Node("n2", 31 * MIB)])
     (guest,) = sampler.guests.values()
-    assert (guest.name, guest.node, guest.running - guest.created) == ("vm", "n1", 4.0)
+    assert (guest.name, guest.node, guest.vcpus, guest.running - guest.created) == ("vm", "n1", 6, 4.0)
     at = sampler.memory[0].at
+    assert guest.last_seen == at
     assert sampler.memory == [Memory(at, "n1", 20.0), Memory(at, "n2", 1.0)]
+    vmi["status"]["phase"] = "Succeeded"
+    sampler.sample(SimpleNamespace(get=get), [])
+    assert [*sampler.guests.values()] == [guest], "one that has ended was seen for the last time before"
 
 
 def _pod(name: str, uid: str, *counts: int) -> dict[str, Any]:
