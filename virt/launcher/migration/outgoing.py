@@ -111,7 +111,7 @@ class Outgoing:
             await self._leave(request)
         except HypervisorError as error:
             phase = MigrationPhase.ABORTED if self._given_up else MigrationPhase.FAILED
-            reason = self._given_up or str(error)
+            reason = self._given_up or await self._why(error)
             _logger.warning("migration failed", uid=self._request.uid, reason=reason, error=str(error))
             await self._let_go()
             self.report = replace(self.report, phase=phase, reason=reason)
@@ -119,6 +119,17 @@ class Outgoing:
             _logger.info("the guest has left", uid=self._request.uid)
             self.report = replace(self.report, phase=MigrationPhase.SUCCEEDED, remaining=0)
         await self._tell(self.report)
+
+    async def _why(self, error: HypervisorError) -> str:
+        """What libvirt says; of a guest that has ended on the way it only tells which connection that broke."""
+        try:
+            state, why = await self._hypervisor.state(self._domain)
+        except HypervisorError:
+            return str(error)
+        if state in (DomainState.RUNNING, DomainState.PAUSED):
+            return str(error)
+        what = "shut down" if DomainState.SHUTDOWN in (state, why) else f"ended ({f'{state.value} {why}'.strip()})"
+        return f"the guest has {what} on the way: {error}"
 
     async def _leave(self, request: MigrationRequest) -> None:
         await self._set_downtime(passes=0)

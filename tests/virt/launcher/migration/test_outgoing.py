@@ -110,6 +110,23 @@ async def test_what_libvirt_says_is_the_reason(
         MigrationPhase.FAILED, "Unable to read from monitor: Connection reset by peer")
 
 
+@pytest.mark.parametrize(("state", "why", "reason"), [
+    (DomainState.SHUTDOWN, "", "the guest has shut down on the way: Unable to read from monitor"),
+    (DomainState.SHUTOFF, "Shutdown", "the guest has shut down on the way: Unable to read from monitor"),
+    (DomainState.SHUTOFF, "Crashed", "the guest has ended (Shutoff Crashed) on the way: Unable to read from monitor"),
+    (DomainState.NONE, "", "the guest has ended (NoState) on the way: Unable to read from monitor"),
+    (DomainState.PAUSED, "User", "Unable to read from monitor"),
+])
+async def test_a_guest_that_ended_on_the_way_is_the_reason(
+    begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport], state: DomainState, why: str, reason: str
+) -> None:
+    made = await begin(Migrate(uid="m1"))
+    hypervisor.become(NAME, state, why)
+    hypervisor.depart("Unable to read from monitor")
+    await made.wait()
+    assert (told[-1].phase, told[-1].reason) == (MigrationPhase.FAILED, reason)
+
+
 async def test_an_abort_that_was_asked_for(
     begin: Begin, hypervisor: FakeHypervisor, told: list[MigrationReport]
 ) -> None:
