@@ -75,8 +75,7 @@ def test_a_machine_without_memory_says_so(space: Space, cluster: Cluster) -> Non
     vm = space.wait_vm("vm", lambda vm: failure(vm).get("status") == "True", "condition Failure")
     assert failure(vm)["reason"] == "FailedCreate", failure(vm)
     assert "no memory requested" in failure(vm)["message"], failure(vm)
-    events = [event for event in space.events("vm", "VirtualMachine") if event["reason"] == "FailedCreate"]
-    assert events, space.reasons("vm")
+    events = space.wait_events("vm", "FailedCreate", "VirtualMachine")
     assert "no memory requested" in events[0]["message"], events
     assert space.get_vmi("vm") is None
 

@@ -107,8 +107,8 @@ def test_freeze_and_thaw(space: Space, cluster: Cluster) -> None:
     space.wait_condition("vm", "AgentConnected", "")
     code, text = act("freeze", unfreezeTimeout="5s")
     assert (code, "command Freeze failed" in text) == (500, True), text
-    events = [event for event in space.events("vm", "VirtualMachineInstance") if event["reason"] == "FreezeError"]
-    assert [event["type"] for event in events][-1:] == ["Warning"], events
+    events = space.wait_events("vm", "FreezeError", "VirtualMachineInstance")
+    assert events[-1]["type"] == "Warning", events
     shell.succeed("echo four > /data/four && sync")
 
 

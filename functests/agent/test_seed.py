@@ -110,12 +110,8 @@ def test_a_secret_that_comes_late_is_waited_for(space: Space, cluster: Cluster) 
     space.create(_seeded(build.kernel_boot_vmi(cluster, "vm"), "late", {"secretRef": {"name": "not-there-yet"}}))
     vmi = space.wait_vmi("vm", lambda seen: seen["status"].get("phase") == "Scheduling", "Scheduling")
     pod = space.pod(vmi)["metadata"]["name"]
-    complaints = patience.eventually(
-        "the pod complains",
-        lambda: [event["message"] for event in space.events(pod, "Pod") if event["reason"] == "FailedMount"],
-        lambda seen: bool(seen),
-        within_s=patience.promised(40),
-    )
+    complaints = [event["message"] for event in
+                  space.wait_events(pod, "FailedMount", "Pod", within_s=patience.promised(40))]
     assert any("not-there-yet" in text for text in complaints), complaints
     assert space.vmi("vm")["status"]["phase"] == "Scheduling"
     text = _text(200)

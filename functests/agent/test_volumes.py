@@ -105,11 +105,8 @@ def test_a_config_map_that_is_missing(space: Space, cluster: Cluster) -> None:
     _, shell = space.boot(build.with_disk(base(cluster, "may"), "config", optional, serial="config"))
     assert _files(shell, "config", "cfgdata") == {}
     pod = space.pod(vmi)["metadata"]["name"]
-    complaints = patience.eventually(
-        "the pod complains",
-        lambda: [event["message"] for event in space.events(pod, "Pod") if event["reason"] == "FailedMount"],
-        bool, within_s=patience.promised(40),
-    )  # fmt: skip
+    complaints = [event["message"] for event in
+                  space.wait_events(pod, "FailedMount", "Pod", within_s=patience.promised(40))]
     assert any("absent" in text for text in complaints), complaints
     assert space.vmi("must")["status"]["phase"] == "Scheduling"
     _config_map(space, "absent", {"key": "there now"})

@@ -21,7 +21,7 @@ def load(shell: Console, driver: str) -> None:
 
 def disk(shell: Console, serial: str) -> str:
     """The device (/dev/vda) of the virtio disk with that serial."""
-    look = f"for d in /sys/block/vd*; do grep -qx '{serial}' $d/serial && echo /dev/${{d##*/}}; done; true"
+    look = f"for d in /sys/block/vd*; do grep -qx '{serial}' \"$d/serial\" && echo \"/dev/${{d##*/}}\"; done; true"
     device = shell.succeed(look)
     assert device.startswith("/dev/vd"), f"no disk has the serial {serial}: {device!r}"
     return device

@@ -99,8 +99,9 @@ def wait_attachments(space: Space, wanted: Iterable[str], *, within_s: float | N
 def find(shell: Console, serial: str, *, within_s: float | None = None) -> str:
     """Until the guest has a disk with that serial, on whichever bus; its device, "/dev/vda"."""
     # A SCSI disk tells its serial in page 0x80: four bytes, then the text.
-    look = (f"for d in /sys/block/*; do {{ cat $d/serial || tail -c +5 $d/device/vpd_pg80; }} 2>/dev/null | "
-            f"tr -d '\\0' | grep -qx '{serial}' && echo /dev/${{d##*/}}; done; true")
+    # Where no disk is yet, d is the pattern itself, which is not to be tried once more.
+    look = (f"for d in /sys/block/*; do {{ cat \"$d/serial\" || tail -c +5 \"$d/device/vpd_pg80\"; }} 2>/dev/null | "
+            f"tr -d '\\0' | grep -qx '{serial}' && echo \"/dev/${{d##*/}}\"; done; true")
     return patience.eventually(
         f"the guest has disk {serial}", lambda: shell.succeed(look).strip(), lambda seen: seen.startswith("/dev/"),
         within_s=within_s)

@@ -222,8 +222,19 @@ class Space:
     def reasons(self, name: str, kind: str | None = None) -> list[str]:
         return [event["reason"] for event in self.events(name, kind)]
 
+    def wait_events(
+        self, name: str, reason: str, kind: str | None = None, *, within_s: float | None = None
+    ) -> list[Object]:
+        """Those with that reason, oldest first, once there is one: components write them behind the status that they
+        tell of."""
+        return patience.eventually(
+            f"an event {reason} of {name}",
+            lambda: [event for event in self.events(name, kind) if event["reason"] == reason],
+            bool, within_s=within_s,
+        )  # fmt: skip
+
     def wait_reasons(self, name: str, kind: str, *wanted: str) -> list[str]:
-        """Until there is an event of each wanted reason: components write them behind the status that they tell of."""
+        """Until there is an event of each wanted reason."""
         return patience.eventually(
             f"events {', '.join(wanted)} of {name}", lambda: self.reasons(name, kind),
             lambda found: set(wanted) <= set(found),

@@ -53,5 +53,6 @@ def test_a_soft_reboot_is_the_guests_own(space: Space, cluster: Cluster) -> None
     assert len(set(boots)) == 4, boots
     assert seen == {(vmi["metadata"]["uid"], "Running")}, seen
     assert space.pod(vmi)["metadata"]["uid"] == pod
-    events = [event for event in space.events("vm", "VirtualMachineInstance") if event["reason"] == "SoftRebooted"]
-    assert sum(event.get("count") or 1 for event in events) == 2, events
+    patience.eventually(
+        "both are told", lambda: [event.get("count") or 1 for event in space.events("vm", "VirtualMachineInstance")
+                                  if event["reason"] == "SoftRebooted"], lambda counts: sum(counts) == 2)

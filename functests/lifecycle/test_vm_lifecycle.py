@@ -88,9 +88,9 @@ def test_stop_shuts_the_guest_down(space: Space, cluster: Cluster, nodes: Nodes)
     assert not [obj for obj in history if condition(obj, "Failure")], "condition Failure was seen"
     assert space.rest.get(core_path("pods", space.name, pod["metadata"]["name"])).code == 404
     _nothing_runs(nodes, vmi, pod)
-    space.wait_reasons("vm", "VirtualMachineInstance", "ShuttingDown", "Stopped")
-    space.wait_reasons("vm", "VirtualMachine", "SuccessfulDelete")
-    stopped = [event for event in space.events("vm", "VirtualMachineInstance") if event["reason"] == "Stopped"]
+    space.wait_events("vm", "ShuttingDown", "VirtualMachineInstance")
+    space.wait_events("vm", "SuccessfulDelete", "VirtualMachine")
+    stopped = space.wait_events("vm", "Stopped", "VirtualMachineInstance")
     assert [event["type"] for event in stopped] == ["Normal"], stopped
 
 

@@ -93,7 +93,7 @@ def test_a_node_whose_guests_find_no_room_is_not_emptied(
         (found,) = moves.migrations(space)
         migration = found["metadata"]["name"]
         assert moves.phase(found) == "Scheduling", found["status"]
-        assert "migrationTargetPodUnschedulable" in space.reasons(migration)
+        space.wait_events(migration, "migrationTargetPodUnschedulable")
         witness.check(still_s=1)
         space.rest.delete(core_path("pods", space.name, "filler"), {"gracePeriodSeconds": 0}).ok()
         moves.reach(space, migration, "Succeeded", within_s=60 + patience.boots(2))

@@ -268,7 +268,7 @@ def test_failed_evacuations_wait_longer_and_longer(space: Space, cluster: Cluste
               for one, other in itertools.pairwise(seen)]
     assert pauses[0] >= 19, pauses
     assert pauses[1] >= 39, pauses
-    assert "MigrationBackoff" in space.reasons("vm")
+    space.wait_events("vm", "MigrationBackoff")
     assert space.vmi("vm")["status"]["evacuationNodeName"] == before.node
     marked = [pod["metadata"]["name"] for pod in space.pods(space.vmi("vm"))
               if IN_PROGRESS in pod["metadata"].get("annotations", {})]

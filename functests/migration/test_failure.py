@@ -46,7 +46,7 @@ def test_a_migration_is_aborted(space: Space, cluster: Cluster, nodes: Nodes, po
     assert moves.check_stayed(space, nodes, "vm", before) == "Live migration has been aborted"
     told = moves.state(space.vmi("vm"))
     assert (told["abortRequested"], told["abortStatus"]) == (True, "Succeeded"), told
-    assert "SuccessfulAbortMigration" in space.reasons("move")
+    space.wait_events("move", "SuccessfulAbortMigration")
     witness.check(still_s=1)
     moves.check_moves_after_all(space, nodes, before, name, witness)
 
@@ -73,9 +73,8 @@ def test_the_targets_hypervisor_dies(space: Space, cluster: Cluster, nodes: Node
     ended = moves.reach(space, "move", "Failed", within_s=patience.promised(60))
     reason = moves.check_stayed(space, nodes, "vm", before)
     assert ended["status"]["migrationState"]["failureReason"] == reason
-    warnings = [event for event in space.events("vm") if event["reason"] == "Migrated" and event["type"] == "Warning"]
-    assert warnings, space.reasons("vm")
-    assert reason in warnings[-1]["message"]
+    told = space.wait_events("vm", "Migrated")[-1]
+    assert (told["type"], reason in told["message"]) == ("Warning", True), told
     witness.check(still_s=1)
     moves.check_moves_after_all(space, nodes, before, name, witness)
 

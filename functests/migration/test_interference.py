@@ -58,10 +58,8 @@ def test_a_guest_that_shuts_down_on_the_way_has_ended(
     assert len(pods) == 2
     witness.shell.send("poweroff -f\n")
     moves.reach(space, "move", "Failed", within_s=patience.promised(60))
-    told = patience.eventually(
-        "people are told", lambda: [event["message"] for event in space.events("move")
-                                    if event["reason"] == "FailedMigration"], bool, within_s=patience.promised(10))
-    assert any(words in told[0] for words in ("shut down", "Succeeded", "being deleted")), told
+    told = space.wait_events("move", "FailedMigration", within_s=patience.promised(10))[0]["message"]
+    assert any(words in told for words in ("shut down", "Succeeded", "being deleted")), told
     _all_gone(nodes, pods)
     space.wait_running("vm", not_uid=vmi["metadata"]["uid"])
     assert space.shell("vm").succeed("echo $((6*7))") == "42"
@@ -131,7 +129,7 @@ def test_the_targets_pod_is_deleted(space: Space, cluster: Cluster, nodes: Nodes
     space.rest.delete(
         core_path("pods", space.name, target["metadata"]["name"]), {"gracePeriodSeconds": 0}).ok()
     moves.reach(space, "move", "Failed", within_s=patience.promised(30))
-    assert "FailedMigration" in space.reasons("move")
+    space.wait_events("move", "FailedMigration")
     told = moves.state(space.vmi("vm"))
     assert (told["failed"], told["completed"]) == (True, True), told
     assert told["failureReason"], told

@@ -98,12 +98,11 @@ def test_people_are_told_step_by_step(space: Space, cluster: Cluster, nodes: Nod
     moves.reach(space, "move", "Succeeded")
     after = moves.check_moved(space, nodes, "vm", before, "move")
     space.wait_vm_status("vm", "Running", within_s=patience.promised(10))
-    patience.eventually(
-        "events of the migration", lambda: space.reasons("move"),
-        lambda found: {"SuccessfulCreate", "SuccessfulHandOver", "SuccessfulMigration"} <= set(found))
-    told = {event["reason"]: event["message"] for event in space.events("vm", "VirtualMachineInstance")}
+    for reason in ("SuccessfulCreate", "SuccessfulHandOver", "SuccessfulMigration"):
+        space.wait_events("move", reason)
     for reason in ("PreparingTarget", "Migrating", "Migrated"):
-        assert after.node in told.get(reason, ""), told
+        told = space.wait_events("vm", reason, "VirtualMachineInstance")[-1]
+        assert after.node in told["message"], told
 
 
 @pytest.mark.case("MIG-008")

@@ -82,7 +82,7 @@ def test_of_ten_at_once_one_moves_the_guest(space: Space, cluster: Cluster, node
     moved = [name for name, each in ended.items() if moves.phase(each) == "Succeeded"]
     assert len(moved) == 1, {name: each.get("status") for name, each in ended.items()}
     for name in set(accepted) - set(moved):
-        warnings = [event["message"] for event in space.events(name) if event["reason"] == "FailedMigration"]
+        warnings = [event["message"] for event in space.wait_events(name, "FailedMigration")]
         assert any("another migration job is in progress" in text for text in warnings), warnings
     assert len(made) == 2, "the guest's first pod, and one of a target"
     moves.check_moved(space, nodes, "vm", before, ended[moved[0]])
@@ -144,7 +144,7 @@ def test_one_that_no_node_takes_is_given_up(space: Space, cluster: Cluster, node
         if value == "20":
             target = _target(space)
             moves.reach(space, name, "Failed", within_s=patience.promised(60))
-            told = [event["message"] for event in space.events(name) if event["reason"] == "SuccessfulDelete"]
+            told = [event["message"] for event in space.wait_events(name, "SuccessfulDelete")]
             assert any("timeout period exceeded" in text for text in told), told
             age = moves.seconds_between(
                 target["metadata"]["creationTimestamp"], moves.entered(moves.get(space, name), "Failed"))

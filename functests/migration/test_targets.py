@@ -81,10 +81,8 @@ def test_a_target_whose_launcher_ends_at_once(space: Space, cluster: Cluster, no
     moves.annotate(space, "vm", moves.FAIL_FAST, "")
     moves.migrate(space, "vm")
     moves.reach(space, "move", "Failed")
-    told = patience.eventually(
-        "people are told", lambda: [event["message"] for event in space.events("move")
-                                    if event["reason"] == "FailedMigration"], bool, within_s=patience.promised(10))
-    assert "ended" in told[0] or "Target pod is down" in told[0], told
+    told = space.wait_events("move", "FailedMigration", within_s=patience.promised(10))[0]["message"]
+    assert "ended" in told or "Target pod is down" in told
     moves.check_stayed(space, nodes, "vm", before, handed_over=bool(moves.state(space.vmi("vm"))))
     witness.check(still_s=1)
     moves.annotate(space, "vm", moves.FAIL_FAST, None)
@@ -125,10 +123,8 @@ def test_a_target_on_the_guests_own_node_is_refused(space: Space, cluster: Clust
         moves.check_stayed(space, nodes, "vm", before, handed_over=False)
         seen = [each["metadata"]["labels"].get(moves.TARGET_LABEL, "") for _, each in watch.seen("vm")]
     assert not any(seen), seen
-    told = patience.eventually(
-        "people are told", lambda: [event["message"] for event in space.events("move")
-                                    if event["reason"] == "FailedMigration"], bool, within_s=patience.promised(10))
-    assert here in told[0], told
+    told = space.wait_events("move", "FailedMigration", within_s=patience.promised(10))[0]["message"]
+    assert here in told
     witness.check(still_s=1)
     moves.migrate(space, "vm", "again")
     (target,) = patience.eventually(

@@ -105,7 +105,7 @@ def test_the_launcher_takes_its_guest_along(
         within_s=patience.promised(40),
     )
     patience.eventually("no process of it is left", lambda: node.processes(uid), lambda left: not left)
-    stopped = [event["type"] for event in space.events("vm", "VirtualMachineInstance") if event["reason"] == "Stopped"]
+    stopped = [event["type"] for event in space.wait_events("vm", "Stopped", "VirtualMachineInstance")]
     assert stopped == [{"Failed": "Warning", "Succeeded": "Normal"}[phase]], stopped
     if program != "launcher-init":
         return

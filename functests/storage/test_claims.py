@@ -157,9 +157,7 @@ def test_a_little_less_room_is_tolerated(node_volumes: NodeVolumes, space: Space
     _, shell = space.boot(_with_claim(_vmi(cluster, here, "little"), "little"))
     size = int(shell.succeed("blockdev --getsize64 /dev/vda"))
     assert 64 * MIB * 0.9 <= size <= 60 * MIB, size
-    events = patience.eventually(
-        "the event", lambda: [event for event in space.events("little") if event["reason"] == "ToleratedSmallPV"], bool)
-    told = [(event["type"], event["message"]) for event in events]
+    told = [(event["type"], event["message"]) for event in space.wait_events("little", "ToleratedSmallPV")]
     assert [kind for kind, _ in told] == ["Normal"], told
     assert str(size) in told[0][1], told
     said = _refused(space, "much")
