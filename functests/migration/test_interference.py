@@ -35,6 +35,12 @@ def _target(space: Space, vmi: Object) -> Object:
     return space.rest.get(core_path("pods", space.name, name)).ok()
 
 
+def _failed(jobs: Watch) -> None:
+    """Until the migration has failed; it goes with the VMI that its VM replaces, soon after."""
+    jobs.wait_for("the migration has failed", lambda _, job: moves.phase(job) == "Failed",
+                  within_s=patience.promised(60))
+
+
 def _all_gone(nodes: Nodes, pods: list[Object]) -> None:
     patience.eventually(
         "nothing of the old guest is left",
@@ -56,8 +62,9 @@ def test_a_guest_that_shuts_down_on_the_way_has_ended(
     witness, vmi = _held(space, cluster, policy, vm=True)
     pods = space.pods(vmi)
     assert len(pods) == 2
-    witness.shell.send("poweroff -f\n")
-    moves.reach(space, "move", "Failed", within_s=patience.promised(60))
+    with Watch(space.rest, kubevirt_path(moves.VMIM, space.name)) as jobs:
+        witness.shell.send("poweroff -f\n")
+        _failed(jobs)
     told = space.wait_events("move", "FailedMigration", within_s=patience.promised(10))[0]["message"]
     assert any(words in told for words in ("shut down", "Succeeded", "being deleted")), told
     _all_gone(nodes, pods)
@@ -150,8 +157,9 @@ def test_the_sources_hypervisor_dies(space: Space, cluster: Cluster, nodes: Node
     pods = space.pods(vmi)
     source = next(pod for pod in pods if pod["metadata"]["name"] == moves.state(vmi)["sourcePod"])
     node = nodes[vmi["status"]["nodeName"]]
-    node.run(f"kill -{int(signal.SIGKILL)} {node.qemu(source['metadata']['uid']).pid}")
-    moves.reach(space, "move", "Failed", within_s=patience.promised(60))
+    with Watch(space.rest, kubevirt_path(moves.VMIM, space.name)) as jobs:
+        node.run(f"kill -{int(signal.SIGKILL)} {node.qemu(source['metadata']['uid']).pid}")
+        _failed(jobs)
     _all_gone(nodes, pods)
     space.wait_running("vm", not_uid=vmi["metadata"]["uid"])
     assert space.shell("vm").run("test -e /run/witness.blob").code == 1, "the new guest has the old one's memory"
