@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from functests.libs import build, patience, undo
+from functests.libs import build, guestnet, patience, undo
 from functests.libs.build import Manifest
 from functests.libs.cluster import Cluster
 from functests.libs.console import Console
@@ -154,21 +154,9 @@ def links(shell: Console) -> dict[str, str]:
     return dict(line.split() for line in said.splitlines())
 
 
-def lease_given_up(link: str, folder: str = "/run") -> str:
-    """Script: what asks for a lease on the link has begun, and is over. It takes away all addresses when it begins, and
-    the guest may not have come that far when its shell answers. A client that goes to the background is another one."""
-    return (f"f={folder}/udhcpc.{link}.pid; until [ -s $f ]; do sleep 1; done; "
-            "while kill $(cat $f 2> /dev/null) 2> /dev/null; do sleep 1; done")
-
-
 def address(shell: Console, link: str, own: str) -> None:
-    """Give the link an address and wait for its carrier. Nobody serves DHCP there."""
-    shell.succeed(
-        f"{lease_given_up(link)}; ip link set {link} up; ip addr replace {own}/24 dev {link}", within_s=patient())
-    patience.eventually(
-        f"carrier of {link}", lambda: shell.succeed(f"cat /sys/class/net/{link}/carrier", within_s=patient(0.5)),
-        lambda carrier: carrier == "1", within_s=patient(0.5), every_s=1.0,
-    )  # fmt: skip
+    """Give the link an address and wait for its carrier."""
+    guestnet.join(shell, link, f"{own}/24", within_s=patient())
 
 
 def answered(shell: Console, peer: str, count: int = 5) -> int:

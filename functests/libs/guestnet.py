@@ -18,6 +18,23 @@ def addressed(shell: Console) -> None:
     )
 
 
+def lease_given_up(link: str, folder: str = "/run") -> str:
+    """Script: what asks for a lease on the link has begun, and is over. It takes away all addresses when it begins, and
+    the guest may not have come that far when its shell answers. A client that goes to the background is another one."""
+    return (f"f={folder}/udhcpc.{link}.pid; until [ -s $f ]; do sleep 1; done; "
+            "while kill $(cat $f 2> /dev/null) 2> /dev/null; do sleep 1; done")
+
+
+def join(shell: Console, link: str, address: str, *, within_s: float | None = None) -> None:
+    """Give the guest's link an address with prefix, and wait for its carrier. Nobody serves DHCP there."""
+    shell.succeed(
+        f"{lease_given_up(link)}; ip link set {link} up; ip addr replace {address} dev {link}",
+        within_s=within_s or patience.boots(1))
+    patience.eventually(
+        f"carrier of {link}", lambda: shell.succeed(f"cat /sys/class/net/{link}/carrier", within_s=within_s),
+        lambda seen: seen == "1", within_s=within_s)
+
+
 def serve(shell: Console, *ports: int) -> None:
     """An echo server on each TCP port, which listens when this returns; the peers are in /tmp/echo-PORT.log."""
     for port in ports:

@@ -28,10 +28,11 @@ FAIL_FAST = "kubevirt.io/func-test-virt-launcher-fail-fast"
 TARGET_IMAGE = "kubevirt.io/func-test-migration-target-image-override"
 # libvirt counts MiB/s. An idle guest of 128 MiB has about 90 MiB to send: ten seconds at 8, never at 1 while it writes.
 SLOW, HELD = "8Mi", "1Mi"
-# Rewrites 24 MiB of random bytes without pause, so that a slow migration never ends by itself.
+# Rewrites 24 MiB of random bytes twice a second or so, so that a slow migration never ends by itself. With pauses: the
+# guests of other tests need the processors, too.
 DIRTY = (
     "head -c 25165824 /dev/urandom > /run/dirty.a && "
-    "{ setsid sh -c 'while :; do cat /run/dirty.a > /run/dirty.b; done' > /dev/null 2>&1 < /dev/null & }"
+    "{ setsid sh -c 'while :; do cat /run/dirty.a > /run/dirty.b; sleep 0.3; done' > /dev/null 2>&1 < /dev/null & }"
 )
 
 

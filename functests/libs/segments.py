@@ -70,14 +70,6 @@ def connected(vmi: Manifest, *networks: str, **interface: Any) -> Manifest:
     return vmi
 
 
-def join(shell: Console, link: str, address: str) -> None:
-    """Give the guest's link an address with prefix, and wait for its carrier. Nobody serves DHCP there."""
-    shell.succeed(
-        f"kill $(cat /run/udhcpc.{link}.pid) 2>/dev/null; ip link set {link} up; ip addr replace {address} dev {link}")
-    patience.eventually(
-        f"carrier of {link}", lambda: shell.succeed(f"cat /sys/class/net/{link}/carrier"), lambda seen: seen == "1")
-
-
 def count(node: Node, pid: int, match: str) -> None:
     """From here on count the frames that match (nft's words) on their way to a port of any bridge in the namespace of
     ``pid``; the counter goes with the namespace."""

@@ -68,7 +68,7 @@ def test_neighbours_in_secondary_networks_do_not_notice(
     peer = space.shell("peer", boots=2)
     for number, shell in ((1, peer), (2, mover)):
         for link, network in (("eth1", "10.1.1"), ("eth2", "10.1.2")):
-            segments.join(shell, link, f"{network}.{number}/24")
+            guestnet.join(shell, link, f"{network}.{number}/24")
     guestnet.serve(mover, 8080)
     assert segments.answered(peer, "10.1.1.2") == 3
     look = "for n in 1 2; do cat /sys/class/net/eth$n/address; ip -4 -o addr show dev eth$n | awk '{print $4}'; done"

@@ -52,7 +52,7 @@ def test_guests_meet_in_their_own_network_only(
     for number, name in enumerate(where, 1):
         space.wait_running(name)
         shells[name] = space.shell(name, boots=3)
-        segments.join(shells[name], "eth1", f"10.1.1.{number}/24")
+        guestnet.join(shells[name], "eth1", f"10.1.1.{number}/24")
     outside = _inside(space, nodes, space.vmi("c"))
     segments.count(*outside, "arp saddr ip 10.1.1.0/24 arp saddr ip != 10.1.1.3")
     guestnet.serve(shells["b"], 8080)
@@ -157,7 +157,7 @@ def test_a_network_has_its_mtu_and_knows_who_speaks(
     for number, name in enumerate(("a", "b"), 1):
         space.wait_running(name)
         shells[name] = space.shell(name, boots=2)
-        segments.join(shells[name], "eth1", f"10.1.1.{number}/24")
+        guestnet.join(shells[name], "eth1", f"10.1.1.{number}/24")
     shell = shells["a"]
     node, qemu = _inside(space, nodes, space.vmi("a"))
     link = space.vmi("a")["status"]["interfaces"][1]["podInterfaceName"]
@@ -204,7 +204,7 @@ def test_no_port_is_forwarded_to_where_the_guest_says_it_is(space: Space, cluste
     ports = (443, 8443)
     assert [_refusal(space, port) for port in ports] == [400, 400]
     service = space.rest.get("/api/v1/namespaces/default/services/kubernetes").ok()["spec"]["clusterIP"]
-    segments.join(shell, "eth0", f"{service}/24")
+    guestnet.join(shell, "eth0", f"{service}/24")
     shell.succeed("agent stop; agent start")
     told = space.wait_vmi(
         "vm", lambda seen: service in seen["status"]["interfaces"][0].get("ipAddresses", []), "tells its address")
@@ -239,7 +239,7 @@ def test_the_status_tells_of_interfaces_what_the_guest_tells(space: Space, clust
     own = space.pod(vmi)["status"]["podIP"]
     guest.load(shell, "veth")
     for link in ("eth1", "eth2"):
-        shell.succeed(f"kill $(cat /run/udhcpc.{link}.pid)")
+        shell.succeed(guestnet.lease_given_up(link), within_s=patience.boots(1))
 
     def told_anew(what: str) -> dict[tuple[str, str], Object]:
         """The interfaces in the status by their name in the spec and in the guest, once the agent has told them."""

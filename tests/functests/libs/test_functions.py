@@ -1,7 +1,6 @@
 """What a node says of its cards' functions, and a guest of its pings."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,16 +71,6 @@ def test_a_ping_that_says_nothing_is_no_answer() -> None:
 ])  # fmt: skip
 def test_the_peers_neighbour(text: str, mac: str) -> None:
     assert functions.neighbour(node(text), "pf2", "192.0.2.2") == mac
-
-
-def test_a_lease_is_given_up_by_a_client_that_begins_late(tmp_path: Path) -> None:
-    """The client begins when the script has, and takes the address away; only then the address is given."""
-    client = "(sleep; command sleep 60 & echo $! > {0}/udhcpc.eth1.pid; wait; echo gone; rm {0}/udhcpc.eth1.pid) &"
-    script = f"{client.format(tmp_path)} {functions.lease_given_up('eth1', str(tmp_path))}; echo address"
-    done = subprocess.run(
-        ["sh", "-c", f"sleep() {{ command sleep 0.1; }}; {script}"], check=True, timeout=20, capture_output=True,
-        text=True)
-    assert done.stdout.split() == ["gone", "address"]
 
 
 class Recorded:
