@@ -45,7 +45,7 @@ class Heartbeat:
         self._clock = clock
         self._cluster_model = cluster_model
         self._cpuinfo = cpuinfo
-        self._said: tuple[bool, bool] | None = None
+        self._said: tuple[bool, bool, str] | None = None
         self._due = 0.0
         self._labels_due = 0.0
         self._ready_at: float | None = None
@@ -66,7 +66,7 @@ class Heartbeat:
     async def beat(self) -> None:
         """One look: writes when it is time, or when something is different from what was said."""
         now = self._clock.monotonic()
-        state = (self._schedulable(now), self._kvm())
+        state = (self._schedulable(now), self._kvm(), self._cluster_model())
         if state == self._said and now < self._due:
             return
         if self._said is None and not state[0] and self._due == 0.0:
@@ -75,8 +75,8 @@ class Heartbeat:
             wanted: dict[str, str | None] = {
                 names.SCHEDULABLE_LABEL: str(state[0]).lower(), names.KVM_LABEL: str(state[1]).lower(),
             }
-            if now >= self._labels_due or self._said is None or state[1] != self._said[1]:
-                wanted |= await self._ability(state[1])
+            if now >= self._labels_due or self._said is None or state[1:] != self._said[1:]:
+                wanted |= await self._ability(*state[1:])
                 self._labels_due = now + LABELS_PERIOD_S
             await self._patch(wanted)
         except ApiError as error:
@@ -85,7 +85,7 @@ class Heartbeat:
             await self._clock.sleep(RETRY_S)
             return
         if state != self._said:
-            _logger.info("node labelled", schedulable=state[0], kvm=state[1])
+            _logger.info("node labelled", schedulable=state[0], kvm=state[1], cluster_model=state[2])
         self._said = state
         self._due = now + PERIOD_S * (1 + JITTER * random.random())
 
@@ -94,11 +94,10 @@ class Heartbeat:
             self._ready_at = now
         return self._ready_at is not None and now - self._ready_at < KUBELET_AWAY_S
 
-    async def _ability(self, kvm: bool) -> dict[str, str | None]:
+    async def _ability(self, kvm: bool, emulated: str) -> dict[str, str | None]:
         node = await self._client.get(NODE, self._node)
         if node.metadata.annotations.get(names.SKIP_NODE_LABELLER_ANNOTATION) == "true":
             return {}
-        emulated = self._cluster_model()
         if emulated in ("", HOST_MODEL, "host-passthrough"):
             emulated = names.EMULATED_CPU_MODEL
         return changes(node.metadata.labels, labels(self._cpuinfo.read_text(), kvm=kvm, emulated=emulated))

@@ -18,14 +18,15 @@ NEHALEM = (
 
 class Node:
     def __init__(self, folder: Path, **annotations: str) -> None:
-        self.ready, self.kvm = False, False
+        self.ready, self.kvm, self.cluster_model = False, False, ""
         self.clock = FakeClock()
         cpuinfo = folder / "cpuinfo"
         cpuinfo.write_text(NEHALEM)
         self.kube = FakeKube((NODE, core.Node(metadata=core.ObjectMeta(
             name="n", labels={"kept": "x", f"{names.CPU_MODEL_LABEL_PREFIX}Gone": "true"}, annotations=annotations))))
         self.heart = Heartbeat(
-            self.kube, "n", is_ready=lambda: self.ready, kvm=lambda: self.kvm, clock=self.clock, cpuinfo=cpuinfo)
+            self.kube, "n", is_ready=lambda: self.ready, kvm=lambda: self.kvm, clock=self.clock,
+            cluster_model=lambda: self.cluster_model, cpuinfo=cpuinfo)
 
     @property
     def meta(self) -> core.ObjectMeta:
@@ -115,11 +116,17 @@ async def test_under_emulation_the_nodes_own_model_is_what_the_launcher_takes(
     tmp_path: Path, cluster_model: str, expected: str
 ) -> None:
     node = Node(tmp_path)
-    node.heart = Heartbeat(
-        node.kube, "n", is_ready=lambda: True, kvm=lambda: False, clock=node.clock,
-        cluster_model=lambda: cluster_model, cpuinfo=tmp_path / "cpuinfo")
+    node.cluster_model = cluster_model
     await node.heart.beat()
     assert _own_models(node.meta.labels) == [expected]
+
+
+async def test_another_model_of_the_cluster_is_told_at_once(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    for model in ("", "Westmere", ""):
+        node.cluster_model = model
+        await node.heart.beat()
+        assert _own_models(node.meta.labels) == [model or names.EMULATED_CPU_MODEL]
 
 
 def _own_models(found: Iterable[str]) -> list[str]:
