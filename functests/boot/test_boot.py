@@ -185,6 +185,7 @@ def test_impossible_machines_are_refused_at_their_field(space: Space, cluster: C
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.demand(vcpus=2)
 @pytest.mark.case("BOOT-017")
 @pytest.mark.parametrize(
     ("topology", "physical_ids", "siblings"),

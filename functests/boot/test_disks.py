@@ -168,7 +168,7 @@ def _seed_of(pod: Launcher) -> str:
     return str(path).removeprefix("/var")
 
 
-@pytest.mark.demand(vcpus=0, memory_mib=300, boots=0)
+@pytest.mark.demand(vcpus=1, memory_mib=300, boots=0)
 @pytest.mark.case("BOOT-012")
 def test_an_address_that_cannot_be_is_told(space: Space, cluster: Cluster) -> None:
     """

@@ -84,7 +84,7 @@ def test_efi_keeps_variables_as_long_as_the_vmi(space: Space, cluster: Cluster) 
     assert shell.run(f"test -e {name}").code == 1, "the variable survived the restart of the VM"
 
 
-@pytest.mark.demand(vcpus=0, memory_mib=0, boots=0)
+@pytest.mark.demand(vcpus=1, memory_mib=0, boots=0)
 @pytest.mark.case("BOOT-007")
 def test_a_missing_kernel_is_named_and_leaves_nothing(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """

@@ -75,7 +75,7 @@ def _first_console(space: Space, name: str) -> tuple[Console, set[int]]:
     return console, codes
 
 
-@pytest.mark.demand(boots=2)
+@pytest.mark.demand(vcpus=2, boots=2)
 @pytest.mark.case("CON-006")
 def test_a_console_is_refused_in_plain_words(space: Space, cluster: Cluster, nodes: Nodes) -> None:
     """

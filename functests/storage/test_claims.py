@@ -62,7 +62,7 @@ def test_a_disk_of_another_user_is_left_alone(node_volumes: NodeVolumes, space: 
     assert space.shell("vm").succeed("sha256sum < /dev/vda").split()[0] == before[1]
 
 
-@pytest.mark.demand(boots=3, pinned=2)
+@pytest.mark.demand(vcpus=2, boots=3, pinned=2)
 @pytest.mark.case("STO-014")
 @pytest.mark.case("SEC-016")
 def test_a_link_in_a_claim_is_not_followed(
