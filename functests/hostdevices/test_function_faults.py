@@ -99,7 +99,7 @@ def test_a_function_that_its_guest_throws_out_is_told_of(space: Space, nodes: No
         "[ $(cat $s/address) != ${d%.*} ] || echo 0 > $s/power; done", within_s=functions.patient(0.5))
     told = space.wait_condition("vm", "Synchronized", "False", within_s=functions.patient(0.5))
     said = condition(told, "Synchronized")["message"]
-    space.wait_reasons("vm", "VirtualMachineInstance", "SyncFailed")
+    space.wait_events("vm", "SyncFailed", "VirtualMachineInstance")
     found: list[Claim] = [
         ("what is said", "interface fast0 has no network card: the guest has let go of it" in said, True),
         ("phase", told["status"]["phase"], "Running"),

@@ -44,7 +44,7 @@ def test_an_always_vm_boots_and_tells_its_story(space: Space, cluster: Cluster, 
     uuid = vmi["spec"]["domain"]["firmware"]["uuid"]
     assert uuid in " ".join(qemu.argv), f"QEMU does not carry the firmware UUID {uuid}"
 
-    assert space.wait_reasons("vm", "VirtualMachine", "SuccessfulCreate").count("SuccessfulCreate") == 1
+    assert len(space.wait_events("vm", "SuccessfulCreate", "VirtualMachine")) == 1
     story = space.wait_reasons("vm", "VirtualMachineInstance", "SuccessfulCreate", "Created", "Started")
     assert [story.count(reason) for reason in ("SuccessfulCreate", "Created", "Started")] == [1, 1, 1], story
     warnings = [event for event in space.events("vm") if event["type"] == "Warning"]

@@ -136,7 +136,7 @@ def test_reset_is_a_hard_reboot_of_the_same_machine(space: Space, cluster: Clust
     assert shell.succeed("head -c 12 /dev/vda") == "kept-on-disk"
     assert space.vmi("vm")["metadata"]["uid"] == vmi["metadata"]["uid"]
     assert space.pod(vmi)["metadata"]["uid"] == pod
-    space.wait_reasons("vm", "VirtualMachineInstance", "Reset")
+    space.wait_events("vm", "Reset", "VirtualMachineInstance")
 
     shell.send("echo 0 > /proc/sys/kernel/panic; echo c > /proc/sysrq-trigger\n")
     shell.wait_panic(within_s=patience.promised(20))

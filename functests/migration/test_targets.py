@@ -201,7 +201,7 @@ def test_a_guest_with_the_cpu_of_its_node_waits_for_such_a_one(
     space.rest.patch(path, {"metadata": {"annotations": {SKIP: "true"}, "labels": {label: None}}}).ok()
     try:
         moves.migrate(space, "vm")
-        space.wait_reasons("vm", "VirtualMachineInstance", "NoSuitableNodesForHostModelMigration")
+        space.wait_events("vm", "NoSuitableNodesForHostModelMigration", "VirtualMachineInstance")
         assert moves.phase(moves.get(space, "move")) == "Scheduling"
         (target,) = _targets(space)
         assert asked.items() <= target["spec"]["nodeSelector"].items(), target["spec"]["nodeSelector"]

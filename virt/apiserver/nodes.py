@@ -131,13 +131,12 @@ class Handlers:
                 try:
                     socket = await session.ws_connect(
                         url, protocols=(names.SUBPROTOCOL,), ssl=self._tls(), max_msg_size=0)
+                    silence.notice(socket.get_extra_info("socket"))
                 except aiohttp.WSServerHandshakeError as error:
                     raise RefusedError(refused[0] if refused else failure(500, error.message)) from error
         except BaseException:
             await session.close()
             raise
-        if (sock := socket.get_extra_info("socket")) is not None:       # None: it has ended already
-            silence.notice(sock)
         return Stream(socket, session)
 
     @asynccontextmanager

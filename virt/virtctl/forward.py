@@ -17,9 +17,8 @@ from virt.virtctl import terminal
 from virt.virtctl.errors import CommandError, ServerError
 from virt.virtctl.lifecycle import VM, VMI
 from virt.virtctl.server import Server
-from virt.virtctl.streams import ended_badly, joined, stream
+from virt.virtctl.streams import carried, ended_badly, joined, stream
 
-CHUNK: Final = 32 * 1024
 _KINDS: Final = {
     **dict.fromkeys(("vm", "vms", "virtualmachine", "virtualmachines"), VM),
     **dict.fromkeys(("vmi", "vmis", "virtualmachineinstance", "virtualmachineinstances"), VMI),
@@ -96,13 +95,9 @@ async def listening(server: Server, action: str, ports: Sequence[Port], address:
 async def _served(
     server: Server, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    async def write(data: bytes) -> None:
-        writer.write(data)
-        await writer.drain()
-
     try:
         async with stream(server.access, path) as socket:
-            await joined(socket, lambda: reader.read(CHUNK), write)
+            await carried(socket, reader, writer)
     except ServerError as error:
         print(error, file=sys.stderr, flush=True)
     finally:

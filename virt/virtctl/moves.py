@@ -36,22 +36,23 @@ async def follow(
     Raises CommandError when the guest does not run within ``timeout_s``, or ServerError at once when that is None.
     """
     path, began = server.subresource(VMI, name, kind), time.monotonic()
-    may_wait: Container[int] = () if timeout_s is None else (NOT_YET,)
+    may_wait: Container[int]
+    limit_s, may_wait = (0.0, ()) if timeout_s is None else (timeout_s, (NOT_YET,))
     while True:
         node = await _node(server, name)
         try:
             async with stream(server.access, path) as socket:
                 yield socket, node
         except ServerError as error:
-            if timeout_s is None or error.code not in may_wait:
+            if error.code not in may_wait:
                 raise
-            if time.monotonic() - began >= timeout_s:
+            if time.monotonic() - began >= limit_s:
                 raise CommandError(f"Timeout trying to connect to the {kind} of {name}: {error}") from error
             await asyncio.sleep(AGAIN_S)
             continue
         if not await _moved(server, name, node):
             return
-        began, timeout_s, may_wait = time.monotonic(), MOVE_S, NOT_NOW
+        began, limit_s, may_wait = time.monotonic(), MOVE_S, NOT_NOW
 
 
 async def _node(server: Server, name: str) -> str:

@@ -15,6 +15,7 @@ from virt.virtctl.kubeconfig import Access
 from virt.virtctl.server import refusal, unreachable
 
 DIAL_S: Final = 40.0
+CHUNK: Final = 32 * 1024
 
 Socket = aiohttp.ClientWebSocketResponse
 
@@ -63,6 +64,15 @@ async def joined(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def carried(socket: Socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The same with a local connection."""
+    async def write(data: bytes) -> None:
+        writer.write(data)
+        await writer.drain()
+
+    await joined(socket, lambda: reader.read(CHUNK), write)
 
 
 def ended_badly(socket: Socket) -> bool:

@@ -16,12 +16,11 @@ from virt.virtctl.errors import CommandError
 from virt.virtctl.lifecycle import VMI
 from virt.virtctl.moves import follow
 from virt.virtctl.server import Server
-from virt.virtctl.streams import Socket, ended_badly, joined
+from virt.virtctl.streams import Socket, carried, ended_badly
 
 LISTEN_S: Final = 60.0
 LEAVE_S: Final = 2.0                # so long a viewer takes to end with its connection
 VIEWING_S: Final = 30 * 86400.0
-CHUNK: Final = 32 * 1024
 MOVED: Final = ("{name} has moved to node {node}, and the port leads to its screen there: connect the viewer again, "
                 "if it does not do so itself.")
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -131,13 +130,8 @@ class Port:
     async def carry(self, socket: Socket) -> None:
         """Until one side ends."""
         reader, writer = await _first(self._arrived, self._shown)
-
-        async def write(data: bytes) -> None:
-            writer.write(data)
-            await writer.drain()
-
         try:
-            await joined(socket, lambda: reader.read(CHUNK), write)
+            await carried(socket, reader, writer)
         finally:
             # One that connects again at once, while the guest is still on its way, waits for it.
             self._arrived = asyncio.get_running_loop().create_future()

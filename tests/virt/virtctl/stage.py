@@ -19,9 +19,10 @@ def vmi(node: str = "a", phase: str = "Running", **state: Any) -> dict[str, Any]
 
 
 class Socket:
-    """Says ``words`` and ends. ``heard`` is what was typed."""
+    """Says ``words`` and ends, unless it ``lasts``. ``heard`` is what was typed."""
 
     close_code = 1000
+    closed = False
 
     def __init__(self, words: bytes, *, lasts: bool = False) -> None:
         self._words, self._lasts = words, lasts
@@ -34,6 +35,7 @@ class Socket:
         yield SimpleNamespace(type=aiohttp.WSMsgType.BINARY, data=self._words)
         if self._lasts:
             await asyncio.Event().wait()
+        self.closed = True
 
 
 class Stage:

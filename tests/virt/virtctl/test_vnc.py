@@ -3,40 +3,16 @@
 import asyncio
 import json
 from argparse import Namespace
-from collections.abc import AsyncIterator
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
 
-import aiohttp
 import pytest
 
-from tests.virt.virtctl.stage import STARTED, Stage, vmi
+from tests.virt.virtctl.stage import STARTED, Socket, Stage, vmi
 from tests.waits import HANG_S, until
 from virt.virtctl import vnc
 from virt.virtctl.errors import CommandError, ServerError
 
 MOVED = [vmi(), vmi(**STARTED), vmi("b", **STARTED, completed=True)]
-
-
-class Screen:
-    """Says ``words`` and ends with the guest's leave, or lasts."""
-
-    close_code = 1000
-
-    def __init__(self, words: bytes, *, lasts: bool = False) -> None:
-        self._words = words
-        self._gone = asyncio.Event()
-        self.closed = False
-        self._lasts = lasts
-
-    async def send_bytes(self, data: bytes) -> None:
-        pass
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        yield SimpleNamespace(type=aiohttp.WSMsgType.BINARY, data=self._words)
-        if self._lasts:
-            await self._gone.wait()
-        self.closed = True
 
 
 def given(*, proxy_only: bool = True) -> Namespace:
@@ -66,7 +42,7 @@ async def read_all(port: int) -> bytes:
 async def test_the_port_leads_to_the_screen_on_the_other_node(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    streams = [Screen(b"here"), ServerError(503, "not connected"), Screen(b"there", lasts=True)]
+    streams = [Socket(b"here"), ServerError(503, "not connected"), Socket(b"there", lasts=True)]
     stage = Stage(MOVED, streams, monkeypatch)
     serving = asyncio.create_task(vnc.proxied(stage, "vm1", given()))  # type: ignore[arg-type]
     port = await port_of(serving, capsys)
@@ -85,7 +61,7 @@ async def test_the_port_leads_to_the_screen_on_the_other_node(
 async def test_a_second_viewer_is_turned_away(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage = Stage([vmi()], [Screen(b"here", lasts=True)], monkeypatch)
+    stage = Stage([vmi()], [Socket(b"here", lasts=True)], monkeypatch)
     serving = asyncio.create_task(vnc.proxied(stage, "vm1", given()))  # type: ignore[arg-type]
     port = await port_of(serving, capsys)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -99,7 +75,7 @@ async def test_a_second_viewer_is_turned_away(
 async def test_a_guest_that_has_ended_ends_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage = Stage([vmi(), vmi(phase="Succeeded")], [Screen(b"here")], monkeypatch)
+    stage = Stage([vmi(), vmi(phase="Succeeded")], [Socket(b"here")], monkeypatch)
     serving = asyncio.create_task(vnc.proxied(stage, "vm1", given()))  # type: ignore[arg-type]
     assert await read_all(await port_of(serving, capsys)) == b"here"
     assert await asyncio.wait_for(serving, HANG_S) == 0
@@ -110,7 +86,7 @@ async def test_nobody_who_connects_again_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(vnc, "LISTEN_S", 0.3)
-    stage = Stage(MOVED, [Screen(b"here"), Screen(b"there", lasts=True)], monkeypatch)
+    stage = Stage(MOVED, [Socket(b"here"), Socket(b"there", lasts=True)], monkeypatch)
     serving = asyncio.create_task(vnc.proxied(stage, "vm1", given()))  # type: ignore[arg-type]
     assert await read_all(await port_of(serving, capsys)) == b"here"
     with pytest.raises(CommandError, match="no viewer connected within 0 s"):
@@ -118,15 +94,15 @@ async def test_nobody_who_connects_again_is_an_error(
 
 
 async def test_a_viewer_that_ended_with_the_move_is_started_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As remote-viewer does. Its programme here connects, reads to the end, and writes down what it saw."""
+    """As remote-viewer does. The one here connects, reads to the end, and writes down what it saw."""
     program = tmp_path / "remote-viewer"
     program.write_text("#!/bin/bash\nport=${1##*:}\n"
                        f"exec 3<>/dev/tcp/127.0.0.1/$port && timeout 1 cat <&3 >> {tmp_path}/seen\nexit 0\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    stage = Stage(MOVED, [Screen(b"here "), Screen(b"there", lasts=True)], monkeypatch)
+    stage = Stage(MOVED, [Socket(b"here "), Socket(b"there", lasts=True)], monkeypatch)
     assert await asyncio.wait_for(
         vnc.proxied(stage, "vm1", given(proxy_only=False)), HANG_S) == 0  # type: ignore[arg-type]
     assert (tmp_path / "seen").read_bytes() == b"here there"

@@ -118,12 +118,12 @@ class Tunnel:
                 sock = await launcher.open(opening, deadline_s=DEADLINE_S)
             try:
                 await ws.prepare(request)
+                if request.transport is not None:       # a virt-api that is gone holds no session
+                    silence.notice(request.transport.get_extra_info("socket"))
             except BaseException:
                 sock.close()
                 raise
             logger.info("session begins")
-            if request.transport is not None:       # a virt-api that is gone holds no session
-                silence.notice(request.transport.get_extra_info("socket"))
             await relay(ws, sock)
 
         try:

@@ -64,6 +64,7 @@ async def closed(ws: ClientWebSocketResponse) -> int | None:
 async def test_a_virt_api_that_is_gone_without_a_word_holds_no_session(tmp_path: Path) -> None:
     async with node(tmp_path) as (_, _, client), client.ws_connect(f"{AT}/vnc?preserveSession=true"):
         await until(lambda: any(after <= 10 for after in probed_within_s()))
+        assert [after for after in probed_within_s() if after <= 10], "its connection is not watched"
 
 
 async def test_bytes_go_both_ways_and_text_frames_do_not_matter(tmp_path: Path) -> None:
